@@ -1,0 +1,199 @@
+// The seam between the model and what computes it (CPU, CUDA). Coarse operations on named buffers;
+// no graph. A backend owns the weights as it stores them, the storage of the KV pages and its
+// scratch; page ids, page tables and sequences belong to the model.
+//
+// No standard-library type, allocation or exception crosses the seam, so that a backend can be a
+// shared library built by another compiler. Pointers passed in are read during the call only,
+// except weight data, which stays mapped for the backend's life.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/format.h"
+
+namespace tramontane {
+
+constexpr uint32_t kBackendAbiVersion = 1;
+constexpr int kPageTokens = 32;
+
+enum class Status : int32_t {
+  kOk,
+  kInvalid,      // The caller broke a rule written here.
+  kUnsupported,  // A shape or format this backend cannot run.
+  kOutOfMemory,
+  kDeviceFailed,
+};
+
+enum class Compute : int32_t {
+  kInt8,  // Quantized weights meet activations quantized to int8 in blocks of 32.
+  kF32,   // Weights are decoded to f32 and meet f32 activations: slow, exact.
+};
+enum class KvType : int32_t { kF16, kF32 };
+enum class RopePairing : int32_t { kNeighbours /* (2i, 2i+1) */, kHalves /* (i, i + d/2) */ };
+
+struct ModelShape {
+  int32_t layers, hidden, ffn, heads, kv_heads, head_size, vocabulary;
+  float rms_epsilon, rope_base;
+  RopePairing rope_pairing;
+};
+
+struct BackendOptions {
+  uint32_t abi_version;  // kBackendAbiVersion
+  uint32_t struct_size;  // sizeof(BackendOptions)
+  ModelShape shape;
+  int32_t window;       // Keys a query sees, its own included; 0: all before it.
+  int32_t pages;        // Pages of kPageTokens tokens in the pool.
+  int32_t max_rows;     // Most rows one step may hold.
+  int32_t max_outputs;  // Most rows one step may ask logits of.
+  int32_t threads;      // CPU: threads that compute, the caller's included.
+  KvType kv_type;
+  Compute compute;
+};
+
+// The weights of the model, by what they do. The ones of a layer exist once a layer.
+enum class Role : int32_t {
+  kTokenEmbedding, kOutputNorm, kOutput,
+  kAttentionNorm, kQuery, kKey, kValue, kAttentionOutput,
+  kFfnNorm, kFfnGate, kFfnUp, kFfnDown,
+};
+
+// The parts of a GPTQ weight; see lib/files/checkpoint.ts. No alignment is promised.
+struct GptqParts {
+  int32_t bits;        // 2, 3, 4, 8
+  int32_t group_size;  // Inputs per group.
+  int32_t zero_bias;   // Added to a stored zero point modulo 2^bits.
+  Format scale_format;             // F16, BF16 or F32
+  const uint8_t* qweight;          // int32 [columns * bits / 32][rows]
+  const uint8_t* qzeros;           // int32 [groups][rows * bits / 32]
+  const uint8_t* scales;           // [groups][rows]
+  const uint8_t* group_index;      // int32 [columns], checked: 0 <= g < groups. Null: k / group_size.
+};
+
+// A weight where it lies in the mapped file: `rows` outputs by `columns` inputs, row by row.
+// A norm's vector has one row. Lengths were checked against the file by the caller.
+struct WeightData {
+  Format format;
+  int32_t rows, columns;
+  const uint8_t* data;      // Not for GPTQ.
+  const GptqParts* gptq;    // Only for GPTQ.
+};
+
+// Activations, one row a token of the step unless said otherwise.
+enum class Buffer : int32_t {
+  kResidual,   // [rows][hidden] the residual stream
+  kNormed,     // [rows][hidden]
+  kQuery,      // [rows][heads * head_size]
+  kKey,        // [rows][kv_heads * head_size]
+  kValue,      // [rows][kv_heads * head_size]
+  kAttended,   // [rows][heads * head_size]
+  kGate,       // [rows][ffn]
+  kUp,         // [rows][ffn]
+  kLogits,     // [outputs][vocabulary]
+};
+
+// The rows of a step that belong to one sequence: consecutive tokens at consecutive positions.
+struct SequenceSlice {
+  int32_t first_row, rows;
+  int32_t position;       // Of the first row. Keys before it are in the pages already.
+  const int32_t* pages;   // Page that holds position p: pages[(p / kPageTokens) % page_count].
+  int32_t page_count;     // Entries of the ring.
+  int32_t adapter;        // 0: none.
+};
+
+struct Step {
+  const int32_t* tokens;            // [rows], each in [0, vocabulary)
+  int32_t rows;
+  const SequenceSlice* sequences;   // In the order of their rows, covering all of them.
+  int32_t sequence_count;
+  const int32_t* output_rows;       // [outputs] ascending rows whose logits are wanted.
+  int32_t outputs;
+};
+
+// One output of linear(): out = in * weight^T.
+struct Projection {
+  Role role;
+  Buffer out;
+};
+
+// A draw's view of one row of logits. Applied in this order: bias, repetition penalty (a positive
+// logit is divided by it, a negative one multiplied), presence and frequency penalties, mask.
+struct SampleRow {
+  int32_t output;                   // Index into Step::output_rows.
+  float temperature;                // > 0; 0: greedy, mass is not computed.
+  const int32_t* bias_tokens;       // [bias_count]
+  const float* bias_values;
+  int32_t bias_count;
+  const int32_t* seen_tokens;       // [seen_count] distinct tokens that penalties count,
+  const int32_t* seen_counts;       // and how often each was seen.
+  int32_t seen_count;
+  float repetition_penalty;         // 1: none
+  float presence_penalty;           // 0: none
+  float frequency_penalty;          // 0: none
+  const uint32_t* mask;             // [ceil(vocabulary / 32)] a set bit allows the token. Null: all.
+  int32_t candidates;               // How many of the best candidates are wanted, >= 1.
+  int32_t top;                      // How many of the best unmodified logits are wanted.
+};
+
+struct TokenLogit {
+  int32_t token;
+  float logit;
+};
+
+// Best first; equal logits: the smaller token first. The arrays are the caller's.
+struct SampleResult {
+  TokenLogit* candidates;      // [SampleRow::candidates] modified logits (not divided by temperature)
+  int32_t candidate_count;     // Fewer than wanted where the mask allows fewer.
+  float* candidate_raw;        // [SampleRow::candidates] the same tokens' unmodified logits
+  double candidate_log_mass;   // log sum exp(modified / temperature) over every allowed token
+  TokenLogit* top;             // [SampleRow::top] unmodified logits
+  int32_t top_count;
+  double log_sum_exp;          // Of the unmodified logits.
+  int32_t finite;              // 0: a logit is NaN or infinite; nothing else is set.
+};
+
+class Backend {
+ public:
+  // Frees everything, and the backend itself.
+  virtual void destroy() = 0;
+
+  virtual const char* implementation() const = 0;  // 'avx2', ...
+
+  // What the last call that did not return kOk has to say. Valid until the next call.
+  virtual const char* last_error() const = 0;
+
+  // Before the first step, once for each weight. `layer` is 0 for weights that exist once.
+  // The output may be the same data as the embedding.
+  virtual Status set_weight(Role role, int32_t layer, const WeightData& weight) = 0;
+  // After the last set_weight: everything that is computed once.
+  virtual Status finish_loading() = 0;
+
+  // A step: begin_step, the operations in the order forward() has them, end_step.
+  virtual Status begin_step(const Step& step) = 0;
+  virtual Status embed() = 0;                                         // kResidual
+  virtual Status rms_norm(Role norm, int32_t layer) = 0;              // kNormed of kResidual
+  virtual Status linear(const Projection* projections, int32_t count, // outputs that share an input
+                        int32_t layer, Buffer in) = 0;
+  virtual Status linear_add(Role role, int32_t layer, Buffer in) = 0; // kResidual += in * weight^T
+  virtual Status rope_and_store(int32_t layer) = 0;  // rotates kQuery, kKey; kKey, kValue into pages
+  virtual Status attend(int32_t layer) = 0;          // kAttended from kQuery and the pages
+  virtual Status swiglu() = 0;                       // kGate = silu(kGate) * kUp
+  virtual Status output_logits() = 0;  // rms_norm of the asked rows of kResidual, then kLogits
+  virtual Status sample(const SampleRow* rows, int32_t count, SampleResult* results) = 0;
+  virtual Status read_logits(int32_t output, float* out) = 0;         // out [vocabulary]
+  virtual Status end_step() = 0;
+
+ protected:
+  ~Backend() = default;
+};
+
+// The factory every backend exports. On failure *backend is null and `error` (at most
+// `error_size` bytes, with its zero) says why.
+using CreateBackend = Status(const BackendOptions* options, Backend** backend, char* error,
+                             size_t error_size);
+
+}  // namespace tramontane
+
+extern "C" tramontane::Status tramontane_create_cpu_backend(
+    const tramontane::BackendOptions* options, tramontane::Backend** backend, char* error,
+    size_t error_size);

@@ -1,0 +1,31 @@
+/** What went wrong, for programs. The message says it for people, and what to do about it. */
+export type TramontaneErrorCode =
+  /** An option or argument is unknown, of the wrong type or out of range. The message names it. */
+  | 'INVALID_OPTION'
+  /** A prompt is empty, too long for the context or the cache, or holds a token that does not exist. */
+  | 'INVALID_PROMPT'
+  /** A file or directory is missing or cannot be read. */
+  | 'FILE_NOT_READABLE'
+  /** A file breaks its format's rules. The message names file, tensor or key, and offset. */
+  | 'INVALID_FILE'
+  /** A well-formed file of a kind that is not supported. The message names what was found and what is supported. */
+  | 'UNSUPPORTED_FILE'
+  /** Memory could not be had. */
+  | 'OUT_OF_MEMORY'
+  /** The model was disposed. */
+  | 'DISPOSED'
+  /** A computation went wrong, such as logits that are not finite. */
+  | 'COMPUTE_FAILED'
+  /** The native addon is missing or does not fit this package. The message has the command to rebuild it. */
+  | 'NATIVE_UNAVAILABLE';
+
+/** The one class of errors this package throws or rejects with. */
+export class TramontaneError extends Error {
+  override readonly name = 'TramontaneError';
+  readonly code: TramontaneErrorCode;
+
+  constructor(code: TramontaneErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * A checkpoint as the rest of the package sees it, whatever the files it came from: the model's
+ * shape, a table of weights with the byte ranges they lie in, and the tokenizer's raw data.
+ * Nothing here has been read but headers; the weights stay in their files.
+ */
+import type { TokenizerSource } from '../text/tokenizer-source';
+
+/** Storage formats of a single tensor, by their GGUF names. */
+export type TensorFormat =
+  | 'F32' | 'F16' | 'BF16'
+  | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0'
+  | 'Q2_K' | 'Q3_K' | 'Q4_K' | 'Q5_K' | 'Q6_K'
+  | 'IQ4_NL' | 'IQ4_XS';
+
+/** A byte range of one of the checkpoint's files. */
+export interface FileRange {
+  /** Index into {@link Checkpoint.files}. */
+  readonly file: number;
+  /** Bytes from the start of the file. Not necessarily aligned to anything. */
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** The parts of a weight quantized by GPTQ: K inputs (columns) and N outputs (rows). */
+export interface GptqParts {
+  readonly bits: 2 | 3 | 4 | 8;
+  /** Inputs that share a scale; the whole column (-1 in the files) is written as K. */
+  readonly groupSize: number;
+  /** What is added to a stored zero point, modulo 2^bits: 1 in the `gptq` (v1) layout, 0 in `gptq_v2`. */
+  readonly zeroBias: 0 | 1;
+  /** Whether g_idx is out of order, so that neighbouring inputs may belong to different groups. */
+  readonly actOrder: boolean;
+  /** int32 [K * bits / 32][N] */
+  readonly qweight: FileRange;
+  /** int32 [groups][N * bits / 32] */
+  readonly qzeros: FileRange;
+  /** [groups][N] */
+  readonly scales: FileRange & { readonly format: 'F16' | 'BF16' | 'F32' };
+  /** int32 [K], absent when input k belongs to group floor(k / groupSize). */
+  readonly groupIndex?: FileRange;
+}
+
+/** What a weight does in the model. Layer roles exist once a layer, the others once. */
+export type WeightRole =
+  | 'token_embedding' | 'output_norm' | 'output'
+  | 'attention_norm' | 'query' | 'key' | 'value' | 'attention_output'
+  | 'ffn_norm' | 'ffn_gate' | 'ffn_up' | 'ffn_down';
+
+/** One weight: a matrix of `rows` outputs by `columns` inputs, or a vector with one row. */
+export interface Weight {
+  /** The name in the file, for messages. For GPTQ the module's, without `.qweight`. */
+  readonly name: string;
+  readonly role: WeightRole;
+  /** Layer number, or -1 where the role exists once. */
+  readonly layer: number;
+  readonly rows: number;
+  readonly columns: number;
+  /** A plain tensor in one range, or the parts of a GPTQ weight. */
+  readonly storage:
+    | { readonly format: TensorFormat; readonly range: FileRange }
+    | { readonly format: 'GPTQ'; readonly gptq: GptqParts };
+}
+
+export interface ModelShape {
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly ffnSize: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  /** Its own number: not necessarily hiddenSize / heads. */
+  readonly headSize: number;
+  readonly vocabularySize: number;
+  /** Tokens of prompt and output together, as the file says. */
+  readonly contextSize: number;
+  readonly rmsEpsilon: number;
+  readonly ropeBase: number;
+  /** Which elements of a head are rotated together: (2i, 2i+1) in GGUF, (i, i + d/2) in safetensors. */
+  readonly ropePairing: 'neighbours' | 'halves';
+}
+
+/** The attention window a file asks for, and how that was found. */
+export interface SlidingWindow {
+  /** Keys each query sees, its own included; null: all before it. */
+  readonly size: number | null;
+  readonly source: 'option' | 'file' | 'v0.1-shape' | 'none';
+}
+
+export interface Checkpoint {
+  /** The path that was opened. */
+  readonly path: string;
+  readonly kind: 'gguf' | 'safetensors' | 'gptq';
+  readonly architecture: string;
+  readonly name?: string;
+  /** The files weights lie in, and their lengths when their headers were read. */
+  readonly files: readonly { readonly path: string; readonly byteLength: number }[];
+  readonly shape: ModelShape;
+  readonly slidingWindow: SlidingWindow;
+  /** All weights; when the output is tied, the embedding appears again with role `output`. */
+  readonly weights: readonly Weight[];
+  /** Tensors per storage format, as in the file (a GPTQ weight counts as one, e.g. `GPTQ-4bit-g128`). */
+  readonly formats: Readonly<Record<string, number>>;
+  readonly tokenizer: TokenizerSource;
+  /** Tokens that end a generation: end of sequence, end of turn. */
+  readonly endTokens: readonly number[];
+  /** The chat template (Jinja), where there is one. */
+  readonly chatTemplate?: string;
+}
