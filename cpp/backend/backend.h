@@ -124,8 +124,9 @@ struct SampleRow {
   const int32_t* bias_tokens;       // [bias_count]
   const float* bias_values;
   int32_t bias_count;
-  const int32_t* seen_tokens;       // [seen_count] distinct tokens that penalties count,
-  const int32_t* seen_counts;       // and how often each was seen.
+  const int32_t* seen_tokens;       // [seen_count] distinct tokens of prompt and output, and
+  const int32_t* seen_counts;       // how often each is in the output. 0: in the prompt only, where
+                                    // only the repetition penalty applies.
   int32_t seen_count;
   float repetition_penalty;         // 1: none
   float presence_penalty;           // 0: none

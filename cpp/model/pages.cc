@@ -1,0 +1,156 @@
+#include "model/pages.h"
+
+#include <random>
+
+namespace tramontane {
+namespace {
+
+// SipHash-2-4 (Aumasson, Bernstein 2012) over whole 64-bit words.
+class SipHash {
+ public:
+  SipHash(uint64_t k0, uint64_t k1)
+      : v0_(k0 ^ 0x736f6d6570736575u),
+        v1_(k1 ^ 0x646f72616e646f6du),
+        v2_(k0 ^ 0x6c7967656e657261u),
+        v3_(k1 ^ 0x7465646279746573u) {}
+
+  void add(uint64_t word) {
+    v3_ ^= word;
+    round();
+    round();
+    v0_ ^= word;
+    ++words_;
+  }
+
+  uint64_t finish() {
+    add(words_ << 59);  // The length in bytes, modulo 256, in the top byte.
+    v2_ ^= 0xff;
+    for (int i = 0; i < 4; ++i) round();
+    return v0_ ^ v1_ ^ v2_ ^ v3_;
+  }
+
+ private:
+  static uint64_t rotate(uint64_t x, int bits) { return (x << bits) | (x >> (64 - bits)); }
+
+  void round() {
+    v0_ += v1_;
+    v1_ = rotate(v1_, 13) ^ v0_;
+    v0_ = rotate(v0_, 32);
+    v2_ += v3_;
+    v3_ = rotate(v3_, 16) ^ v2_;
+    v0_ += v3_;
+    v3_ = rotate(v3_, 21) ^ v0_;
+    v2_ += v1_;
+    v1_ = rotate(v1_, 17) ^ v2_;
+    v2_ = rotate(v2_, 32);
+  }
+
+  uint64_t v0_, v1_, v2_, v3_;
+  uint64_t words_ = 0;
+};
+
+struct Secret {
+  uint64_t words[4];
+  Secret() {
+    std::random_device random;
+    for (uint64_t& word : words) word = (uint64_t{random()} << 32) | random();
+  }
+};
+
+const Secret& secret() {
+  static const Secret instance;
+  return instance;
+}
+
+}  // namespace
+
+PageKey PageKey::root(int32_t adapter) {
+  PageKey key;
+  key.low = static_cast<uint32_t>(adapter);
+  return key;
+}
+
+PageKey PageKey::next(const int32_t* tokens) const {
+  const Secret& s = secret();
+  SipHash a(s.words[0], s.words[1]), b(s.words[2], s.words[3]);
+  const auto add = [&](uint64_t word) {
+    a.add(word);
+    b.add(word);
+  };
+  add(high);
+  add(low);
+  for (int i = 0; i < kPageTokens; i += 2) {
+    add((uint64_t{static_cast<uint32_t>(tokens[i])} << 32) | static_cast<uint32_t>(tokens[i + 1]));
+  }
+  return {a.finish(), b.finish()};
+}
+
+PagePool::PagePool(int32_t pages) : pages_(static_cast<size_t>(pages)) {}
+
+int32_t PagePool::take() {
+  int32_t page = first_.head;
+  if (page < 0 && untouched_ < size()) {
+    page = untouched_++;
+  } else {
+    if (page < 0) page = last_.head;
+    if (page < 0) return -1;
+    unlink(page);
+    if (pages_[page].keyed) {
+      by_key_.erase(pages_[page].key);
+      pages_[page].keyed = false;
+    }
+  }
+  pages_[page].owners = 1;
+  ++in_use_;
+  return page;
+}
+
+void PagePool::share(int32_t page) {
+  if (pages_[page].owners++ == 0) {
+    unlink(page);
+    ++in_use_;
+  }
+}
+
+void PagePool::release(int32_t page, Reuse reuse) {
+  if (--pages_[page].owners > 0) return;
+  --in_use_;
+  // A page that cannot be found again has nothing to keep.
+  append(page, pages_[page].keyed ? reuse : Reuse::kFirst);
+}
+
+void PagePool::publish(int32_t page, const PageKey& key, const int32_t* tokens) {
+  Page& p = pages_[page];
+  if (p.keyed || !by_key_.emplace(key, page).second) return;
+  p.keyed = true;
+  p.key = key;
+  std::memcpy(p.tokens.data(), tokens, sizeof p.tokens);
+}
+
+int32_t PagePool::find(const PageKey& key, const int32_t* tokens) const {
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end()) return -1;
+  const Page& p = pages_[found->second];
+  return std::memcmp(p.tokens.data(), tokens, sizeof p.tokens) == 0 ? found->second : -1;
+}
+
+void PagePool::append(int32_t page, Reuse reuse) {
+  List& l = list(reuse);
+  Page& p = pages_[page];
+  p.reuse = reuse;
+  p.previous = l.tail;
+  p.next = -1;
+  (l.tail < 0 ? l.head : pages_[l.tail].next) = page;
+  l.tail = page;
+  if (p.keyed) ++cached_;
+}
+
+void PagePool::unlink(int32_t page) {
+  Page& p = pages_[page];
+  List& l = list(p.reuse);
+  (p.previous < 0 ? l.head : pages_[p.previous].next) = p.next;
+  (p.next < 0 ? l.tail : pages_[p.next].previous) = p.previous;
+  if (p.keyed) --cached_;
+}
+
+}  // namespace tramontane

@@ -1,0 +1,104 @@
+#include "model/sequence.h"
+
+#include <algorithm>
+
+namespace tramontane {
+namespace {
+
+int32_t pages_of(int32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+// The first page that a query at `position` or later can see.
+int32_t first_visible_page(int32_t window, int32_t position) {
+  return window == 0 ? 0 : std::max(0, position - window + 1) / kPageTokens;
+}
+
+}  // namespace
+
+int32_t pages_needed(const SequenceLimits& limits, int32_t tokens, int32_t step) {
+  const int32_t all = pages_of(tokens);
+  if (limits.window == 0) return all;
+  const int64_t ring = (int64_t{limits.window} + step - 2 + kPageTokens - 1) / kPageTokens + 1;
+  return static_cast<int32_t>(std::min<int64_t>(all, ring));
+}
+
+Sequence::Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter)
+    : pool_(pool),
+      limits_(limits),
+      adapter_(adapter),
+      table_(static_cast<size_t>(pages_needed(limits, limits.context, limits.max_step_tokens)), -1),
+      key_(PageKey::root(adapter)) {}
+
+Sequence::~Sequence() { release(); }
+
+int32_t Sequence::resume(const int32_t* tokens, int32_t count, int32_t limit) {
+  const int32_t full_pages = std::min(count - 1, limit) / kPageTokens;
+  std::vector<PageKey> keys;
+  std::vector<int32_t> pages;
+  PageKey key = key_;
+  int32_t best = 0;   // Pages whose tokens need no computation.
+  int32_t run = 0;    // Pages found in a row up to here.
+  for (int32_t page = 0; page < full_pages; ++page) {
+    const int32_t* held = tokens + page * kPageTokens;
+    key = key.next(held);
+    keys.push_back(key);
+    pages.push_back(pool_.find(key, held));
+    run = pages.back() < 0 ? 0 : run + 1;
+    const int32_t length = (page + 1) * kPageTokens;
+    if (run > 0 && run >= page + 1 - first_visible_page(limits_.window, length)) best = page + 1;
+  }
+  if (best == 0) return 0;
+  committed_ = written_ = best * kPageTokens;
+  first_page_ = first_visible_page(limits_.window, committed_);
+  end_page_ = published_pages_ = best;
+  key_ = keys[best - 1];
+  for (int32_t page = first_page_; page < end_page_; ++page) {
+    pool_.share(pages[page]);
+    entry(page) = pages[page];
+  }
+  return committed_;
+}
+
+int32_t Sequence::room(int32_t tokens) const {
+  const int64_t pages = int64_t{end_page_} + pool_.available();
+  return static_cast<int32_t>(std::min<int64_t>(tokens, pages * kPageTokens - written_));
+}
+
+bool Sequence::reserve(int32_t tokens) {
+  const int32_t end = pages_of(written_ + tokens);
+  if (end - end_page_ > pool_.available()) return false;
+  for (; end_page_ < end; ++end_page_) entry(end_page_) = pool_.take();
+  return true;
+}
+
+SequenceSlice Sequence::slice(int32_t first_row, int32_t rows) const {
+  return {first_row,     rows, written_, table_.data(), static_cast<int32_t>(table_.size()),
+          adapter_};
+}
+
+void Sequence::commit(const int32_t* tokens, int32_t length) {
+  committed_ = length;
+  // A page is published before it may leave the window.
+  for (; (published_pages_ + 1) * kPageTokens <= length; ++published_pages_) {
+    const int32_t* held = tokens + published_pages_ * kPageTokens;
+    key_ = key_.next(held);
+    pool_.publish(entry(published_pages_), key_, held);
+  }
+  const int32_t first = std::min(first_visible_page(limits_.window, length), end_page_);
+  for (; first_page_ < first; ++first_page_) pool_.release(entry(first_page_), Reuse::kFirst);
+}
+
+void Sequence::truncate(int32_t length) {
+  written_ = length;
+  for (const int32_t end = std::max(pages_of(length), first_page_); end_page_ > end;) {
+    pool_.release(entry(--end_page_), Reuse::kFirst);
+  }
+}
+
+void Sequence::release() {
+  // From the end, so that the beginning, which more prompts share, is reused last.
+  while (end_page_ > first_page_) pool_.release(entry(--end_page_), Reuse::kLast);
+  first_page_ = end_page_ = written_ = committed_ = published_pages_ = 0;
+  key_ = PageKey::root(adapter_);
+}
+
+}  // namespace tramontane
