@@ -1,11 +1,13 @@
-#include <cstring>
+#include <atomic>
 #include <exception>
+#include <mutex>
 
 #include "test.h"
 
 namespace tramontane::test {
 
-static int failures = 0;
+// Checks may run on any thread of a case.
+static std::atomic<int> failures{0};
 
 std::vector<Case>& cases() {
   static std::vector<Case> all;
@@ -13,6 +15,8 @@ std::vector<Case>& cases() {
 }
 
 void fail(const char* file, int line, const std::string& message) {
+  static std::mutex output;
+  const std::lock_guard lock(output);
   ++failures;
   std::cerr << file << ":" << line << ": " << message << "\n";
 }

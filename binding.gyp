@@ -1,0 +1,41 @@
+# The addon for the CPU, as `npm install` builds it: a C++ compiler and python3 suffice.
+# The sources are those of cpp/sources.txt, which CMakeLists.txt reads too.
+{
+  "targets": [
+    {
+      "target_name": "tramontane",
+      "sources": [
+        "<!@(node -p \"require('fs').readFileSync('cpp/sources.txt', 'utf8').split(require('os').EOL).filter(f => f && require('fs').existsSync(f)).join(' ')\")"
+      ],
+      "include_dirs": ["cpp", "<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NAPI_VERSION=8"],
+      # Node's own flags ask for an older C++ without exceptions. -ffp-contract=off: a sum has the
+      # same bits whichever function the compiler inlined it into; kernels name their FMAs.
+      "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
+      "cflags_cc": [
+        "-std=c++20", "-O3", "-ffp-contract=off", "-fvisibility=hidden",
+        "-fvisibility-inlines-hidden", "-Wall", "-Wextra"
+      ],
+      "xcode_settings": {
+        "MACOSX_DEPLOYMENT_TARGET": "11.0",
+        "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
+        "CLANG_CXX_LIBRARY": "libc++",
+        "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
+        "GCC_ENABLE_CPP_RTTI": "YES",
+        "GCC_OPTIMIZATION_LEVEL": "3",
+        "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
+        "OTHER_CPLUSPLUSFLAGS": ["-ffp-contract=off"]
+      },
+      "msvs_settings": {
+        "VCCLCompilerTool": {
+          "ExceptionHandling": 1,
+          "RuntimeTypeInfo": "true",
+          "AdditionalOptions": ["/std:c++20", "/utf-8", "/fp:precise"]
+        }
+      },
+      "conditions": [
+        ["OS=='win'", {"defines": ["NOMINMAX", "WIN32_LEAN_AND_MEAN", "_CRT_SECURE_NO_WARNINGS"]}]
+      ]
+    }
+  ]
+}

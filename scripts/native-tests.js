@@ -1,0 +1,29 @@
+/**
+ * Builds the native tests and runs them by ctest.
+ *   node scripts/native-tests.js [SANITIZERS]     such as `address,undefined` or `thread`
+ * Each kind of build has a folder of its own: build-native, build-address-undefined, build-thread.
+ * CXX chooses the compiler, TRAMONTANE_WERROR=ON makes warnings errors.
+ */
+'use strict';
+const { spawnSync } = require('node:child_process');
+const { availableParallelism } = require('node:os');
+
+const sanitize = process.argv[2] ?? '';
+const folder = sanitize === '' ? 'build-native' : `build-${sanitize.replaceAll(',', '-')}`;
+const jobs = String(availableParallelism());
+
+function run(command, ...args) {
+  console.log(`> ${command} ${args.join(' ')}`);
+  const { status, error } = spawnSync(command, args, { stdio: 'inherit' });
+  if (error !== undefined) console.error(`${command}: ${error.message}`);
+  if (status !== 0) process.exit(1);
+}
+
+run(
+  'cmake',
+  ...['-S', '.', '-B', folder, '-D', `TRAMONTANE_SANITIZE=${sanitize}`],
+  ...['-D', `CMAKE_BUILD_TYPE=${sanitize === '' ? 'Release' : 'RelWithDebInfo'}`],
+  ...['-D', `TRAMONTANE_WERROR=${process.env.TRAMONTANE_WERROR ?? 'OFF'}`],
+);
+run('cmake', '--build', folder, '--config', 'Release', '--parallel', jobs);
+run('ctest', '--test-dir', folder, '-C', 'Release', '--output-on-failure', '--no-tests=error');
