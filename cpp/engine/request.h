@@ -1,0 +1,54 @@
+// What is asked of the engine, and what it answers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/sampler.h"
+
+namespace tramontane {
+
+// Continue a prompt. Validated by the caller: at least one token, all in the vocabulary.
+struct GenerateRequest {
+  std::vector<int32_t> prompt;
+  int32_t max_tokens;                     // At least 1.
+  SamplingOptions sampling;
+  std::vector<int32_t> stop_tokens;       // End the generation; the last token of the output then.
+  int32_t logprobs = -1;                  // Best alternatives to report; -1: no log-probabilities.
+  std::unique_ptr<TokenConstraint> constraint;  // Null: everything is allowed.
+};
+
+// Logits, or how probable a text is. One of the two.
+struct ScoreRequest {
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> positions;  // Ascending, distinct; logits of these go to `out`.
+  float* out = nullptr;            // [positions][vocabulary], kept alive by the caller until the end
+                                   // of the request is reported. Null: perplexity.
+};
+
+enum class Finish : int32_t { kNone, kStop, kLength, kAborted, kScored, kFailed };
+
+struct Timings {
+  double queued_ms = 0;    // From submit to the first step.
+  double prompt_ms = 0;    // From there to the first token.
+  double generate_ms = 0;  // From there to the last.
+};
+
+// One token, or an end, or both. Tokens of a request come in order.
+struct Event {
+  uint64_t id = 0;
+  int32_t token = -1;  // -1: none.
+  float logprob = 0;
+  std::vector<TokenLogit> top;  // Log-probabilities of the best alternatives.
+
+  Finish finish = Finish::kNone;
+  int32_t cached_tokens = 0;          // With an end: prompt tokens that the prefix cache held.
+  Timings timings;                    // With an end.
+  double negative_log_likelihood = 0; // With kScored: the sum over tokens 1..n-1.
+  const char* error_code = nullptr;   // With kFailed.
+  std::string error_message;
+};
+
+}  // namespace tramontane
