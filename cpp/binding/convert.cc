@@ -1,0 +1,188 @@
+#include "binding/convert.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace tramontane::binding {
+namespace {
+
+int32_t get_int(const Napi::Object& object, const char* key) {
+  return object.Get(key).As<Napi::Number>().Int32Value();
+}
+
+float get_float(const Napi::Object& object, const char* key) {
+  return object.Get(key).As<Napi::Number>().FloatValue();
+}
+
+std::string get_string(const Napi::Object& object, const char* key) {
+  return object.Get(key).As<Napi::String>().Utf8Value();
+}
+
+bool has(const Napi::Object& object, const char* key) { return !object.Get(key).IsUndefined(); }
+
+Format to_format(const std::string& name) {
+  Format format;
+  if (!find_format(name.c_str(), &format)) {
+    throw Error("UNSUPPORTED_FILE", "the native addon does not know the format " + name);
+  }
+  return format;
+}
+
+// In the order of enum Role.
+constexpr std::string_view kRoles[] = {
+    "token_embedding", "output_norm", "output",   "attention_norm", "query",  "key",
+    "value",           "attention_output", "ffn_norm", "ffn_gate",   "ffn_up", "ffn_down"};
+
+Role to_role(const std::string& name) {
+  for (size_t i = 0; i < std::size(kRoles); ++i) {
+    if (kRoles[i] == name) return static_cast<Role>(i);
+  }
+  throw Error("COMPUTE_FAILED", "the native addon does not know the weight role " + name);
+}
+
+FilePlace to_place(const Napi::Object& range) {
+  return {get_int(range, "file"),
+          static_cast<uint64_t>(range.Get("offset").As<Napi::Number>().Int64Value())};
+}
+
+GptqPlace to_gptq(const Napi::Object& object) {
+  GptqPlace gptq{};
+  const auto scales = object.Get("scales").As<Napi::Object>();
+  gptq.bits = get_int(object, "bits");
+  gptq.group_size = get_int(object, "groupSize");
+  gptq.zero_bias = get_int(object, "zeroBias");
+  gptq.scale_format = to_format(get_string(scales, "format"));
+  gptq.qweight = to_place(object.Get("qweight").As<Napi::Object>());
+  gptq.qzeros = to_place(object.Get("qzeros").As<Napi::Object>());
+  gptq.scales = to_place(scales);
+  gptq.has_group_index = has(object, "groupIndex");
+  if (gptq.has_group_index) gptq.group_index = to_place(object.Get("groupIndex").As<Napi::Object>());
+  return gptq;
+}
+
+WeightPlace to_weight(const Napi::Object& object) {
+  const auto storage = object.Get("storage").As<Napi::Object>();
+  WeightPlace weight{};
+  weight.name = get_string(object, "name");
+  weight.role = to_role(get_string(object, "role"));
+  weight.layer = std::max(0, get_int(object, "layer"));
+  weight.format = to_format(get_string(storage, "format"));
+  weight.rows = get_int(object, "rows");
+  weight.columns = get_int(object, "columns");
+  if (weight.format == Format::kGptq) {
+    weight.gptq = to_gptq(storage.Get("gptq").As<Napi::Object>());
+  } else {
+    weight.place = to_place(storage.Get("range").As<Napi::Object>());
+  }
+  return weight;
+}
+
+ModelShape to_shape(const Napi::Object& object) {
+  ModelShape shape{};
+  shape.layers = get_int(object, "layers");
+  shape.hidden = get_int(object, "hiddenSize");
+  shape.ffn = get_int(object, "ffnSize");
+  shape.heads = get_int(object, "heads");
+  shape.kv_heads = get_int(object, "kvHeads");
+  shape.head_size = get_int(object, "headSize");
+  shape.vocabulary = get_int(object, "vocabularySize");
+  shape.rms_epsilon = get_float(object, "rmsEpsilon");
+  shape.rope_base = get_float(object, "ropeBase");
+  shape.rope_pairing = get_string(object, "ropePairing") == "halves" ? RopePairing::kHalves
+                                                                     : RopePairing::kNeighbours;
+  return shape;
+}
+
+}  // namespace
+
+ModelDescription to_description(const Napi::Object& object) {
+  ModelDescription description{};
+  const auto files = object.Get("files").As<Napi::Array>();
+  for (uint32_t i = 0; i < files.Length(); ++i) {
+    description.files.push_back(files.Get(i).As<Napi::String>().Utf8Value());
+  }
+  const auto weights = object.Get("weights").As<Napi::Array>();
+  for (uint32_t i = 0; i < weights.Length(); ++i) {
+    description.weights.push_back(to_weight(weights.Get(i).As<Napi::Object>()));
+  }
+  description.shape = to_shape(object.Get("shape").As<Napi::Object>());
+  description.window = get_int(object, "window");
+  description.context = get_int(object, "contextSize");
+  description.kv_tokens = get_int(object, "kvCacheTokens");
+  description.threads = get_int(object, "threads");
+  description.kv_type = get_string(object, "kvCacheType") == "f32" ? KvType::kF32 : KvType::kF16;
+  description.compute = get_string(object, "compute") == "f32" ? Compute::kF32 : Compute::kInt8;
+  return description;
+}
+
+std::vector<int32_t> to_tokens(const Napi::Value& value) {
+  const auto array = value.As<Napi::Int32Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabulary) {
+  GenerateRequest request;
+  request.prompt = to_tokens(object.Get("prompt"));
+  request.max_tokens = get_int(object, "maxTokens");
+  request.stop_tokens = to_tokens(object.Get("stopTokens"));
+  request.logprobs = get_int(object, "logprobs");
+  if (has(object, "allowedTokens")) {
+    request.constraint =
+        std::make_unique<AllowList>(to_tokens(object.Get("allowedTokens")), vocabulary);
+  }
+  SamplingOptions& sampling = request.sampling;
+  sampling.temperature = get_float(object, "temperature");
+  sampling.top_k = get_int(object, "topK");
+  sampling.top_p = get_float(object, "topP");
+  sampling.min_p = get_float(object, "minP");
+  sampling.seed = static_cast<uint64_t>(object.Get("seed").As<Napi::Number>().Int64Value());
+  sampling.repetition_penalty = get_float(object, "repetitionPenalty");
+  sampling.presence_penalty = get_float(object, "presencePenalty");
+  sampling.frequency_penalty = get_float(object, "frequencyPenalty");
+  sampling.bias_tokens = to_tokens(object.Get("biasTokens"));
+  const auto values = object.Get("biasValues").As<Napi::Float32Array>();
+  sampling.bias_values.assign(values.Data(), values.Data() + values.ElementLength());
+  return request;
+}
+
+Napi::Value to_value(Napi::Env env, const Event& event) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("id", static_cast<double>(event.id));
+  if (event.token >= 0) {
+    object.Set("token", event.token);
+    object.Set("logprob", event.logprob);
+    Napi::Array top = Napi::Array::New(env, event.top.size());
+    for (uint32_t i = 0; i < event.top.size(); ++i) {
+      Napi::Object entry = Napi::Object::New(env);
+      entry.Set("token", event.top[i].token);
+      entry.Set("logprob", event.top[i].logit);
+      top.Set(i, entry);
+    }
+    object.Set("top", top);
+  }
+  if (event.finish == Finish::kNone) return object;
+  // In the order of enum Finish.
+  static constexpr const char* kNames[] = {"", "stop", "length", "aborted", "scored", "failed"};
+  object.Set("finish", kNames[static_cast<int>(event.finish)]);
+  object.Set("cachedTokens", event.cached_tokens);
+  object.Set("negativeLogLikelihood", event.negative_log_likelihood);
+  Napi::Object timings = Napi::Object::New(env);
+  timings.Set("queuedMs", event.timings.queued_ms);
+  timings.Set("promptMs", event.timings.prompt_ms);
+  timings.Set("generateMs", event.timings.generate_ms);
+  object.Set("timings", timings);
+  if (event.error_code != nullptr) {
+    object.Set("error", to_error(env, event.error_code, event.error_message).Value());
+  }
+  return object;
+}
+
+Napi::Error to_error(Napi::Env env, const char* code, const std::string& message) {
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Set("code", Napi::String::New(env, code));
+  return error;
+}
+
+}  // namespace tramontane::binding

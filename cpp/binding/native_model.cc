@@ -1,0 +1,217 @@
+#include "binding/native_model.h"
+
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "binding/convert.h"
+
+namespace tramontane::binding {
+namespace {
+
+uint64_t to_id(const Napi::Value& value) {
+  return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value());
+}
+
+// Runs what may throw the core's Error and rethrows it as a JavaScript error.
+template <typename Body>
+void translate_errors(Napi::Env env, const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    throw to_error(env, error.code(), error.what());
+  }
+}
+
+}  // namespace
+
+void Mailbox::put(std::vector<Event> events) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  for (Event& event : events) events_.push_back(std::move(event));
+  napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
+}
+
+std::vector<Event> Mailbox::take() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(events_, {});
+}
+
+void Mailbox::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+}
+
+Napi::Function NativeModel::define(Napi::Env env) {
+  return DefineClass(env, "NativeModel",
+                     {InstanceMethod<&NativeModel::generate>("generate"),
+                      InstanceMethod<&NativeModel::score>("score"),
+                      InstanceMethod<&NativeModel::abort>("abort"),
+                      InstanceMethod<&NativeModel::stats>("stats"),
+                      InstanceMethod<&NativeModel::dispose>("dispose")});
+}
+
+NativeModel::NativeModel(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<NativeModel>(info), env_(info.Env()) {
+  const Napi::Env env = info.Env();
+  running_.model = std::move(*info[0].As<Napi::External<std::unique_ptr<Model>>>().Data());
+  on_events_ = Napi::Persistent(info[1].As<Napi::Function>());
+
+  const napi_value name = Napi::String::New(env, "tramontane");
+  if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
+                                      wake_up, &wake_) != napi_ok) {
+    throw to_error(env, "OUT_OF_MEMORY", "cannot create a thread-safe function");
+  }
+  napi_unref_threadsafe_function(env, wake_);
+  // After the thread-safe function, so that it runs before that one's own clean-up.
+  napi_add_env_cleanup_hook(env, on_environment_exit, this);
+
+  mailbox_ = std::make_shared<Mailbox>(wake_);
+  running_.engine = std::make_unique<Engine>(
+      *running_.model, [mailbox = mailbox_](std::vector<Event> events) {
+        mailbox->put(std::move(events));
+      });
+  info.This().As<Napi::Object>().Set("implementation",
+                                     running_.model->backend().implementation());
+}
+
+NativeModel::~NativeModel() { close(); }
+
+void NativeModel::on_environment_exit(void* self) { static_cast<NativeModel*>(self)->close(); }
+
+// Stops and joins the engine if it still runs, and lets go of the environment.
+void NativeModel::close() {
+  if (std::exchange(closed_, true)) return;
+  mailbox_->close();
+  running_.engine.reset();
+  running_.model.reset();
+  napi_remove_env_cleanup_hook(env_, on_environment_exit, this);
+  napi_release_threadsafe_function(wake_, napi_tsfn_abort);
+  on_events_.Reset();
+  outputs_.clear();
+}
+
+void NativeModel::count_in_flight(int change) {
+  const bool before = in_flight_ > 0;
+  in_flight_ += change;
+  const bool after = in_flight_ > 0;
+  if (!before && after) napi_ref_threadsafe_function(env_, wake_);
+  if (before && !after) napi_unref_threadsafe_function(env_, wake_);
+}
+
+// generate(id, request): starts one generation.
+Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
+  translate_errors(info.Env(), [&] {
+    running_.engine->submit(to_id(info[0]),
+                            to_generate_request(info[1].As<Napi::Object>(),
+                                                running_.model->shape().vocabulary));
+  });
+  count_in_flight(1);
+  return info.Env().Undefined();
+}
+
+// score(id, tokens, positions, out): logits at `positions` into `out`; without these two, the
+// likelihood of `tokens`.
+Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
+  const uint64_t id = to_id(info[0]);
+  ScoreRequest request;
+  request.tokens = to_tokens(info[1]);
+  if (!info[2].IsUndefined()) {
+    auto out = info[3].As<Napi::Float32Array>();
+    request.positions = to_tokens(info[2]);
+    request.out = out.Data();
+    outputs_.emplace(id, Napi::Persistent(out));
+  }
+  try {
+    translate_errors(info.Env(), [&] { running_.engine->submit(id, std::move(request)); });
+  } catch (...) {
+    outputs_.erase(id);
+    throw;
+  }
+  count_in_flight(1);
+  return info.Env().Undefined();
+}
+
+Napi::Value NativeModel::abort(const Napi::CallbackInfo& info) {
+  if (running_.engine) running_.engine->abort(to_id(info[0]));
+  return info.Env().Undefined();
+}
+
+Napi::Value NativeModel::stats(const Napi::CallbackInfo& info) {
+  const Engine::Stats stats = running_.engine ? running_.engine->stats() : Engine::Stats{};
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("pages", stats.pages);
+  object.Set("pagesInUse", stats.pages_in_use);
+  object.Set("pagesCached", stats.pages_cached);
+  return object;
+}
+
+// Ends engine and model on a thread of the pool, since a step may take a while to notice, then
+// delivers what came last.
+class NativeModel::Disposal final : public Napi::AsyncWorker {
+ public:
+  explicit Disposal(NativeModel* self)
+      : Napi::AsyncWorker(self->Env()),
+        deferred_(Napi::Promise::Deferred::New(self->Env())),
+        self_(self),
+        running_(std::move(self->running_)) {
+    running_.engine->stop();
+    self->Ref();
+  }
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+  void Execute() override {
+    running_.engine.reset();
+    running_.model.reset();
+  }
+
+  void OnOK() override {
+    self_->deliver(Env());
+    self_->close();
+    deferred_.Resolve(Env().Undefined());
+    self_->Unref();
+  }
+
+ private:
+  const Napi::Promise::Deferred deferred_;
+  NativeModel* const self_;
+  Running running_;
+};
+
+Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
+  if (!running_.engine) throw to_error(info.Env(), "DISPOSED", "disposed twice");
+  auto* disposal = new Disposal(this);  // Deletes itself when it is done.
+  disposal->Queue();
+  return disposal->promise();
+}
+
+void NativeModel::wake_up(napi_env env, napi_value, void* self, void*) {
+  if (env == nullptr) return;  // The environment is going away, and `self` may be gone.
+  const Napi::HandleScope scope(env);
+  try {
+    static_cast<NativeModel*>(self)->deliver(env);
+  } catch (const Napi::Error& error) {
+    napi_fatal_exception(env, error.Value());
+  }
+}
+
+void NativeModel::deliver(Napi::Env env) {
+  const std::vector<Event> events = mailbox_->take();
+  if (events.empty()) return;
+  Napi::Array array = Napi::Array::New(env, events.size());
+  std::vector<uint64_t> taken;
+  int ended = 0;
+  for (uint32_t i = 0; i < events.size(); ++i) {
+    array.Set(i, to_value(env, events[i]));
+    if (events[i].token >= 0) taken.push_back(events[i].id);
+    if (events[i].finish == Finish::kNone) continue;
+    ++ended;
+    outputs_.erase(events[i].id);
+  }
+  count_in_flight(-ended);
+  on_events_.Call({array});
+  if (running_.engine && !taken.empty()) running_.engine->acknowledge(taken);
+}
+
+}  // namespace tramontane::binding
