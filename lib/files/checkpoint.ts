@@ -7,10 +7,21 @@ import type { TokenizerSource } from '../text/tokenizer-source';
 
 /** Storage formats of a single tensor, by their GGUF names. */
 export type TensorFormat =
-  | 'F32' | 'F16' | 'BF16'
-  | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0'
-  | 'Q2_K' | 'Q3_K' | 'Q4_K' | 'Q5_K' | 'Q6_K'
-  | 'IQ4_NL' | 'IQ4_XS';
+  | 'F32'
+  | 'F16'
+  | 'BF16'
+  | 'Q4_0'
+  | 'Q4_1'
+  | 'Q5_0'
+  | 'Q5_1'
+  | 'Q8_0'
+  | 'Q2_K'
+  | 'Q3_K'
+  | 'Q4_K'
+  | 'Q5_K'
+  | 'Q6_K'
+  | 'IQ4_NL'
+  | 'IQ4_XS';
 
 /** A byte range of one of the checkpoint's files. */
 export interface FileRange {
@@ -42,9 +53,18 @@ export interface GptqParts {
 
 /** What a weight does in the model. Layer roles exist once a layer, the others once. */
 export type WeightRole =
-  | 'token_embedding' | 'output_norm' | 'output'
-  | 'attention_norm' | 'query' | 'key' | 'value' | 'attention_output'
-  | 'ffn_norm' | 'ffn_gate' | 'ffn_up' | 'ffn_down';
+  | 'token_embedding'
+  | 'output_norm'
+  | 'output'
+  | 'attention_norm'
+  | 'query'
+  | 'key'
+  | 'value'
+  | 'attention_output'
+  | 'ffn_norm'
+  | 'ffn_gate'
+  | 'ffn_up'
+  | 'ffn_down';
 
 /** One weight: a matrix of `rows` outputs by `columns` inputs, or a vector with one row. */
 export interface Weight {

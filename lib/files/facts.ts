@@ -1,0 +1,67 @@
+import type { TramontaneError } from '../errors';
+import { invalid, quoted, unsupported } from './problems';
+
+/**
+ * The named values of a header or a configuration file, each checked where it is asked for. A value
+ * of the wrong kind or out of range is an INVALID_FILE error that names file, key and offset.
+ */
+export abstract class Facts {
+  constructor(readonly path: string) {}
+
+  /** The raw value; undefined when there is none. */
+  abstract raw(key: string): unknown;
+
+  /** The byte a value starts at, where that is known. */
+  protected at(_key: string): number | undefined {
+    return undefined;
+  }
+
+  /** An integer of `min` to `max`; undefined when there is none. */
+  integer(key: string, min: number, max: number): number | undefined {
+    return this.check(key, `an integer from ${min} to ${max}`, (value): value is number => {
+      return Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+    });
+  }
+
+  /** A number of `min` to `max`. */
+  real(key: string, min: number, max: number): number | undefined {
+    return this.check(key, `a number from ${min} to ${max}`, (value): value is number => {
+      return typeof value === 'number' && value >= min && value <= max;
+    });
+  }
+
+  string(key: string): string | undefined {
+    return this.check(key, 'a string', (value): value is string => typeof value === 'string');
+  }
+
+  boolean(key: string): boolean | undefined {
+    return this.check(key, 'true or false', (value): value is boolean => {
+      return typeof value === 'boolean';
+    });
+  }
+
+  /** The value, which must be there. */
+  required<T>(key: string, value: T | undefined): T {
+    if (value === undefined) throw invalid(this.path, `${key} is missing`);
+    return value;
+  }
+
+  invalid(key: string, problem: string): TramontaneError {
+    return invalid(this.path, `${key} ${problem}`, this.at(key));
+  }
+
+  unsupported(key: string, problem: string): TramontaneError {
+    return unsupported(this.path, `${key} ${problem}`, this.at(key));
+  }
+
+  private check<T>(
+    key: string,
+    wanted: string,
+    fits: (value: unknown) => value is T,
+  ): T | undefined {
+    const value = this.raw(key);
+    if (value === undefined || value === null) return undefined;
+    if (!fits(value)) throw this.invalid(key, `is ${quoted(value)}, not ${wanted}`);
+    return value;
+  }
+}

@@ -1,0 +1,170 @@
+/** From a Hugging Face directory, in floats or quantized by GPTQ, to a checkpoint. */
+import type { Checkpoint, TensorFormat, Weight } from './checkpoint';
+import type { Folder } from './byte-source';
+import { isFloat } from './formats';
+import { gptqFormatName, gptqWeight } from './gptq';
+import { readGptqConfig, type GptqConfig } from './gptq-config';
+import { readChatTemplate, readEndTokens, readHfModel } from './hf-config';
+import { withTensors, type HfTensor, type HfTensors } from './hf-tensors';
+import { readJson } from './json';
+import { invalid, quoted, unsupported } from './problems';
+import { folderTokenizer } from './tokenizer-source';
+import { isNorm, plainWeight, slots, type Slot } from './weights';
+
+/**
+ * Reads a directory that has a config.json. `path` is the one the user gave.
+ * @param only the one safetensors file to take, when the user named it
+ */
+export async function readHfCheckpoint(
+  folder: Folder,
+  path: string,
+  only?: string,
+): Promise<Checkpoint> {
+  const config = await readJson(folder, 'config.json');
+  const { architecture, shape, slidingWindow, tied } = readHfModel(config);
+  const wanted = slots(shape);
+  const modules = wanted.filter(({ role }) => !isNorm(role)).map(({ module }) => module);
+  const gptq = await readGptqConfig(folder, config, modules);
+  const endTokens = await readEndTokens(folder, config, shape.vocabularySize);
+  const tokenizer = await folderTokenizer(folder);
+  const chatTemplate = await readChatTemplate(folder);
+
+  return withTensors(folder, only, async (found) => {
+    const weights: Weight[] = [];
+    for (const slot of wanted) weights.push(await readWeight(slot, found, gptq, tied));
+    await refuseOthers(found, wanted, gptq !== undefined);
+    const quantized = weights.some(({ storage }) => storage.format === 'GPTQ');
+    return {
+      path,
+      kind: quantized ? 'gptq' : 'safetensors',
+      architecture,
+      files: found.sources.map((source) => ({ path: source.path, byteLength: source.byteLength })),
+      shape,
+      slidingWindow,
+      weights,
+      formats: countFormats(weights, gptq),
+      tokenizer,
+      endTokens,
+      ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    };
+  });
+}
+
+const EMBEDDING = 'model.embed_tokens.weight';
+
+async function readWeight(
+  slot: Slot,
+  found: HfTensors,
+  gptq: GptqConfig | undefined,
+  tied: boolean,
+): Promise<Weight> {
+  const plain = found.tensors.get(`${slot.module}.weight`);
+  const packed = found.tensors.get(`${slot.module}.qweight`);
+  if (packed === undefined) {
+    const shared = slot.role === 'output' && tied ? found.tensors.get(EMBEDDING) : plain;
+    if (shared !== undefined) return floatWeight(slot, shared, found);
+    throw missing(slot, found);
+  }
+  const path = found.sources[packed.file]?.path ?? '';
+  const what = `tensor ${quoted(packed.name)}`;
+  if (plain !== undefined) {
+    throw invalid(path, `${what} and ${quoted(plain.name)} are the same weight`, packed.at);
+  }
+  if (isNorm(slot.role) || slot.role === 'token_embedding') {
+    throw unsupported(path, `${what}: only linear layers may be quantized`, packed.at);
+  }
+  if (gptq === undefined) {
+    const problem = 'is quantized, and neither config.json nor quantize_config.json says how';
+    throw invalid(path, `${what} ${problem}`, packed.at);
+  }
+  return gptqWeight(slot, found, gptq);
+}
+
+function floatWeight(slot: Slot, tensor: HfTensor, found: HfTensors): Weight {
+  const { name, type, shape, offset, file, at } = tensor;
+  const source = found.sources[file];
+  const path = source?.path ?? '';
+  if (!isFloat(type)) {
+    const supported = 'F32, F16, BF16 and GPTQ are supported';
+    throw unsupported(path, `tensor ${quoted(name)} is ${quoted(type)}; ${supported}`, at);
+  }
+  const format: TensorFormat = type;
+  const fileLength = source?.byteLength ?? 0;
+  return plainWeight(slot, { path, fileLength, file, name, format, shape, offset, at });
+}
+
+/** Tensors that say by their names which layout they belong to. */
+const LAYOUTS: readonly [RegExp, string][] = [
+  [/\.weight_packed$|\.weight_scale(_inv)?$/, 'compressed-tensors or FP8'],
+  [/\.(absmax|quant_map|nested_absmax|quant_state\..*|SCB)$/, 'bitsandbytes'],
+  [/\.(B|s|workspace|B_24|B_meta)$/, 'repacked for Marlin'],
+  [/\.(q_weight|q_scale|q_groups|q_invperm)$/, 'EXL2'],
+  [/\.(trellis|suh|svh)$/, 'EXL3'],
+  [/\.(W_q|W_nbits)$/, 'HQQ'],
+  [/\.codebooks$/, 'AQLM'],
+  [/\.experts\.|block_sparse_moe/, 'mixture of experts'],
+  [/\.lora_[AB]\b|^base_model\./, 'a LoRA adapter'],
+];
+const SUPPORTED = 'plain and GPTQ weights of dense models are supported';
+
+function exotic(found: HfTensors): Error | undefined {
+  for (const { name, file, at } of found.tensors.values()) {
+    const layout = LAYOUTS.find(([pattern]) => pattern.test(name))?.[1];
+    if (layout === undefined) continue;
+    const path = found.sources[file]?.path ?? '';
+    return unsupported(path, `tensor ${quoted(name)} is ${layout}; ${SUPPORTED}`, at);
+  }
+  return undefined;
+}
+
+function missing(slot: Slot, found: HfTensors): Error {
+  const reason = exotic(found);
+  if (reason !== undefined) return reason;
+  const paths = found.sources.map((source) => source.path).join(', ');
+  return invalid(paths, `tensor ${quoted(`${slot.module}.weight`)} is missing`);
+}
+
+/** Refuses tensors that no weight uses, but for those that change nothing. */
+async function refuseOthers(
+  found: HfTensors,
+  wanted: readonly Slot[],
+  mayBeGptq: boolean,
+): Promise<void> {
+  const suffixes = ['weight', ...(mayBeGptq ? ['qweight', 'qzeros', 'scales', 'g_idx'] : [])];
+  const known = new Set(wanted.flatMap(({ module }) => suffixes.map((s) => `${module}.${s}`)));
+  const rowsOf = new Map(wanted.map(({ module, rows }) => [`${module}.bias`, rows]));
+  for (const tensor of found.tensors.values()) {
+    const { name, file, at } = tensor;
+    // Rotation frequencies, which old files store, follow from the rope base.
+    if (known.has(name) || name.endsWith('.rotary_emb.inv_freq')) continue;
+    if (rowsOf.has(name) && (await isZero(tensor, found, rowsOf.get(name)))) continue;
+    const path = found.sources[file]?.path ?? '';
+    const reason = name.endsWith('.bias')
+      ? unsupported(path, `tensor ${quoted(name)}: layers with a bias are not supported`, at)
+      : exotic(found);
+    if (reason !== undefined) throw reason;
+    throw unsupported(path, `tensor ${quoted(name)} belongs to no weight of this model`, at);
+  }
+}
+
+/** AutoGPTQ's early versions gave every layer a bias of zeros. */
+async function isZero(tensor: HfTensor, found: HfTensors, rows?: number): Promise<boolean> {
+  if (tensor.shape.join() !== String(rows)) return false;
+  const bytes = await found.sources[tensor.file]?.read(tensor.offset, tensor.byteLength);
+  return bytes?.every((byte) => byte === 0) ?? false;
+}
+
+function countFormats(
+  weights: readonly Weight[],
+  gptq: GptqConfig | undefined,
+): Record<string, number> {
+  const formats: Record<string, number> = {};
+  for (const { name, role, storage } of weights) {
+    // A tied output is the embedding again.
+    if (role === 'output' && name === EMBEDDING) continue;
+    const rules = storage.format === 'GPTQ' ? gptq?.rules(name) : undefined;
+    const format = rules === undefined ? storage.format : gptqFormatName(rules);
+    formats[format] = (formats[format] ?? 0) + 1;
+  }
+  return formats;
+}

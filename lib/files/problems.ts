@@ -1,0 +1,21 @@
+import { TramontaneError } from '../errors';
+
+/** An INVALID_FILE error. `at` is the byte offset of what is wrong. */
+export function invalid(path: string, problem: string, at?: number): TramontaneError {
+  return new TramontaneError('INVALID_FILE', describe(path, problem, at));
+}
+
+/** An UNSUPPORTED_FILE error; `problem` says what was found and what is supported. */
+export function unsupported(path: string, problem: string, at?: number): TramontaneError {
+  return new TramontaneError('UNSUPPORTED_FILE', describe(path, problem, at));
+}
+
+function describe(path: string, problem: string, at?: number): string {
+  return at === undefined ? `${path}: ${problem}` : `${path}: ${problem} (at byte ${at})`;
+}
+
+/** A name or value from a file, fit to stand in a one-line message. */
+export function quoted(value: unknown): string {
+  const text = value === undefined ? 'undefined' : JSON.stringify(value);
+  return text.length <= 120 ? text : `${text.slice(0, 117)}...`;
+}
