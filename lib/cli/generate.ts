@@ -1,0 +1,98 @@
+/** `tramontane generate`: continues a text, as it is made. */
+import { Command } from 'commander';
+import type { Generation, GenerationResult } from '../index';
+import { textArgument } from './input';
+import {
+  addLoadOptions,
+  addSamplingOptions,
+  samplingFlags,
+  type LoadFlags,
+  type SamplingFlags,
+} from './options';
+import { EMBEDDED_MODEL, withModel } from './session';
+
+interface Flags extends LoadFlags, SamplingFlags {
+  readonly prompt?: string;
+  readonly echo?: true;
+  readonly json?: true;
+}
+
+const STORY = 'Once upon a time';
+
+export function generateCommand(): Command {
+  const command = new Command('generate')
+    .description('Continues a text and streams it to standard output.')
+    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)')
+    .option('-p, --prompt <text>', 'the text to continue; - reads standard input')
+    .option('--echo', 'write the prompt before its continuation')
+    .option('--json', 'write one JSON object at the end: text, token ids, usage, timings')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tramontane generate
+      the embedded model tells a story
+  $ tramontane generate mistral-7b.Q4_K_M.gguf -p "The capital of France is" -n 20 -t 0
+  $ tramontane generate mistral-7b.Q4_K_M.gguf -p - --stop "</answer>" < prompt.txt
+  $ tramontane generate model-gptq/ -p "1, 2, 3," --json --logprobs 5 --seed 7`,
+    )
+    .action(generate);
+  return addSamplingOptions(addLoadOptions(command));
+}
+
+async function generate(path: string | undefined, flags: Flags, command: Command): Promise<void> {
+  if (path !== undefined && flags.prompt === undefined) {
+    command.error('a prompt is missing: -p TEXT, or -p - to read it from standard input');
+  }
+  if (flags.logprobs !== undefined && flags.json === undefined) {
+    command.error('--logprobs needs --json');
+  }
+  const prompt = await textArgument(flags.prompt ?? STORY);
+  // A story without its first words would be odd.
+  const echo = flags.echo ?? (flags.prompt === undefined && flags.json === undefined);
+  await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
+    const generation = model.generate(prompt, { ...samplingFlags(flags), signal });
+    if (flags.json) {
+      await writeJson(generation);
+      return;
+    }
+    if (echo) process.stdout.write(prompt);
+    const result = await stream(generation);
+    explain(result, flags.maxTokens);
+  });
+}
+
+async function stream(generation: Generation): Promise<GenerationResult> {
+  let last = '';
+  for await (const { text } of generation) {
+    process.stdout.write(text);
+    if (text !== '') last = text;
+  }
+  if (!last.endsWith('\n')) process.stdout.write('\n');
+  return generation.result();
+}
+
+async function writeJson(generation: Generation): Promise<void> {
+  const logprobs = [];
+  for await (const chunk of generation) logprobs.push(...(chunk.logprobs ?? []));
+  const result = await generation.result();
+  const all = logprobs.length > 0 ? { ...result, logprobs } : result;
+  process.stdout.write(`${JSON.stringify(all, null, 2)}\n`);
+}
+
+/** Says on stderr why a text ends where nobody asked it to, and to a person how fast it came. */
+function explain(result: GenerationResult, maxTokens: number | undefined): void {
+  const { usage, timings, finishReason, seed } = result;
+  if (finishReason === 'length' && usage.completionTokens !== maxTokens) {
+    const tokens = usage.promptTokens + usage.completionTokens;
+    process.stderr.write(
+      `tramontane: the context is full at ${tokens} tokens; --context-size makes it larger\n`,
+    );
+  }
+  if (!process.stderr.isTTY) return;
+  const rate = (usage.completionTokens - 1) / (timings.generateMs / 1000);
+  process.stderr.write(
+    `\n${usage.completionTokens} tokens, ${rate.toFixed(1)} tokens/s; ` +
+      `prompt of ${usage.promptTokens} in ${timings.promptMs.toFixed(0)} ms; seed ${seed}\n`,
+  );
+}

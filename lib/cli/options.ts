@@ -1,0 +1,135 @@
+/** Options several commands share, named as the API names them. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { GenerateOptions, LoadOptions } from '../index';
+
+const LOAD_OPTIONS = [
+  'threads',
+  'contextSize',
+  'slidingWindow',
+  'compute',
+  'kvCacheType',
+  'kvCacheTokens',
+] as const;
+
+const SAMPLING_OPTIONS = [
+  'maxTokens',
+  'temperature',
+  'topK',
+  'topP',
+  'minP',
+  'seed',
+  'repetitionPenalty',
+  'presencePenalty',
+  'frequencyPenalty',
+  'logitBias',
+  'allowedTokens',
+  'stop',
+  'stopTokens',
+  'ignoreEos',
+  'logprobs',
+] as const;
+
+export type LoadFlags = Pick<LoadOptions, (typeof LOAD_OPTIONS)[number]>;
+export type SamplingFlags = Pick<GenerateOptions, (typeof SAMPLING_OPTIONS)[number]>;
+
+/** The options of `Model.load` among those of a command. */
+export function loadFlags(flags: LoadFlags): LoadFlags {
+  return pick(flags, LOAD_OPTIONS);
+}
+
+/** The options of `Model.generate` among those of a command. */
+export function samplingFlags(flags: SamplingFlags): SamplingFlags {
+  return pick(flags, SAMPLING_OPTIONS);
+}
+
+function pick<T extends object, K extends keyof T>(object: T, keys: readonly K[]): Pick<T, K> {
+  const present = keys.filter((key) => object[key] !== undefined);
+  return Object.fromEntries(present.map((key) => [key, object[key]])) as Pick<T, K>;
+}
+
+/** Adds how a model is loaded. */
+export function addLoadOptions(command: Command): Command {
+  return command
+    .optionsGroup('Model:')
+    .option('--threads <n>', 'threads that compute (default: the CPUs it may use)', integer)
+    .option('--context-size <n>', "tokens of prompt and output (default: the file's)", integer)
+    .option(
+      '--sliding-window <n|off>',
+      "keys a token sees, or all (default: the file's)",
+      windowSize,
+    )
+    .addOption(
+      new Option('--compute <type>', 'arithmetic of linear layers; f32 is exact and slow').choices([
+        'int8',
+        'f32',
+      ]),
+    )
+    .addOption(
+      new Option('--kv-cache-type <type>', 'how keys and values are stored').choices([
+        'f16',
+        'f32',
+      ]),
+    )
+    .option('--kv-cache-tokens <n>', 'tokens the key-value cache holds in all', integer);
+}
+
+/** Adds how tokens are chosen and when to stop. */
+export function addSamplingOptions(command: Command): Command {
+  return command
+    .optionsGroup('Sampling:')
+    .option('-n, --max-tokens <n>', 'tokens to generate at most', integer)
+    .option('-t, --temperature <x>', 'randomness; 0 takes the best token (default: 0.7)', number)
+    .option('--top-k <n>', 'draw from the n best tokens', integer)
+    .option('--top-p <x>', 'draw from the best tokens that make up this probability', number)
+    .option('--min-p <x>', "drop tokens below this part of the best one's probability", number)
+    .option('--seed <n>', 'the same seed gives the same text (default: a random one)', integer)
+    .option('--repetition-penalty <x>', 'divides the logits of tokens seen; 1 is neutral', number)
+    .option('--presence-penalty <x>', 'taken from the logits of tokens generated', number)
+    .option('--frequency-penalty <x>', 'the same, for each time generated', number)
+    .option('--logit-bias <id=x>', "added to a token's logit, -inf bans it; repeatable", logitBias)
+    .option('--allowed-tokens <ids>', 'draw from these ids only, such as 12,77,2', integers)
+    .option('--stop <text>', 'end before this text; repeatable', append)
+    .option('--stop-tokens <ids>', 'end at any of these ids, such as 2,28705', integers)
+    .option('--ignore-eos', 'go on after the end-of-sequence token')
+    .option(
+      '--logprobs <n>',
+      'with --json: log-probabilities of each token and the n best',
+      integer,
+    );
+}
+
+export function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) {
+    throw new InvalidArgumentError('It must be a number.');
+  }
+  return value;
+}
+
+export function integer(text: string): number {
+  const value = number(text);
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return value;
+}
+
+function integers(text: string): number[] {
+  return text.split(/[\s,]+/).map(integer);
+}
+
+function windowSize(text: string): number | false {
+  return text === 'off' ? false : integer(text);
+}
+
+function append(text: string, previous: readonly string[] = []): string[] {
+  return [...previous, text];
+}
+
+/** `ID=NUMBER`; `ID=-inf` bans the token. */
+function logitBias(
+  text: string,
+  previous: ReadonlyMap<number, number> = new Map(),
+): Map<number, number> {
+  const [id = '', bias] = text.split('=', 2);
+  if (bias === undefined) throw new InvalidArgumentError('It must be ID=NUMBER, such as 1234=-5.');
+  return new Map(previous).set(integer(id), bias === '-inf' ? -Infinity : number(bias));
+}

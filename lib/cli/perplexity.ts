@@ -1,0 +1,83 @@
+/** `tramontane perplexity`: how well a model predicts a text. */
+import { Command } from 'commander';
+import type { Model } from '../index';
+import { textFile } from './input';
+import { addLoadOptions, integer, type LoadFlags } from './options';
+import { Progress } from './progress';
+import { EMBEDDED_MODEL, withModel } from './session';
+
+interface Flags extends LoadFlags {
+  readonly file: string;
+  readonly chunk?: number;
+  readonly json?: true;
+}
+
+export function perplexityCommand(): Command {
+  const command = new Command('perplexity')
+    .description('Measures how well a model predicts a text: lower is better.')
+    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)')
+    .requiredOption('-f, --file <path>', 'the text; - reads standard input')
+    .option('--chunk <n>', 'tokens judged together (default: the context size)', integer)
+    .option('--json', 'write a JSON object')
+    .addHelpText(
+      'after',
+      `
+The text is cut into chunks; each starts anew, with the beginning-of-sequence token if the model
+has one. The result is exp of the mean negative log-likelihood of all tokens but the first of each
+chunk.
+
+Examples:
+  $ tramontane perplexity -f story.txt
+  $ tramontane perplexity mistral-7b.Q4_K_M.gguf -f wiki.test.raw --chunk 2048 --json`,
+    )
+    .action(perplexity);
+  return addLoadOptions(command);
+}
+
+async function perplexity(path: string | undefined, flags: Flags, command: Command): Promise<void> {
+  if (flags.chunk !== undefined && flags.chunk < 2) command.error('--chunk must be at least 2');
+  const text = await textFile(flags.file);
+  await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
+    signal.addEventListener('abort', () => void model.dispose());
+    const chunks = split(model, text, flags.chunk ?? model.info.contextSize);
+    if (chunks.length === 0) command.error(`${flags.file} has fewer than two tokens`);
+    const { negativeLogLikelihood, tokens } = await measure(model, chunks);
+    const value = Math.exp(negativeLogLikelihood / tokens);
+    process.stdout.write(
+      flags.json
+        ? `${JSON.stringify({ perplexity: value, tokens, chunks: chunks.length }, null, 2)}\n`
+        : `perplexity ${value.toFixed(4)} over ${tokens} tokens\n`,
+    );
+  });
+}
+
+/** Chunks of at most `size` tokens, at least two each, BOS included. */
+function split(model: Model, text: string, size: number): number[][] {
+  const { tokenizer } = model;
+  const bos = tokenizer.addBos && tokenizer.bosId !== undefined ? [tokenizer.bosId] : [];
+  const ids = tokenizer.encode(text);
+  const chunks: number[][] = [];
+  for (let start = 0; start < ids.length; start += size - bos.length) {
+    chunks.push([...bos, ...ids.slice(start, start + size - bos.length)]);
+  }
+  return chunks.filter((chunk) => chunk.length >= 2);
+}
+
+async function measure(
+  model: Model,
+  chunks: readonly number[][],
+): Promise<{ negativeLogLikelihood: number; tokens: number }> {
+  const progress = new Progress();
+  let negativeLogLikelihood = 0;
+  let tokens = 0;
+  try {
+    for (const [index, chunk] of chunks.entries()) {
+      progress.update('predicting', index / chunks.length);
+      negativeLogLikelihood += Math.log(await model.perplexity(chunk)) * (chunk.length - 1);
+      tokens += chunk.length - 1;
+    }
+  } finally {
+    progress.clear();
+  }
+  return { negativeLogLikelihood, tokens };
+}

@@ -1,0 +1,194 @@
+/** What each command prints, on the embedded model. */
+import { readFileSync } from 'node:fs';
+import { EMBEDDED_MODEL } from '../../lib/cli/session';
+import { fixture } from '../reference';
+import { run, runWith } from './command';
+
+interface Story {
+  readonly prompt: string;
+  readonly chat: boolean;
+  readonly prompt_ids: number[];
+  readonly ids: number[];
+  readonly text: string;
+}
+
+const breeze = JSON.parse(readFileSync(fixture('demo/breeze.json'), 'utf8')) as {
+  'breeze-Q4_0': { stories: Story[] };
+};
+const story = breeze['breeze-Q4_0'].stories.find(({ prompt }) => prompt === 'Once upon a time')!;
+const exact = ['--compute', 'f32', '--kv-cache-type', 'f32'];
+
+describe('generate', () => {
+  test('without arguments tells a story that starts at its beginning', async () => {
+    const { status, stdout, stderr } = await run('generate');
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^Once upon a time.{100,}\n$/s);
+  });
+
+  test('continues the prompt as the reference does', async () => {
+    const { stdout } = await run('generate', '-p', story.prompt, '-t', '0', '-n', '60', ...exact);
+    expect(stdout.length).toBeGreaterThan(100);
+    expect(story.text.startsWith(stdout.trim())).toBe(true);
+  });
+
+  test('- reads the prompt from standard input, without its last line end', async () => {
+    const args = ['generate', '-t', '0', '-n', '20', '-p'];
+    const piped = await runWith(`${story.prompt}\n`, ...args, '-');
+    expect(piped).toEqual(await run(...args, story.prompt));
+    expect(story.text.startsWith(piped.stdout.trim())).toBe(true);
+  });
+
+  test('--echo puts the prompt first', async () => {
+    const args = ['generate', '-p', story.prompt, '-t', '0', '-n', '10'];
+    const { stdout } = await run(...args);
+    expect((await run(...args, '--echo')).stdout).toBe(story.prompt + stdout);
+  });
+
+  test('one seed gives one text, another seed another', async () => {
+    const args = ['generate', '-n', '40', '-t', '1', '--seed'];
+    const [first, again, other] = await Promise.all(['7', '7', '8'].map((s) => run(...args, s)));
+    expect(first!.stdout).toBe(again!.stdout);
+    expect(first!.stdout).not.toBe(other!.stdout);
+  });
+
+  test('--stop may be given more than once, and ends before the text that comes first', async () => {
+    const args = ['generate', '-p', story.prompt, '-t', '0', ...exact];
+    const { stdout } = await run(...args, '--stop', 'no such text', '--stop', ' Lily');
+    expect(stdout.trim()).toBe(story.text.slice(0, story.text.indexOf(' Lily')));
+  });
+
+  test('--json gives ids, usage and the reason of the end, and nothing else', async () => {
+    const args = ['generate', '-p', story.prompt, '-t', '0', '-n', '12', ...exact, '--json'];
+    const { stdout } = await run(...args, '--logprobs', '2', '--seed', '5');
+    const result = JSON.parse(stdout) as {
+      tokenIds: number[];
+      logprobs: { token: number; logprob: number; top: unknown[] }[];
+    };
+    expect(result).toMatchObject({
+      tokenIds: story.ids.slice(0, 12),
+      finishReason: 'length',
+      seed: 5,
+      usage: { promptTokens: story.prompt_ids.length, completionTokens: 12 },
+    });
+    expect(result.logprobs.map(({ token }) => token)).toEqual(result.tokenIds);
+    expect(result.logprobs.every(({ top }) => top.length === 2)).toBe(true);
+  });
+
+  test('sampling options reach the model', async () => {
+    const args = ['generate', '-p', story.prompt, '--json', '-n', '8'];
+    const { stdout } = await run(...args, '--allowed-tokens', '300,301', '--logit-bias', '301=99');
+    const { tokenIds } = JSON.parse(stdout) as { tokenIds: number[] };
+    expect(new Set(tokenIds)).toEqual(new Set([301]));
+  });
+
+  test('says so when the context ends the text', async () => {
+    const { status, stderr } = await run('generate', '--context-size', '32', '--ignore-eos');
+    expect(stderr).toMatch(/^tramontane: the context is full at 32 tokens[^\n]*\n$/);
+    expect(status).toBe(0);
+  });
+});
+
+describe('tokenize', () => {
+  test('shows each id and its bytes', async () => {
+    const { stdout } = await run('tokenize', '-p', 'a time');
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines.map((line) => JSON.parse(line.split('\t')[1]!) as string).join('')).toBe(
+      ' a time',
+    );
+  });
+
+  test('--ids gives the ids of the reference', async () => {
+    const { stdout } = await run('tokenize', '--ids', '--bos', '-p', story.prompt);
+    expect(stdout).toBe(`${story.prompt_ids.join(' ')}\n`);
+  });
+
+  test('--decode gives the text back', async () => {
+    const { stdout } = await run('tokenize', '--decode', '-p', story.prompt_ids.slice(1).join(' '));
+    expect(stdout).toBe(`${story.prompt}\n`);
+  });
+
+  test('what --json prints is what --decode reads', async () => {
+    const encoded = await run('tokenize', '--json', '-p', 'Ümläut 🐕');
+    const decoded = await runWith(encoded.stdout, 'tokenize', '--decode', '--json', '-p', '-');
+    expect(JSON.parse(decoded.stdout)).toBe('Ümläut 🐕');
+  });
+});
+
+describe('perplexity', () => {
+  test('is low for a story, high for noise', async () => {
+    const value = async (text: string) => {
+      const { stdout } = await runWith(text, 'perplexity', '--json', '-f', '-');
+      return JSON.parse(stdout) as { perplexity: number; tokens: number; chunks: number };
+    };
+    const [tale, noise] = await Promise.all([
+      value(`${story.prompt}${story.text}`),
+      value('zq xv qq 77 kj wx zz vq xj qz 91 jj xq'),
+    ]);
+    expect(tale.perplexity).toBeGreaterThan(1);
+    expect(tale.perplexity).toBeLessThan(4);
+    expect(noise.perplexity).toBeGreaterThan(100);
+  });
+
+  test('--chunk judges parts on their own, every token but the first of each', async () => {
+    const text = `${story.prompt}${story.text}`;
+    const args = ['perplexity', '--json', '-f', '-'];
+    const [whole, parts] = await Promise.all([
+      runWith(text, ...args),
+      runWith(text, ...args, '--chunk', '33'),
+    ]);
+    const all = JSON.parse(whole.stdout) as { perplexity: number; tokens: number };
+    const some = JSON.parse(parts.stdout) as { perplexity: number; tokens: number; chunks: number };
+    expect(some.tokens).toBe(all.tokens); // A BOS goes before each chunk and is not judged.
+    expect(some.chunks).toBe(Math.ceil(all.tokens / 32));
+    expect(some.perplexity).toBeGreaterThan(all.perplexity);
+  });
+
+  test('a text of nothing is an error', async () => {
+    const { status, stderr } = await runWith('', 'perplexity', '-f', '-');
+    expect(stderr).toMatch(/fewer than two tokens/);
+    expect(status).toBe(2);
+  });
+});
+
+describe('inspect', () => {
+  test('shows the shape, for people and as JSON', async () => {
+    const [people, json] = await Promise.all([run('inspect'), run('inspect', '--json')]);
+    expect(people.stdout).toMatch(/llama/);
+    expect(people.stdout).toMatch(/Q4_0/);
+    const facts = JSON.parse(json.stdout) as Record<string, unknown>;
+    expect(facts).toMatchObject({ path: EMBEDDED_MODEL, architecture: 'llama' });
+  });
+});
+
+describe('bench', () => {
+  const sizes = ['--prompt', '40', '--generate', '8', '--streams', '2', '--repeat', '3'];
+
+  test('--json has a median and a range for every figure', async () => {
+    const { stdout, stderr } = await run('bench', '--json', ...sizes);
+    expect(stderr).toBe('');
+    const report = JSON.parse(stdout) as Record<string, Record<string, unknown>>;
+    expect(report['implementation']).toEqual(expect.any(String));
+    for (const [part, key] of [
+      ['load', 'milliseconds'],
+      ['memory', 'residentBytes'],
+      ['prefill', 'tokensPerSecond'],
+      ['decode', 'tokensPerSecond'],
+      ['streams', 'tokensPerSecond'],
+    ] as const) {
+      const value = report[part]![key] as number;
+      const [least, greatest] = report[part]!['range'] as [number, number];
+      expect(value).toBeGreaterThan(0);
+      expect(Number.isFinite(value)).toBe(true);
+      expect(value).toBeGreaterThanOrEqual(least);
+      expect(value).toBeLessThanOrEqual(greatest);
+    }
+  });
+
+  test('prints a table', async () => {
+    const { stdout } = await run('bench', ...sizes);
+    for (const row of ['load', 'prefill 40', 'decode 8', '2 streams', 'resident memory']) {
+      expect(stdout).toMatch(new RegExp(`^${row} +[0-9.]+ `, 'm'));
+    }
+  });
+});

@@ -1,0 +1,93 @@
+/** What the command line says when it is used wrongly, and how to use it. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run } from './command';
+
+const commands = ['generate', 'inspect', 'tokenize', 'perplexity', 'bench'];
+
+describe('help', () => {
+  test('lists every command and ends well', async () => {
+    const { status, stdout } = await run('--help');
+    expect(status).toBe(0);
+    for (const command of commands) expect(stdout).toContain(`  ${command} `);
+  });
+
+  test.each(commands)('of %s has examples', async (command) => {
+    const { status, stdout, stderr } = await run(command, '--help');
+    expect(status).toBe(0);
+    expect(stderr).toBe('');
+    expect(stdout).toContain(`$ tramontane ${command}`);
+  });
+
+  test('the version is the package’s', async () => {
+    const { stdout } = await run('--version');
+    const manifest = readFileSync(join(__dirname, '../../package.json'), 'utf8');
+    expect(stdout.trim()).toBe((JSON.parse(manifest) as { version: string }).version);
+  });
+});
+
+describe('wrong usage is one line and exit code 2', () => {
+  test.each([
+    ['an unknown command', ['sing'], /unknown command 'sing'/],
+    ['an unknown option', ['generate', '--warmth', '3'], /unknown option '--warmth'/],
+    ['a word where a number belongs', ['generate', '--top-k', 'many'], /--top-k.*number/],
+    ['a fraction where a whole number belongs', ['generate', '-n', '1.5'], /--max-tokens.*whole/],
+    ['no number at all', ['generate', '--seed', ''], /--seed.*number/],
+    ['a window that is none', ['generate', '--sliding-window', 'on'], /--sliding-window/],
+    ['a value out of range for the model', ['generate', '--top-p', '7'], /topP/],
+    ['a choice that does not exist', ['generate', '--compute', 'f64'], /--compute.*int8/],
+    ['a bias without a value', ['generate', '--logit-bias', '12'], /ID=NUMBER/],
+    ['a model without a prompt', ['generate', 'model.gguf'], /-p TEXT/],
+    ['log-probabilities nobody would see', ['generate', '--logprobs', '2'], /--json/],
+    ['no text to tokenize', ['tokenize'], /--prompt/],
+    ['ids that are none', ['tokenize', '--decode', '-p', '1 two'], /"two" is no token id/],
+    ['an id past the vocabulary', ['tokenize', '--decode', '-p', '1024'], /0 to 1023/],
+    ['a bench of nothing', ['bench', '--repeat', '0'], /--repeat/],
+    ['chunks of one token', ['perplexity', '-f', 'x', '--chunk', '1'], /--chunk/],
+  ])('%s', async (_, args, message) => {
+    const { status, stdout, stderr } = await run(...args);
+    expect(stderr).toMatch(/^tramontane: [^\n]+\n$/);
+    expect(stderr).toMatch(message);
+    expect(stdout).toBe('');
+    expect(status).toBe(2);
+  });
+
+  test('no command shows the help', async () => {
+    const { status, stderr } = await run();
+    expect(status).toBe(2);
+    expect(stderr).toContain('Usage: tramontane');
+  });
+});
+
+describe('a failure is one line without a stack and exit code 1', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tramontane-'));
+    writeFileSync(join(folder, 'broken.gguf'), 'GGUF but no more');
+  });
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  test.each([
+    ['generate', ['-p', 'x']],
+    ['inspect', []],
+    ['tokenize', ['-p', 'x']],
+    ['bench', []],
+  ])('%s of a missing file and of a broken one', async (command, args) => {
+    for (const name of ['missing.gguf', 'broken.gguf']) {
+      const { status, stdout, stderr } = await run(command, join(folder, name), ...args);
+      expect(stderr).toMatch(/^tramontane: [^\n]+\n$/);
+      expect(stderr).toContain(name);
+      expect(stdout).toBe('');
+      expect(status).toBe(1);
+    }
+  });
+
+  test('perplexity of a missing text', async () => {
+    const { status, stderr } = await run('perplexity', '-f', join(folder, 'missing.txt'));
+    expect(stderr).toMatch(/^tramontane: [^\n]*missing\.txt[^\n]*\n$/);
+    expect(status).toBe(1);
+  });
+});
