@@ -1,0 +1,9 @@
+/** The public surface; nothing else is exported. */
+export { TramontaneError, type TramontaneErrorCode } from './errors';
+export type { Generation, GenerationChunk, GenerationResult, LogprobInfo } from './generation';
+export type { GenerateOptions } from './generate-options';
+export { inspect, type Inspection } from './inspect';
+export { Model, type LoadOptions, type LoadProgress, type ModelInfo } from './model';
+export type { TokenLogprob } from './native';
+export { loadTokenizer } from './text/load';
+export type { Tokenizer } from './text/tokenizer';

@@ -1,0 +1,125 @@
+import type { Checkpoint, SlidingWindow } from './files/checkpoint';
+import { defaultThreads, usableMemory } from './limits';
+import type { NativeDescription } from './native';
+import * as check from './options';
+
+export interface LoadProgress {
+  /** `header`, `tokenizer`, `weights`, `ready`. */
+  readonly phase: string;
+  /** Of the whole load, from 0 to 1. */
+  readonly fraction: number;
+}
+
+/** Options of {@link Model.load}. */
+export interface LoadOptions {
+  /** Threads that compute. @default the CPUs the process may use, container quotas included */
+  readonly threads?: number;
+  /**
+   * Most tokens of prompt and output together. Larger than the file's only with a sliding window.
+   * @default the file's
+   */
+  readonly contextSize?: number;
+  /** Keys each token sees, its own included; false: all before it. @default the file's */
+  readonly slidingWindow?: number | false;
+  /**
+   * `int8`: quantized weights meet activations quantized to 8 bits. `f32`: weights are decoded and
+   * everything is computed in f32; slow and exact.
+   * @default 'int8'
+   */
+  readonly compute?: 'int8' | 'f32';
+  /** @default 'f16' */
+  readonly kvCacheType?: 'f16' | 'f32';
+  /**
+   * Tokens the KV cache holds, over all sequences. Memory is used as it fills.
+   * @default four full sequences, at most a quarter of the memory, at least one sequence
+   */
+  readonly kvCacheTokens?: number;
+  readonly onProgress?: (progress: LoadProgress) => void;
+  /** Gives the load up, which then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+const NAMES = [
+  'threads',
+  'contextSize',
+  'slidingWindow',
+  'compute',
+  'kvCacheType',
+  'kvCacheTokens',
+  'onProgress',
+  'signal',
+] as const satisfies readonly (keyof LoadOptions)[];
+
+const MOST_TOKENS = 2 ** 30;
+/** Tokens of a page and most tokens of a step, as in cpp/backend/backend.h and cpp/model/model.h. */
+const PAGE_TOKENS = 32;
+const MAX_STEP_TOKENS = 512;
+
+/** Checks what can be checked before the file is known. @throws TramontaneError INVALID_OPTION */
+export function checkLoadOptions(options: LoadOptions): void {
+  check.checkNames('Model.load()', options, NAMES);
+  const { threads, contextSize, slidingWindow, compute, kvCacheType, kvCacheTokens } = options;
+  if (threads !== undefined) check.integer('threads', threads, 1, 1024);
+  if (contextSize !== undefined) check.integer('contextSize', contextSize, 1, MOST_TOKENS);
+  if (slidingWindow !== undefined && slidingWindow !== false) {
+    check.integer('slidingWindow', slidingWindow, 1, MOST_TOKENS);
+  }
+  if (compute !== undefined) check.oneOf('compute', compute, ['int8', 'f32']);
+  if (kvCacheType !== undefined) check.oneOf('kvCacheType', kvCacheType, ['f16', 'f32']);
+  if (kvCacheTokens !== undefined) check.integer('kvCacheTokens', kvCacheTokens, 1, MOST_TOKENS);
+  if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
+    throw check.invalidOption('onProgress', 'a function', options.onProgress);
+  }
+  if (options.signal !== undefined) check.signal('signal', options.signal);
+}
+
+export interface Settings {
+  readonly slidingWindow: SlidingWindow;
+  readonly threads: { readonly count: number; readonly source: string };
+  readonly description: NativeDescription;
+}
+
+/** What options and file come to together. @throws TramontaneError INVALID_OPTION */
+export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
+  const { shape } = checkpoint;
+  const slidingWindow: SlidingWindow =
+    options.slidingWindow === undefined
+      ? checkpoint.slidingWindow
+      : { size: options.slidingWindow || null, source: 'option' };
+  const contextSize = options.contextSize ?? shape.contextSize;
+  if (contextSize > shape.contextSize && slidingWindow.size === null) {
+    throw check.invalidOption(
+      'contextSize',
+      `at most ${String(shape.contextSize)}, which the file says (more needs a sliding window)`,
+      contextSize,
+    );
+  }
+  const threads =
+    options.threads === undefined ? defaultThreads() : { count: options.threads, source: 'option' };
+  const kvCacheType = options.kvCacheType ?? 'f16';
+  const window = slidingWindow.size ?? 0;
+
+  const bytesPerToken =
+    shape.layers * 2 * shape.kvHeads * shape.headSize * (kvCacheType === 'f16' ? 2 : 4);
+  const ring = (Math.ceil((window + MAX_STEP_TOKENS - 2) / PAGE_TOKENS) + 1) * PAGE_TOKENS;
+  const sequence = window > 0 ? Math.min(contextSize, ring) : contextSize;
+  const affordable = Math.floor(usableMemory() / 4 / bytesPerToken);
+  const kvCacheTokens =
+    options.kvCacheTokens ?? Math.max(sequence, Math.min(4 * sequence, affordable, MOST_TOKENS));
+
+  return {
+    slidingWindow,
+    threads,
+    description: {
+      files: checkpoint.files.map((file) => file.path),
+      weights: checkpoint.weights,
+      shape,
+      window: Math.min(window, MOST_TOKENS),
+      contextSize,
+      kvCacheTokens,
+      threads: threads.count,
+      kvCacheType,
+      compute: options.compute ?? 'int8',
+    },
+  };
+}
