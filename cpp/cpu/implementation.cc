@@ -1,0 +1,30 @@
+#include "cpu/implementation.h"
+
+#include "base/cpu_features.h"
+
+namespace tramontane::cpu {
+
+const std::vector<Implementation>& implementations() {
+  static const std::vector<Implementation> all = {
+#if defined(__x86_64__) || defined(_M_X64)
+    {"avx2", [] { return cpu_features().avx2; }, &kAvx2Linear, &kAvx2Rows},
+#endif
+    {"scalar", [] { return true; }, &kScalarLinear, &kScalarRows},
+  };
+  return all;
+}
+
+const Implementation* choose_implementation(const char* name, std::string* error) {
+  const std::string wanted = name == nullptr ? "" : name;
+  std::string names;
+  for (const Implementation& implementation : implementations()) {
+    if (!implementation.supported()) continue;
+    if (wanted.empty() || wanted == implementation.name) return &implementation;
+    names += names.empty() ? "" : ", ";
+    names += implementation.name;
+  }
+  *error = "TRAMONTANE_CPU is '" + wanted + "'; this processor can run: " + names;
+  return nullptr;
+}
+
+}  // namespace tramontane::cpu
