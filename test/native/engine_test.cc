@@ -1,0 +1,208 @@
+// The scheduler: what a request answers does not depend on who else is served.
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "test.h"
+#include "tiny_model.h"
+
+using namespace tramontane;
+using tramontane::test::TinyModel;
+
+namespace {
+
+std::vector<int32_t> prompt_of(uint32_t seed, int32_t length) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> tokens(static_cast<size_t>(length));
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 96);
+  return tokens;
+}
+
+GenerateRequest request_of(uint32_t seed, int32_t length, int32_t max_tokens) {
+  GenerateRequest request;
+  request.prompt = prompt_of(seed, length);
+  request.max_tokens = max_tokens;
+  request.sampling.temperature = 1;
+  request.sampling.seed = seed;
+  return request;
+}
+
+// An engine whose events are collected, and acknowledged when `reading`.
+class Server {
+ public:
+  explicit Server(const TinyModel::Options& options)
+      : tiny_(options), model_(tiny_.description), engine_(model_, [this](std::vector<Event> events) {
+          const std::lock_guard lock(mutex_);
+          for (Event& event : events) {
+            if (event.token >= 0) {
+              tokens[event.id].push_back(event.token);
+              unread_.push_back(event.id);
+            }
+            if (event.finish != Finish::kNone) ends.emplace(event.id, std::move(event));
+          }
+          changed_.notify_all();
+        }) {}
+
+  Engine& engine() { return engine_; }
+
+  // Reads events until so many requests have ended; false after ten seconds.
+  bool wait_for(size_t count) {
+    std::unique_lock lock(mutex_);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (ends.size() < count) {
+      const auto read = std::exchange(unread_, {});
+      if (!read.empty()) {
+        lock.unlock();
+        engine_.acknowledge(read);
+        lock.lock();
+        continue;
+      }
+      if (changed_.wait_until(lock, deadline) == std::cv_status::timeout) return false;
+    }
+    return true;
+  }
+
+  // Waits for tokens without reading any.
+  bool wait_unread(uint64_t id, size_t count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(60),
+                             [&] { return tokens[id].size() >= count; });
+  }
+
+  std::map<uint64_t, std::vector<int32_t>> tokens;
+  std::map<uint64_t, Event> ends;
+
+ private:
+  TinyModel tiny_;
+  Model model_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<uint64_t> unread_;
+  Engine engine_;
+};
+
+std::vector<int32_t> alone(const TinyModel::Options& options, GenerateRequest request) {
+  Server server(options);
+  server.engine().submit(1, std::move(request));
+  CHECK(server.wait_for(1));
+  return server.tokens[1];
+}
+
+}  // namespace
+
+TEST("requests that share steps get the tokens they get alone") {
+  for (const int32_t window : {0, 48}) {
+    TinyModel::Options options;
+    options.window = window;
+    Server server(options);
+    constexpr uint32_t kRequests = 12;
+    for (uint32_t i = 0; i < kRequests; ++i) {
+      server.engine().submit(i, request_of(i, 1 + 23 * static_cast<int32_t>(i), 20 + i));
+    }
+    CHECK(server.wait_for(kRequests));
+    for (uint32_t i = 0; i < kRequests; ++i) {
+      CHECK(server.tokens[i] == alone(options, request_of(i, 1 + 23 * static_cast<int32_t>(i), 20 + i)));
+      CHECK(server.ends[i].finish == Finish::kLength);
+    }
+    CHECK_EQ(server.engine().stats().pages_in_use, 0);
+  }
+}
+
+TEST("a pool of one and a half sequences serves eight requests with the same tokens") {
+  for (const int32_t window : {0, 48}) {
+    TinyModel::Options roomy, tight;
+    roomy.window = tight.window = window;
+    tight.kv_tokens = window == 0 ? 192 : 160;  // A sequence takes 128, or 5 pages for a prompt's chunk.
+    Server server(tight);
+    for (uint32_t i = 0; i < 8; ++i) server.engine().submit(i, request_of(i, 60, 68));
+    CHECK(server.wait_for(8));
+    for (uint32_t i = 0; i < 8; ++i) {
+      CHECK_EQ(server.tokens[i].size(), size_t{68});
+      CHECK(server.tokens[i] == alone(roomy, request_of(i, 60, 68)));
+    }
+    CHECK_EQ(server.engine().stats().pages_in_use, 0);
+  }
+}
+
+TEST("a request larger than the pool is refused at once, with both numbers") {
+  TinyModel::Options options;
+  options.window = 0;
+  options.kv_tokens = 64;
+  Server server(options);
+  try {
+    server.engine().submit(1, request_of(1, 40, 40));
+    CHECK(false);
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    CHECK(std::string(error.code()) == "INVALID_PROMPT");
+    CHECK(message.find("96") != std::string::npos && message.find("64") != std::string::npos);
+  }
+}
+
+TEST("a reader who stops reading holds up nobody else, and is at most eight tokens behind") {
+  Server server({});
+  server.engine().submit(1, request_of(1, 10, 1000));
+  CHECK(server.wait_unread(1, Engine::kMaxAhead));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK_EQ(server.tokens[1].size(), size_t{Engine::kMaxAhead});
+  server.engine().submit(2, request_of(2, 10, 5));
+  CHECK(server.wait_unread(2, 5));
+  CHECK_EQ(server.tokens[1].size(), size_t{Engine::kMaxAhead});
+}
+
+TEST("an abort ends a request where it stands: waiting, in its prompt or generating") {
+  TinyModel::Options options;
+  options.window = 0;
+  options.kv_tokens = 1024;
+  Server server(options);
+  server.engine().submit(1, request_of(1, 500, 500));
+  server.engine().submit(2, request_of(2, 500, 500));  // Waits for pages.
+  CHECK(server.wait_unread(1, 3));
+  server.engine().abort(2);
+  server.engine().abort(1);
+  server.engine().abort(77);  // Unknown: nothing happens.
+  CHECK(server.wait_for(2));
+  CHECK(server.ends[1].finish == Finish::kAborted);
+  CHECK(server.ends[2].finish == Finish::kAborted);
+  CHECK_EQ(server.engine().stats().pages_in_use, 0);
+}
+
+TEST("stop ends everything as aborted") {
+  Server server({});
+  for (uint32_t i = 0; i < 5; ++i) server.engine().submit(i, request_of(i, 100, 1000));
+  server.engine().stop();
+  CHECK(server.wait_for(5));
+  for (uint32_t i = 0; i < 5; ++i) CHECK(server.ends[i].finish == Finish::kAborted);
+}
+
+TEST("scores are the same alone, in company and after a preemption") {
+  TinyModel::Options options;
+  options.window = 0;
+  options.kv_tokens = 512;
+  const auto tokens = prompt_of(5, 400);
+  const auto likelihood = [&](int company) {
+    Server server(options);
+    for (int i = 0; i < company; ++i) server.engine().submit(10 + i, request_of(10 + i, 60, 60));
+    ScoreRequest request;
+    request.tokens = tokens;
+    server.engine().submit(1, std::move(request));
+    CHECK(server.wait_for(1 + company));
+    CHECK(server.ends[1].finish == Finish::kScored);
+    return server.ends[1].negative_log_likelihood;
+  };
+  const double expected = likelihood(0);
+  CHECK(expected > 0);
+  CHECK(likelihood(4) == expected);
+}
+
+TEST("an allow-list allows what it lists, through a whole generation") {
+  Server server({});
+  GenerateRequest request = request_of(1, 10, 50);
+  request.constraint = std::make_unique<AllowList>(std::vector<int32_t>{5, 64}, 96);
+  server.engine().submit(1, std::move(request));
+  CHECK(server.wait_for(1));
+  CHECK_EQ(server.tokens[1].size(), size_t{50});
+  for (const int32_t token : server.tokens[1]) CHECK(token == 5 || token == 64);
+}
