@@ -27,7 +27,7 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
     const float magnitude = float_from_bits(largest);
     // Blocks whose inverse scale would overflow count as zero, those with no finite largest value
     // get zeros under a scale that is not finite.
-    const bool tiny = largest < 0x01000000u;  // 2^-125
+    const bool tiny = largest < 0x04800000u;  // 2^-118
     const bool finite = largest < 0x7f800000u;
     const float inverse = tiny || !finite ? 0.0f : 127.0f / magnitude;
     scales[first / kGroup] = tiny ? 0.0f : magnitude / 127.0f;

@@ -1,0 +1,139 @@
+// Products of float weights and float activations. Included by linear_avx2.cc inside its target
+// pragma.
+//
+// Lane l of an accumulator sums inputs l, l + 8, l + 16, ... by FMAs in ascending order, and the
+// lanes are added in one fixed tree: the same bits for any tile of outputs and rows.
+#pragma once
+
+namespace tramontane::cpu {
+namespace {
+
+struct LoadF32 {
+  static constexpr int kBytes = 4;
+  static __m256 load(const uint8_t* p) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+  }
+};
+
+struct LoadF16 {
+  static constexpr int kBytes = 2;
+  static __m256 load(const uint8_t* p) { return _mm256_cvtph_ps(load16(p)); }
+};
+
+struct LoadBF16 {
+  static constexpr int kBytes = 2;
+  static __m256 load(const uint8_t* p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(p)), 16));
+  }
+};
+
+inline float sum_lanes(__m256 x) {
+  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+  sum = _mm_add_ss(sum, _mm_movehdup_ps(sum));
+  return _mm_cvtss_f32(sum);
+}
+
+// kOutputs outputs by kRows rows. `weights` and `in` are rows at a stride, in bytes and in floats.
+template <class Load, int kOutputs, int kRows>
+void dot_tile(const uint8_t* weights, int64_t stride, const float* in, int32_t columns,
+              float out[kOutputs][kRows]) {
+  __m256 sums[kOutputs][kRows];
+  for (int o = 0; o < kOutputs; ++o) {
+    for (int r = 0; r < kRows; ++r) sums[o][r] = _mm256_setzero_ps();
+  }
+  const auto step = [&](auto load_weight, auto load_input) {
+    __m256 w[kOutputs];
+    for (int o = 0; o < kOutputs; ++o) w[o] = load_weight(o);
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 x = load_input(r);
+      for (int o = 0; o < kOutputs; ++o) sums[o][r] = _mm256_fmadd_ps(w[o], x, sums[o][r]);
+    }
+  };
+  int32_t column = 0;
+  for (; column + 8 <= columns; column += 8) {
+    step([&](int o) { return Load::load(weights + o * stride + column * Load::kBytes); },
+         [&](int r) { return _mm256_loadu_ps(in + int64_t{r} * columns + column); });
+  }
+  if (const int32_t rest = columns - column; rest > 0) {
+    step(
+        [&](int o) {
+          uint8_t padded[8 * Load::kBytes] = {};
+          std::memcpy(padded, weights + o * stride + column * Load::kBytes, rest * Load::kBytes);
+          return Load::load(padded);
+        },
+        [&](int r) {
+          float padded[8] = {};
+          std::memcpy(padded, in + int64_t{r} * columns + column, rest * sizeof(float));
+          return _mm256_loadu_ps(padded);
+        });
+  }
+  for (int o = 0; o < kOutputs; ++o) {
+    for (int r = 0; r < kRows; ++r) out[o][r] = sum_lanes(sums[o][r]);
+  }
+}
+
+// kOutputs outputs from `output` on, all rows.
+template <class Load, int kOutputs>
+void dot_rows(const LinearTask& task, int32_t output, const uint8_t* weights, int64_t stride) {
+  const Activations& in = *task.in;
+  const auto tile = [&]<int kRows>(std::integral_constant<int, kRows>, int32_t row) {
+    float sums[kOutputs][kRows];
+    dot_tile<Load, kOutputs, kRows>(weights, stride, in.values + int64_t{row} * in.columns,
+                                    in.columns, sums);
+    for (int r = 0; r < kRows; ++r) {
+      float* out = task.out + (row + r) * task.stride + output;
+      for (int o = 0; o < kOutputs; ++o) out[o] = task.add ? out[o] + sums[o][r] : sums[o][r];
+    }
+  };
+  int32_t row = 0;
+  for (; row + 2 <= in.rows; row += 2) tile(std::integral_constant<int, 2>(), row);
+  if (row < in.rows) tile(std::integral_constant<int, 1>(), row);
+}
+
+constexpr int kFloatOutputs = 4;
+
+// From this many rows on, 16-bit weights are decoded once for all of them.
+constexpr int kDecodeRows = 3;
+
+template <class Load>
+void linear_float(const LinearTask& task) {
+  const int32_t columns = task.weight->columns;
+  const int64_t row_bytes = int64_t{columns} * Load::kBytes;
+  const bool decode = Load::kBytes < 4 && task.in->rows >= kDecodeRows;
+  const auto outputs = [&]<int kOutputs>(std::integral_constant<int, kOutputs>, int32_t output) {
+    const uint8_t* weights = task.weight->data + output * row_bytes;
+    if (!decode) return dot_rows<Load, kOutputs>(task, output, weights, row_bytes);
+    decode_blocks(task.weight->format, weights, int64_t{kOutputs} * columns,
+                  reinterpret_cast<float*>(task.scratch));
+    dot_rows<LoadF32, kOutputs>(task, output, task.scratch, int64_t{columns} * 4);
+  };
+  int32_t output = task.first;
+  for (; output + kFloatOutputs <= task.last; output += kFloatOutputs) {
+    outputs(std::integral_constant<int, kFloatOutputs>(), output);
+  }
+  for (; output < task.last; ++output) outputs(std::integral_constant<int, 1>(), output);
+}
+
+void linear_f32(const LinearTask& task) {
+  const WeightData& weight = *task.weight;
+  const FormatInfo& info = format_info(weight.format);
+  const int64_t blocks = weight.columns / info.block_values;
+  const auto outputs = [&]<int kOutputs>(std::integral_constant<int, kOutputs>, int32_t output) {
+    decode_blocks(weight.format, weight.data + output * blocks * info.block_bytes,
+                  kOutputs * blocks, reinterpret_cast<float*>(task.scratch));
+    dot_rows<LoadF32, kOutputs>(task, output, task.scratch, int64_t{weight.columns} * 4);
+  };
+  int32_t output = task.first;
+  for (; output + kFloatOutputs <= task.last; output += kFloatOutputs) {
+    outputs(std::integral_constant<int, kFloatOutputs>(), output);
+  }
+  for (; output < task.last; ++output) outputs(std::integral_constant<int, 1>(), output);
+}
+
+inline size_t float_scratch_bytes(int32_t columns) {
+  return static_cast<size_t>(kFloatOutputs) * columns * sizeof(float);
+}
+
+}  // namespace
+}  // namespace tramontane::cpu

@@ -1,0 +1,423 @@
+// The linear kernels of every implementation this processor runs, against products in double of
+// the decoded weights and the activations as quantized.
+#include "cpu/linear.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+
+#include "base/half.h"
+#include "cpu/implementation.h"
+#include "quant/blocks.h"
+#include "test.h"
+
+using namespace tramontane;
+using namespace tramontane::cpu;
+
+namespace {
+
+constexpr Format kFormats[] = {Format::kF32,  Format::kF16,  Format::kBF16,   Format::kQ4_0,
+                               Format::kQ4_1, Format::kQ5_0, Format::kQ5_1,   Format::kQ8_0,
+                               Format::kQ2_K, Format::kQ3_K, Format::kQ4_K,   Format::kQ5_K,
+                               Format::kQ6_K, Format::kIQ4_NL, Format::kIQ4_XS};
+
+bool is_float(Format format) { return quant::unpack_function(format) == nullptr; }
+
+std::vector<const Implementation*> supported() {
+  std::vector<const Implementation*> all;
+  for (const Implementation& i : implementations()) {
+    if (i.supported()) all.push_back(&i);
+  }
+  return all;
+}
+
+// Where the f16 scales of a block lie.
+std::vector<int> half_offsets(Format format) {
+  switch (format) {
+    case Format::kQ2_K: return {80, 82};
+    case Format::kQ3_K: return {108};
+    case Format::kQ6_K: return {208};
+    case Format::kQ4_1: case Format::kQ5_1: case Format::kQ4_K: case Format::kQ5_K: return {0, 2};
+    default: return {0};
+  }
+}
+
+// Weights of random bytes. `extreme` makes the bytes of the integers all 0 or 255, where sums come
+// closest to overflow. Data begins at an odd address and ends where the allocation ends, so that a
+// sanitizer sees reads beyond.
+struct Weights {
+  Weights(Format format, int32_t rows, int32_t columns, uint32_t seed, bool extreme = false)
+      : info(format_info(format)) {
+    std::mt19937 random(seed);
+    const size_t blocks = static_cast<size_t>(rows) * (columns / info.block_values);
+    bytes.reset(new uint8_t[1 + blocks * info.block_bytes]);
+    size = blocks * info.block_bytes;
+    uint8_t* data = bytes.get() + 1;
+    std::normal_distribution<float> normal;
+    for (size_t block = 0; block < blocks; ++block, data += info.block_bytes) {
+      if (is_float(format)) {
+        const float value = normal(random);
+        const uint32_t bits = bits_from_float(value);
+        const uint16_t half = format == Format::kF16 ? f32_to_f16(value)
+                                                     : static_cast<uint16_t>(bits >> 16);
+        if (format == Format::kF32) std::memcpy(data, &bits, 4);
+        else std::memcpy(data, &half, 2);
+        continue;
+      }
+      const uint8_t fill = random() % 2 ? 255 : 0;
+      for (int i = 0; i < info.block_bytes; ++i) {
+        data[i] = extreme ? fill : static_cast<uint8_t>(random());
+      }
+      for (const int offset : half_offsets(format)) {
+        const uint16_t half = f32_to_f16(normal(random) * 0.1f);
+        std::memcpy(data + offset, &half, 2);
+      }
+    }
+    weight = {format, rows, columns, bytes.get() + 1, nullptr};
+  }
+
+  // Of one output: weights, and the sizes of the terms they are sums of.
+  void decode(int32_t output, std::vector<double>* values, std::vector<double>* sizes) const {
+    const int32_t columns = weight.columns;
+    const int64_t blocks = columns / info.block_values;
+    const uint8_t* row = weight.data + output * blocks * info.block_bytes;
+    std::vector<float> decoded(columns);
+    decode_blocks(weight.format, row, blocks, decoded.data());
+    values->assign(decoded.begin(), decoded.end());
+    *sizes = *values;
+    if (const auto unpack = quant::unpack_function(weight.format)) {
+      quant::Group groups[quant::kMaxBlockGroups];
+      for (int32_t i = 0; i < columns; ++i) {
+        if (i % info.block_values == 0) unpack(row + i / info.block_values * info.block_bytes, groups);
+        const quant::Group& g = groups[i % info.block_values / 32];
+        const double scaled = double{g.scale[i % 32 / 16]} * g.q[i % 32];
+        (*values)[i] = scaled + double{g.offset[i % 32 / 16]};
+        (*sizes)[i] = std::fabs(scaled) + std::fabs(double{g.offset[i % 32 / 16]});
+      }
+    }
+    for (double& size : *sizes) size = std::fabs(size);
+  }
+
+  const FormatInfo& info;
+  std::unique_ptr<uint8_t[]> bytes;
+  size_t size;
+  WeightData weight;
+};
+
+// Rows of activations and their quantized form; columns beyond the last whole block are not in it.
+struct Inputs {
+  Inputs(const LinearKernels& kernels, int32_t rows, int32_t columns, uint32_t seed,
+         bool extreme = false) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    values.resize(static_cast<size_t>(rows) * columns);
+    for (float& v : values) v = extreme ? (random() % 2 ? 3.0f : -3.0f) : normal(random);
+    activations = {rows, columns, values.data(), nullptr, nullptr, nullptr};
+    if (columns % 32 != 0) return;
+    q.resize(values.size());
+    scales.resize(values.size() / 32);
+    sums.resize(values.size() / 16);
+    for (int32_t r = 0; r < rows; ++r) {
+      kernels.quantize(&values[r * columns], columns, &q[r * columns], &scales[r * (columns / 32)],
+                       &sums[r * (columns / 16)]);
+    }
+    activations.q = q.data();
+    activations.scales = scales.data();
+    activations.sums = sums.data();
+  }
+
+  // A view of some of the rows.
+  Activations slice(int32_t first, int32_t rows) const {
+    Activations a = activations;
+    a.rows = rows;
+    a.values += first * a.columns;
+    if (a.q != nullptr) {
+      a.q += first * a.columns;
+      a.scales += first * (a.columns / 32);
+      a.sums += first * (a.columns / 16);
+    }
+    return a;
+  }
+
+  std::vector<float> values;
+  std::vector<int8_t> q;
+  std::vector<float> scales;
+  std::vector<int16_t> sums;
+  Activations activations;
+};
+
+struct Output {
+  Output(int32_t rows, int32_t outputs)
+      : stride(outputs + 3),
+        values(static_cast<size_t>(rows) * stride, std::numeric_limits<float>::quiet_NaN()) {}
+  float at(int32_t row, int32_t output) const { return values[row * stride + output]; }
+  int64_t stride;
+  std::vector<float> values;
+};
+
+void run(const LinearKernels& kernels, bool f32, const WeightData& weight, const Activations& in,
+         int32_t first, int32_t last, float* out, int64_t stride, bool add = false) {
+  // Exactly as long as promised, aligned as promised.
+  const size_t bytes = kernels.scratch_bytes(weight.columns, in.rows);
+  std::unique_ptr<uint8_t[]> memory(new uint8_t[bytes + 64]);
+  uint8_t* scratch = memory.get() + (64 - reinterpret_cast<uintptr_t>(memory.get()) % 64) % 64;
+  std::memset(scratch, 0xff, bytes);
+  const LinearTask task = {&weight, &in, first, last, out, stride, add, scratch};
+  (f32 ? kernels.linear_f32 : kernels.linear)(task);
+}
+
+std::string describe(const Implementation& i, Format format, bool f32, int32_t rows,
+                     int32_t columns, int32_t outputs) {
+  return std::string(i.name) + " " + format_info(format).name + (f32 ? " f32 " : " ") +
+         std::to_string(rows) + " rows of " + std::to_string(columns) + " by " +
+         std::to_string(outputs);
+}
+
+void check_against_naive(const Implementation& implementation, Format format, bool f32,
+                         int32_t rows, int32_t columns, int32_t outputs, bool extreme = false) {
+  const Weights weights(format, outputs, columns, rows * 31 + columns + outputs, extreme);
+  const Inputs inputs(*implementation.linear, rows, columns, rows + columns * 7, extreme);
+  Output out(rows, outputs);
+  run(*implementation.linear, f32, weights.weight, inputs.activations, 0, outputs,
+      out.values.data(), out.stride);
+  const bool quantized = !f32 && !is_float(format);
+  std::vector<double> w, sizes;
+  double worst = 0;
+  for (int32_t o = 0; o < outputs; ++o) {
+    weights.decode(o, &w, &sizes);
+    for (int32_t r = 0; r < rows; ++r) {
+      double expected = 0, size = 0;
+      for (int32_t i = 0; i < columns; ++i) {
+        const double x = quantized ? double{inputs.scales[(r * columns + i) / 32]} *
+                                         inputs.q[r * columns + i]
+                                   : double{inputs.values[r * columns + i]};
+        expected += w[i] * x;
+        size += sizes[i] * std::fabs(x);
+      }
+      // Each rounding is at most 2^-24 of a partial sum; a lane takes about 3 a group of 32, or,
+      // with floats, one for 8 inputs.
+      const double roundings = quantized ? columns / 32 * 3 + 4 : columns / 8 + 5;
+      const double bound = size * roundings * 0x1p-24;
+      worst = std::max(worst, std::fabs(out.at(r, o) - expected) / (bound + 1e-300));
+      if (std::isnan(out.at(r, o))) worst = INFINITY;
+    }
+    for (int32_t r = 0; r < rows; ++r) {
+      if (!std::isnan(out.values[r * out.stride + outputs])) worst = INFINITY;
+    }
+  }
+  if (!(worst <= 1)) {
+    test::fail(__FILE__, __LINE__,
+               describe(implementation, format, f32, rows, columns, outputs) + ": error " +
+                   std::to_string(worst) + " times the bound");
+  }
+}
+
+// Calls f(format, columns) for each format and some numbers of columns it can have.
+template <class F>
+void for_each_shape(F f) {
+  for (const Format format : kFormats) {
+    const int block = format_info(format).block_values;
+    for (const int32_t columns : {1, 2, 3, 5}) f(format, columns * block);
+    if (block == 1) {
+      for (const int32_t columns : {7, 8, 9, 31, 33, 64, 100}) f(format, columns);
+    }
+  }
+}
+
+}  // namespace
+
+TEST("every format equals the naive product for any number of rows, columns and outputs") {
+  for (const Implementation* implementation : supported()) {
+    for_each_shape([&](Format format, int32_t columns) {
+      for (int32_t rows = 1; rows <= 17; ++rows) {
+        check_against_naive(*implementation, format, false, rows, columns, 19);
+      }
+      for (const int32_t outputs : {1, 2, 7, 8, 9, 16, 17, 33}) {
+        for (const int32_t rows : {1, 3, 13}) {
+          check_against_naive(*implementation, format, false, rows, columns, outputs);
+        }
+      }
+      for (const int32_t rows : {1, 2, 5}) {
+        for (const int32_t outputs : {1, 6, 8}) {
+          check_against_naive(*implementation, format, true, rows, columns, outputs);
+        }
+      }
+    });
+  }
+}
+
+TEST("integer sums do not overflow at the largest weights and activations") {
+  for (const Implementation* implementation : supported()) {
+    for_each_shape([&](Format format, int32_t columns) {
+      for (const int32_t rows : {1, 4, 16}) {
+        check_against_naive(*implementation, format, false, rows, columns, 24, true);
+      }
+    });
+  }
+}
+
+TEST("long rows stay within the error of their roundings") {
+  for (const Implementation* implementation : supported()) {
+    for (const Format format : kFormats) {
+      for (const int32_t rows : {1, 12}) {
+        check_against_naive(*implementation, format, false, rows, 14336, 9);
+      }
+    }
+  }
+}
+
+TEST("a row has the same bits in every batch and every split of the outputs") {
+  constexpr int32_t kRows = 23, kOutputs = 53;
+  for (const Implementation* implementation : supported()) {
+    const LinearKernels& kernels = *implementation->linear;
+    for (const Format format : kFormats) {
+      const int block = format_info(format).block_values;
+      const int32_t columns = block == 1 ? 333 : block * (block == 32 ? 11 : 3);
+      const Weights weights(format, kOutputs, columns, 5);
+      const Inputs inputs(kernels, kRows, columns, 6);
+      for (const bool f32 : {false, true}) {
+        Output whole(kRows, kOutputs);
+        run(kernels, f32, weights.weight, inputs.activations, 0, kOutputs, whole.values.data(),
+            whole.stride);
+        for (const int32_t batch : {1, 2, 3, 4, 5, 7, 8, 16}) {
+          for (const int32_t split : {1, 5, 8, 16, 24, kOutputs}) {
+            Output parts(kRows, kOutputs);
+            for (int32_t row = 0; row < kRows; row += batch) {
+              const Activations in = inputs.slice(row, std::min(batch, kRows - row));
+              for (int32_t o = 0; o < kOutputs; o += split) {
+                run(kernels, f32, weights.weight, in, o, std::min(o + split, kOutputs),
+                    &parts.values[row * parts.stride], parts.stride);
+              }
+            }
+            for (int32_t r = 0; r < kRows; ++r) {
+              if (std::memcmp(&parts.values[r * parts.stride], &whole.values[r * whole.stride],
+                              kOutputs * sizeof(float)) != 0) {
+                test::fail(__FILE__, __LINE__,
+                           describe(*implementation, format, f32, batch, columns, split) +
+                               ": row " + std::to_string(r) + " differs");
+                return;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST("add adds to what is there, in any batch") {
+  for (const Implementation* implementation : supported()) {
+    const LinearKernels& kernels = *implementation->linear;
+    for (const Format format : kFormats) {
+      const int32_t columns = 256, outputs = 21;
+      const Weights weights(format, outputs, columns, 8);
+      for (const int32_t rows : {1, 3, 18}) {
+        const Inputs inputs(kernels, rows, columns, 9);
+        for (const bool f32 : {false, true}) {
+          Output plain(rows, outputs), added(rows, outputs);
+          run(kernels, f32, weights.weight, inputs.activations, 0, outputs, plain.values.data(),
+              plain.stride);
+          for (int32_t r = 0; r < rows; ++r) {
+            for (int32_t o = 0; o < outputs; ++o) {
+              added.values[r * added.stride + o] = static_cast<float>(r - o);
+            }
+          }
+          run(kernels, f32, weights.weight, inputs.activations, 0, outputs, added.values.data(),
+              added.stride, true);
+          for (int32_t r = 0; r < rows; ++r) {
+            for (int32_t o = 0; o < outputs; ++o) {
+              CHECK_EQ(added.at(r, o), static_cast<float>(r - o) + plain.at(r, o));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST("bytes that are no weights give numbers or not, but never a crash") {
+  for (const Implementation* implementation : supported()) {
+    const LinearKernels& kernels = *implementation->linear;
+    for (const Format format : kFormats) {
+      const int32_t columns = 512, outputs = 16;
+      Weights weights(format, outputs, columns, 3);
+      std::mt19937 random(4);
+      for (size_t i = 0; i < weights.size; ++i) weights.bytes[1 + i] = static_cast<uint8_t>(random());
+      for (const int32_t rows : {1, 9}) {
+        const Inputs inputs(kernels, rows, columns, 5);
+        for (const bool f32 : {false, true}) {
+          Output out(rows, outputs);
+          run(kernels, f32, weights.weight, inputs.activations, 0, outputs, out.values.data(),
+              out.stride);
+        }
+      }
+    }
+  }
+}
+
+TEST("activations are quantized to the nearest of 255 steps, the same by every implementation") {
+  constexpr int32_t kColumns = 4096;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(kColumns);
+  for (int32_t i = 0; i < kColumns; ++i) {
+    values[i] = normal(random) * std::ldexp(1.0f, (i / 32 - 64) * 2);
+  }
+  // Halves between two steps: the even one is taken.
+  for (int i = 0; i < 32; ++i) values[2048 + i] = i == 0 ? 127.0f : static_cast<float>(i) - 15.5f;
+  std::fill_n(values.begin() + 1024, 32, 0.0f);
+  for (const Implementation* implementation : supported()) {
+    std::vector<int8_t> q(kColumns);
+    std::vector<float> scales(kColumns / 32);
+    std::vector<int16_t> sums(kColumns / 16);
+    implementation->linear->quantize(values.data(), kColumns, q.data(), scales.data(), sums.data());
+    for (int32_t block = 0; block < kColumns / 32; ++block) {
+      float largest = 0;
+      for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(values[32 * block + i]));
+      const bool tiny = largest < 0x1p-118f;
+      CHECK_EQ(scales[block], tiny ? 0.0f : largest / 127);
+      for (int i = 0; i < 32; ++i) {
+        const double step = tiny ? 0 : values[32 * block + i] / double{largest} * 127;
+        CHECK_NEAR(q[32 * block + i], step, 0.5001);
+      }
+    }
+    for (int i = 1; i < 32; ++i) CHECK_EQ(int{q[2048 + i]} % 2, 0);
+    for (int32_t s = 0; s < kColumns / 16; ++s) {
+      int sum = 0;
+      for (int i = 0; i < 16; ++i) sum += q[16 * s + i];
+      CHECK_EQ(int{sums[s]}, sum);
+    }
+    std::vector<int8_t> scalar_q(kColumns);
+    std::vector<float> scalar_scales(kColumns / 32);
+    kScalarLinear.quantize(values.data(), kColumns, scalar_q.data(), scalar_scales.data(),
+                           sums.data());
+    CHECK(q == scalar_q);
+    CHECK(scales == scalar_scales);
+  }
+}
+
+TEST("activations that are not finite make the output so, and leave other rows alone") {
+  for (const Implementation* implementation : supported()) {
+    const LinearKernels& kernels = *implementation->linear;
+    for (const Format format : kFormats) {
+      for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
+                              std::numeric_limits<float>::infinity()}) {
+        const int32_t columns = 256, outputs = 9, rows = 7;
+        const Weights weights(format, outputs, columns, 8);
+        Inputs inputs(kernels, rows, columns, 9);
+        inputs.values[2 * columns + 37] = bad;
+        kernels.quantize(&inputs.values[2 * columns], columns, &inputs.q[2 * columns],
+                         &inputs.scales[2 * columns / 32], &inputs.sums[2 * columns / 16]);
+        for (const int8_t q : inputs.q) CHECK(q >= -127);
+        Output out(rows, outputs);
+        run(kernels, false, weights.weight, inputs.activations, 0, outputs, out.values.data(),
+            out.stride);
+        for (int32_t r = 0; r < rows; ++r) {
+          for (int32_t o = 0; o < outputs; ++o) CHECK_EQ(std::isfinite(out.at(r, o)), r != 2);
+        }
+      }
+    }
+  }
+}
