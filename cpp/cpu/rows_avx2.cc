@@ -43,10 +43,11 @@ float horizontal_max(__m256 x) {
   return _mm_cvtss_f32(best);
 }
 
-// exp(x) to about 1e-7 of its value: 0 below -87.3 (the smallest normal result), exp(88.3) above
-// 88.3, NaN for NaN. x = n ln 2 + r with |r| <= ln(2) / 2, and the Taylor series of exp(r) to the
-// seventh power, whose remainder is 5e-9.
+// exp(x) to about 1e-7 of its value; 0 below -87.3, where results would be subnormal, infinity
+// above 88.3, NaN for NaN. x = n ln 2 + r with |r| <= ln(2) / 2, and the Taylor series of exp(r)
+// to the seventh power, whose remainder is 5e-9.
 __m256 exp(__m256 x) {
+  const __m256 too_large = _mm256_cmp_ps(x, _mm256_set1_ps(88.3f), _CMP_GT_OQ);
   const __m256 too_small = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3f), _CMP_LT_OQ);
   x = _mm256_min_ps(_mm256_set1_ps(88.3f), x);  // In this order of operands NaN stays NaN.
   x = _mm256_max_ps(_mm256_set1_ps(-87.3f), x);
@@ -66,7 +67,8 @@ __m256 exp(__m256 x) {
   const __m256i exponent =
       _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
   const __m256 result = _mm256_mul_ps(series, _mm256_castsi256_ps(exponent));
-  return _mm256_andnot_ps(too_small, result);
+  return _mm256_blendv_ps(_mm256_andnot_ps(too_small, result), _mm256_set1_ps(kInfinity),
+                          too_large);
 }
 
 void rms_norm(const float* in, const float* weight, int32_t n, float epsilon, float* out) {

@@ -1,0 +1,139 @@
+// Mapped files, reserved memory, aligned buffers.
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "base/aligned_buffer.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/reserved_memory.h"
+#include "test.h"
+
+namespace tramontane {
+namespace {
+
+class TemporaryFile {
+ public:
+  TemporaryFile(const std::u8string& name, const std::string& content)
+      : path_(std::filesystem::temp_directory_path() / std::filesystem::path(name)) {
+    std::ofstream(path_, std::ios::binary) << content;
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  std::string path() const {
+    const std::u8string utf8 = path_.u8string();
+    return std::string(utf8.begin(), utf8.end());
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string error_code(const std::string& path) {
+  try {
+    const MappedFile file(path);
+    return "";
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).find(path) != std::string::npos);
+    return error.code();
+  }
+}
+
+// Resident memory in bytes, or 0 where the system does not say it in this way.
+size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  size_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * 4096;
+}
+
+TEST("a mapped file holds the file's bytes, under a name outside ASCII too") {
+  const TemporaryFile temporary(u8"tramontane-mistral-\u00e9\u98a8.bin", "the wind of the north");
+  const MappedFile file(temporary.path());
+  CHECK_EQ(file.size(), 21u);
+  CHECK(std::memcmp(file.data(), "the wind of the north", 21) == 0);
+}
+
+TEST("a file that cannot be mapped is an error that names it") {
+  const std::string directory = std::filesystem::temp_directory_path().string();
+  CHECK(error_code(directory + "/tramontane-no-such-file") == "FILE_NOT_READABLE");
+  CHECK(error_code(directory) == "FILE_NOT_READABLE");
+  CHECK(error_code("") == "FILE_NOT_READABLE");
+  const TemporaryFile empty(u8"tramontane-empty.bin", "");
+  CHECK(error_code(empty.path()) == "FILE_NOT_READABLE");
+}
+
+TEST("reserved memory takes memory only where it is used") {
+  constexpr size_t kReserved = size_t{1} << 36, kUsed = size_t{1} << 24;
+  const size_t before = resident_bytes();
+  ReservedMemory memory(kReserved);
+  CHECK_EQ(memory.size(), kReserved);
+  memory.commit(kReserved - kUsed, kUsed);
+  uint8_t* used = memory.data() + kReserved - kUsed;
+  CHECK_EQ(used[0], 0);
+  CHECK_EQ(used[kUsed - 1], 0);
+  const size_t reserved = resident_bytes();
+  std::memset(used, 1, kUsed);
+  memory.commit(kReserved - kUsed, kUsed);  // Again: what was written stays.
+  CHECK_EQ(used[0], 1);
+  if (before == 0) return;
+  CHECK(reserved - before < kUsed / 4);
+  CHECK(resident_bytes() - before > kUsed / 2);
+  CHECK(resident_bytes() - before < 8 * kUsed);  // A sanitizer may keep several bytes for each.
+}
+
+TEST("reserved memory refuses ranges outside of it, and more than there are addresses") {
+  ReservedMemory memory(1 << 20);
+  for (const auto& [offset, bytes] :
+       {std::pair<size_t, size_t>{0, (1 << 20) + 1}, {1 << 20, 1}, {1, static_cast<size_t>(-1)}}) {
+    bool threw = false;
+    try {
+      memory.commit(offset, bytes);
+    } catch (const std::bad_alloc&) {
+      threw = true;
+    }
+    CHECK(threw);
+  }
+  bool threw = false;
+  try {
+    const ReservedMemory huge(static_cast<size_t>(-1) / 2);
+  } catch (const std::bad_alloc&) {
+    threw = true;
+  }
+  CHECK(threw);
+}
+
+TEST("reserved memory moves with its owner") {
+  ReservedMemory first(1 << 16);
+  first.commit(0, 1 << 16);
+  first.data()[5] = 7;
+  ReservedMemory second;
+  second = std::move(first);
+  const ReservedMemory third(std::move(second));
+  CHECK_EQ(third.data()[5], 7);
+  CHECK_EQ(third.size(), size_t{1} << 16);
+}
+
+TEST("an aligned buffer is aligned, only grows, and refuses a count whose bytes overflow") {
+  AlignedBuffer<float> buffer;
+  for (const size_t count : {1u, 3u, 1000u, 17u}) {
+    buffer.reserve(count);
+    CHECK_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % 64, 0u);
+    CHECK(buffer.size() >= count);
+    buffer.data()[count - 1] = 1;
+  }
+  CHECK_EQ(buffer.size(), 1000u);
+  bool threw = false;
+  try {
+    buffer.reserve(static_cast<size_t>(-1) / 2);
+  } catch (const std::bad_alloc&) {
+    threw = true;
+  }
+  CHECK(threw);
+}
+
+}  // namespace
+}  // namespace tramontane
