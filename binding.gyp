@@ -5,7 +5,7 @@
     {
       "target_name": "tramontane",
       "sources": [
-        "<!@(node -p \"require('fs').readFileSync('cpp/sources.txt', 'utf8').split(require('os').EOL).filter(f => f && require('fs').existsSync(f)).join(' ')\")"
+        "<!@(node -p \"require('fs').readFileSync('cpp/sources.txt', 'utf8')\")"
       ],
       "include_dirs": ["cpp", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NAPI_VERSION=8"],
