@@ -1,0 +1,71 @@
+/** Finds strings of a fixed set in texts: at each place the longest, and never one inside another. */
+export class Literals {
+  private readonly root = new TrieNode();
+
+  /** A literal without an id is found too, so that none is found inside it, but stays text. */
+  constructor(literals: Iterable<readonly [text: string, id: number | undefined]>) {
+    for (const [text, id] of literals) this.root.insert(text, id);
+  }
+
+  /**
+   * Cuts a text: `onText` gets what lies between literals (never empty) and where it starts,
+   * `onLiteral` the ids of the literals, in order.
+   */
+  cut(
+    text: string,
+    onText: (between: string, at: number) => void,
+    onLiteral: (id: number) => void,
+  ): void {
+    let start = 0;
+    for (let at = 0; at < text.length;) {
+      const node = this.root.longest(text, at);
+      if (node === undefined) {
+        at++;
+        continue;
+      }
+      const end = at + node.depth;
+      if (node.id !== undefined) {
+        if (start < at) onText(text.slice(start, at), start);
+        onLiteral(node.id);
+        start = end;
+      }
+      at = end;
+    }
+    if (start < text.length) onText(text.slice(start), start);
+  }
+}
+
+class TrieNode {
+  /** Whether a literal ends here, and its id. */
+  ends = false;
+  id: number | undefined;
+  private readonly children = new Map<number, TrieNode>();
+
+  constructor(readonly depth = 0) {}
+
+  insert(text: string, id: number | undefined): void {
+    let node: TrieNode = this; // eslint-disable-line @typescript-eslint/no-this-alias
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      let child = node.children.get(unit);
+      if (child === undefined) {
+        child = new TrieNode(i + 1);
+        node.children.set(unit, child);
+      }
+      node = child;
+    }
+    if (node === this) return;
+    node.ends = true;
+    node.id = id;
+  }
+
+  longest(text: string, at: number): TrieNode | undefined {
+    let found: TrieNode | undefined;
+    let node = this.children.get(text.charCodeAt(at));
+    while (node !== undefined) {
+      if (node.ends) found = node;
+      node = node.children.get(text.charCodeAt(at + node.depth));
+    }
+    return found;
+  }
+}

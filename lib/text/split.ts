@@ -1,0 +1,85 @@
+/**
+ * How texts are split into words before byte-level BPE. Regular expressions of tokenizer files are
+ * never run: a hostile one could take forever. The known ones are recognised by their text, and run
+ * as the translations below, in which every alternative is linear in what it consumes.
+ *
+ * JavaScript's \s has U+FEFF and lacks U+0085; the files mean White_Space.
+ */
+
+/** Cuts a text at the matches of an expression; both matches and what lies between are words. */
+export type Split = (text: string) => string[];
+
+function splitBy(expression: RegExp): Split {
+  return (text) => {
+    const words: string[] = [];
+    let end = 0;
+    for (const match of text.matchAll(expression)) {
+      if (end < match.index) words.push(text.slice(end, match.index));
+      words.push(match[0]);
+      end = match.index + match[0].length;
+    }
+    if (end < text.length) words.push(text.slice(end));
+    return words;
+  };
+}
+
+const GPT2 =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+/** The long s is an s to whoever ignores case. */
+const LLAMA3 =
+  /'(?:[sS\u017f]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\p{White_Space}\p{L}\p{N}]+[\r\n]*|\p{White_Space}*[\r\n]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+const TEKKEN =
+  /[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\p{White_Space}\p{L}\p{N}]+[\r\n/]*|\p{White_Space}*[\r\n]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+export const splitGpt2 = splitBy(GPT2);
+/** Each digit, and each other number character, by itself. */
+export const splitDigits = splitBy(/\p{N}/gu);
+/** Numbers as wholes. */
+export const splitNumbers = splitBy(/\p{N}+/gu);
+const splitPunctuation = splitBy(/[\p{P}$+<=>^~|]+/gu);
+const splitThreeDigits = splitBy(/[0-9][0-9][0-9]/gu);
+const splitLlama3 = splitBy(LLAMA3);
+const splitTekken = splitBy(TEKKEN);
+
+/** The expressions of tokenizer.json files, by their text. */
+export const KNOWN_EXPRESSIONS: ReadonlyMap<string, Split> = new Map([
+  [
+    String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
+    splitGpt2,
+  ],
+  [
+    String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+    splitLlama3,
+  ],
+  [
+    String.raw`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+    splitTekken,
+  ],
+]);
+
+/** What a pre-tokenizer named in a GGUF file does. */
+export interface PreTokenizer {
+  /** Applied one after another, each to the words of the one before. */
+  readonly splits: readonly Split[];
+  /** Whether a word that is a piece becomes it at once, whatever the merges would make. */
+  readonly ignoreMerges: boolean;
+  /** Whether prompts start with the beginning-of-sequence token when the file does not say. */
+  readonly addBos: boolean;
+}
+
+/** By the names that llama.cpp gave them (`tokenizer.ggml.pre`). */
+export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
+  [
+    'default',
+    {
+      splits: [splitPunctuation, splitGpt2, splitNumbers, splitThreeDigits],
+      ignoreMerges: false,
+      addBos: false,
+    },
+  ],
+  ['smollm', { splits: [splitDigits, splitGpt2], ignoreMerges: false, addBos: false }],
+  ['llama-bpe', { splits: [splitLlama3], ignoreMerges: true, addBos: true }],
+  ['tekken', { splits: [splitTekken], ignoreMerges: true, addBos: true }],
+]);
