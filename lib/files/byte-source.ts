@@ -12,7 +12,10 @@ export interface ByteSource {
   /** For messages, and for whoever maps the file later. */
   readonly path: string;
   readonly byteLength: number;
-  /** Exactly `length` bytes from `offset` on; the range must lie inside the file. */
+  /**
+   * Exactly `length` bytes from `offset` on, in memory of their own, aligned for typed arrays. The
+   * range must lie inside the file.
+   */
   read(offset: number, length: number): Promise<Buffer>;
   close(): Promise<void>;
 }

@@ -47,7 +47,10 @@ export interface GptqParts {
   readonly qzeros: FileRange;
   /** [groups][N] */
   readonly scales: FileRange & { readonly format: 'F16' | 'BF16' | 'F32' };
-  /** int32 [K], absent when input k belongs to group floor(k / groupSize). */
+  /**
+   * int32 [K], absent when input k belongs to group floor(k / groupSize). Each is a group that
+   * exists; groups need not have equally many inputs.
+   */
   readonly groupIndex?: FileRange;
 }
 

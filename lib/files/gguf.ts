@@ -3,7 +3,6 @@
  * (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): named values, then the table of
  * tensors. Says nothing about models; see gguf-checkpoint.ts.
  */
-import { isUtf8 } from 'node:buffer';
 import type { ByteSource } from './byte-source';
 import { invalid, quoted, unsupported } from './problems';
 
@@ -34,11 +33,11 @@ export interface GgufHeader {
   readonly tensors: ReadonlyMap<string, GgufTensor>;
 }
 
-/** Enough for most headers of small models; a 32k vocabulary needs the second chunk. */
-const FIRST_CHUNK = 256 * 1024;
+/** The header of a 7B model with 32k tokens has some 750 KB, with merges twice that. */
+const FIRST_CHUNK = 1024 * 1024;
 const CHUNK_GROWTH = 4;
-/** The longest known header (256k tokens with merges) has some 15 MB. */
-const MAX_HEADER = 256 * 1024 * 1024;
+/** The longest known header (200k tokens with merges) has some 15 MB. */
+const MAX_HEADER = 64 * 1024 * 1024;
 /** Of named values, and of tensors. A model of 1024 layers has some 10,000 tensors. */
 const MAX_ENTRIES = 65_536;
 /** The longest key the specification allows. */
@@ -238,6 +237,8 @@ const SCALARS: readonly (Scalar | undefined)[] = [
   { length: 8, read: (bytes, at) => bytes.readDoubleLE(at) },
 ];
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 /** Reads values one after another, and never past the file's end. */
 class Reader {
   position = 0;
@@ -291,12 +292,11 @@ class Reader {
   string(what: string): string {
     const length = this.count(what, 1);
     const start = this.take(length, what);
-    const text = this.bytes.toString('utf8', start, start + length);
-    // The decoder puts U+FFFD where bytes are not UTF-8; the text may also have one of its own.
-    if (text.includes('\ufffd') && !isUtf8(this.bytes.subarray(start, start + length))) {
+    try {
+      return UTF8.decode(this.bytes.subarray(start, start + length));
+    } catch {
       throw invalid(this.path, `${what}: a string is not UTF-8`, start);
     }
-    return text;
   }
 
   skipString(what: string): void {

@@ -153,7 +153,7 @@ function readDynamic(
 
 /** Python's regular expressions are written as JavaScript's, but for a few that mean other things. */
 function translated(facts: JsonFacts, pattern: string): string {
-  const foreign = /\\(?![dDsSwWbBnrtfv\W])|\(\?(?![:=!]|<[=!])|\{,|[*+?}]\+/.exec(pattern)?.[0];
+  const foreign = /\\(?![dDsSwWbBnrtfv])\w|\(\?(?![:=!]|<[=!])|\{,|[*+?}]\+/.exec(pattern)?.[0];
   if (foreign !== undefined || pattern.length > MAX_PATTERN || !compiles(pattern)) {
     const reason = foreign === undefined ? '' : `: ${quoted(foreign)} is not known`;
     throw facts.unsupported('dynamic', `has the pattern ${quoted(pattern)}${reason}`);

@@ -19,14 +19,14 @@ export async function gptqWeight(
   const format = scales.type;
   if (!isFloat(format)) {
     const what = `tensor ${quoted(scales.name)} is ${format}`;
-    throw unsupported(parts.path(scales), `${what}; F16, BF16 and F32 are supported`, scales.at);
+    throw unsupported(scales.source.path, `${what}; F16, BF16 and F32 are supported`, scales.at);
   }
   const qweight = parts.take('qweight');
   const qzeros = parts.take('qzeros');
   parts.expect(qweight, 'I32', [parts.words(columns), rows]);
   parts.expect(qzeros, 'I32', [parts.groups, parts.words(rows)]);
   parts.expect(scales, format, [parts.groups, rows]);
-  const groupIndex = await outOfOrder(parts, found);
+  const groupIndex = await outOfOrder(parts);
   const gptq: GptqParts = {
     bits: rules.bits,
     groupSize: parts.groupSize,
@@ -69,10 +69,6 @@ class Parts {
     }
   }
 
-  path(tensor: HfTensor): string {
-    return this.found.sources[tensor.file]?.path ?? '';
-  }
-
   words(values: number): number {
     return (values * this.rules.bits) / 32;
   }
@@ -86,7 +82,7 @@ class Parts {
     if (tensor !== undefined) return tensor;
     // Some part is there, or nobody would have asked; its file is the one to name.
     const other = this.find('qweight') ?? this.find('scales');
-    const path = other === undefined ? this.config.path : this.path(other);
+    const path = other?.source.path ?? this.config.path;
     throw invalid(path, `tensor ${quoted(`${this.slot.module}.${part}`)} is missing`, other?.at);
   }
 
@@ -98,13 +94,13 @@ class Parts {
     const at = tensor.at;
     if (this.looksLikeAwq()) {
       const problem = `${what}, as AWQ packs it; the layout of GPTQ is supported`;
-      throw unsupported(this.path(tensor), problem, at);
+      throw unsupported(tensor.source.path, problem, at);
     }
     const wanted = `${type} [${shape.join(', ')}]`;
     const group = groupSize === undefined ? 'a whole column' : `${groupSize} inputs`;
     const rules = `${bits} bits and groups of ${group}`;
     const reason = `${columns} inputs and ${rows} outputs with ${rules} (${this.config.path})`;
-    throw invalid(this.path(tensor), `${what}, and not the ${wanted} of ${reason}`, at);
+    throw invalid(tensor.source.path, `${what}, and not the ${wanted} of ${reason}`, at);
   }
 
   /** AWQ packs outputs, GPTQ inputs. */
@@ -119,7 +115,7 @@ class Parts {
  * The g_idx of a module, when it says anything but k / groupSize. AutoGPTQ's predecessors wrote
  * zeros into the g_idx of files without act-order, which mean nothing.
  */
-async function outOfOrder(parts: Parts, found: HfTensors): Promise<HfTensor | undefined> {
+async function outOfOrder(parts: Parts): Promise<HfTensor | undefined> {
   const { groupSize, groups, rules, slot } = parts;
   const tensor = parts.find('g_idx');
   if (tensor === undefined) {
@@ -127,14 +123,14 @@ async function outOfOrder(parts: Parts, found: HfTensors): Promise<HfTensor | un
     return undefined;
   }
   parts.expect(tensor, 'I32', [slot.columns]);
-  const path = parts.path(tensor);
+  const { path } = tensor.source;
   const what = `tensor ${quoted(tensor.name)}`;
-  const bytes = await found.sources[tensor.file]?.read(tensor.offset, tensor.byteLength);
-  if (bytes === undefined) return undefined;
+  const bytes = await tensor.source.read(tensor.offset, tensor.byteLength);
+  const index = new Int32Array(bytes.buffer, bytes.byteOffset, slot.columns);
   let inOrder = true;
   let zeros = true;
-  for (let k = 0; k < slot.columns; k++) {
-    const group = bytes.readInt32LE(4 * k);
+  for (let k = 0; k < index.length; k++) {
+    const group = index[k]!;
     if (group < 0 || group >= groups) {
       const problem = `${what}: input ${k} is of group ${group}, and there are ${groups}`;
       throw invalid(path, problem, tensor.offset + 4 * k);

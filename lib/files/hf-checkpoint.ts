@@ -30,8 +30,7 @@ export async function readHfCheckpoint(
   const chatTemplate = await readChatTemplate(folder);
 
   return withTensors(folder, only, async (found) => {
-    const weights: Weight[] = [];
-    for (const slot of wanted) weights.push(await readWeight(slot, found, gptq, tied));
+    const weights = await readWeights(wanted, found, gptq, tied);
     await refuseOthers(found, wanted, gptq !== undefined);
     const quantized = weights.some(({ storage }) => storage.format === 'GPTQ');
     return {
@@ -52,6 +51,30 @@ export async function readHfCheckpoint(
 
 const EMBEDDING = 'model.embed_tokens.weight';
 
+/** Reads in flight at a time, of at most a few MB each. */
+const CONCURRENCY = 32;
+
+/** Reads all weights; of several that are wrong, the first in order is the one reported. */
+async function readWeights(
+  wanted: readonly Slot[],
+  found: HfTensors,
+  gptq: GptqConfig | undefined,
+  tied: boolean,
+): Promise<Weight[]> {
+  const weights: Weight[] = [];
+  for (let i = 0; i < wanted.length; i += CONCURRENCY) {
+    const some = wanted.slice(i, i + CONCURRENCY);
+    const results = await Promise.allSettled(
+      some.map((slot) => readWeight(slot, found, gptq, tied)),
+    );
+    for (const result of results) {
+      if (result.status === 'rejected') throw result.reason;
+      weights.push(result.value);
+    }
+  }
+  return weights;
+}
+
 async function readWeight(
   slot: Slot,
   found: HfTensors,
@@ -63,9 +86,9 @@ async function readWeight(
   if (packed === undefined) {
     const shared = slot.role === 'output' && tied ? found.tensors.get(EMBEDDING) : plain;
     if (shared !== undefined) return floatWeight(slot, shared, found);
-    throw missing(slot, found);
+    throw missing(slot, found, gptq !== undefined);
   }
-  const path = found.sources[packed.file]?.path ?? '';
+  const { path } = packed.source;
   const what = `tensor ${quoted(packed.name)}`;
   if (plain !== undefined) {
     throw invalid(path, `${what} and ${quoted(plain.name)} are the same weight`, packed.at);
@@ -81,15 +104,13 @@ async function readWeight(
 }
 
 function floatWeight(slot: Slot, tensor: HfTensor, found: HfTensors): Weight {
-  const { name, type, shape, offset, file, at } = tensor;
-  const source = found.sources[file];
-  const path = source?.path ?? '';
+  const { name, type, shape, offset, source, file, at } = tensor;
+  const { path, byteLength: fileLength } = source;
   if (!isFloat(type)) {
-    const supported = 'F32, F16, BF16 and GPTQ are supported';
-    throw unsupported(path, `tensor ${quoted(name)} is ${quoted(type)}; ${supported}`, at);
+    const problem = `tensor ${quoted(name)} is ${quoted(type)}`;
+    throw exotic(found) ?? unsupported(path, `${problem}; F32, F16 and BF16 are supported`, at);
   }
   const format: TensorFormat = type;
-  const fileLength = source?.byteLength ?? 0;
   return plainWeight(slot, { path, fileLength, file, name, format, shape, offset, at });
 }
 
@@ -108,20 +129,22 @@ const LAYOUTS: readonly [RegExp, string][] = [
 const SUPPORTED = 'plain and GPTQ weights of dense models are supported';
 
 function exotic(found: HfTensors): Error | undefined {
-  for (const { name, file, at } of found.tensors.values()) {
+  for (const { name, source, at } of found.tensors.values()) {
     const layout = LAYOUTS.find(([pattern]) => pattern.test(name))?.[1];
     if (layout === undefined) continue;
-    const path = found.sources[file]?.path ?? '';
-    return unsupported(path, `tensor ${quoted(name)} is ${layout}; ${SUPPORTED}`, at);
+    return unsupported(source.path, `tensor ${quoted(name)} is ${layout}; ${SUPPORTED}`, at);
   }
   return undefined;
 }
 
-function missing(slot: Slot, found: HfTensors): Error {
-  const reason = exotic(found);
-  if (reason !== undefined) return reason;
-  const paths = found.sources.map((source) => source.path).join(', ');
-  return invalid(paths, `tensor ${quoted(`${slot.module}.weight`)} is missing`);
+function missing(slot: Slot, found: HfTensors, mayBeGptq: boolean): Error {
+  const [first, ...others] = found.sources.map((source) => source.path);
+  const files = others.length === 0 ? '' : ` (and in ${others.length} other files)`;
+  const name = quoted(`${slot.module}.weight`);
+  const problem = mayBeGptq
+    ? `neither tensor ${name} nor its .qweight is here`
+    : `tensor ${name} is missing`;
+  return exotic(found) ?? invalid(first ?? '', `${problem}${files}`);
 }
 
 /** Refuses tensors that no weight uses, but for those that change nothing. */
@@ -134,11 +157,11 @@ async function refuseOthers(
   const known = new Set(wanted.flatMap(({ module }) => suffixes.map((s) => `${module}.${s}`)));
   const rowsOf = new Map(wanted.map(({ module, rows }) => [`${module}.bias`, rows]));
   for (const tensor of found.tensors.values()) {
-    const { name, file, at } = tensor;
+    const { name, source, at } = tensor;
     // Rotation frequencies, which old files store, follow from the rope base.
     if (known.has(name) || name.endsWith('.rotary_emb.inv_freq')) continue;
-    if (rowsOf.has(name) && (await isZero(tensor, found, rowsOf.get(name)))) continue;
-    const path = found.sources[file]?.path ?? '';
+    if (rowsOf.has(name) && (await isZero(tensor, rowsOf.get(name)))) continue;
+    const { path } = source;
     const reason = name.endsWith('.bias')
       ? unsupported(path, `tensor ${quoted(name)}: layers with a bias are not supported`, at)
       : exotic(found);
@@ -148,10 +171,10 @@ async function refuseOthers(
 }
 
 /** AutoGPTQ's early versions gave every layer a bias of zeros. */
-async function isZero(tensor: HfTensor, found: HfTensors, rows?: number): Promise<boolean> {
+async function isZero(tensor: HfTensor, rows?: number): Promise<boolean> {
   if (tensor.shape.join() !== String(rows)) return false;
-  const bytes = await found.sources[tensor.file]?.read(tensor.offset, tensor.byteLength);
-  return bytes?.every((byte) => byte === 0) ?? false;
+  const bytes = await tensor.source.read(tensor.offset, tensor.byteLength);
+  return bytes.every((byte) => byte === 0);
 }
 
 function countFormats(

@@ -6,8 +6,10 @@ import { isObject, readJson } from './json';
 import { invalid, quoted, unsupported } from './problems';
 import { readSafetensors, type SafetensorsTensor } from './safetensors';
 
-/** A tensor, and the file it is in: an index into {@link HfTensors.sources}. */
+/** A tensor, and the file it is in. */
 export interface HfTensor extends SafetensorsTensor {
+  readonly source: ByteSource;
+  /** Index of the file in {@link HfTensors.sources}. */
   readonly file: number;
 }
 
@@ -47,7 +49,7 @@ export async function withTensors<T>(
           const where = `is also in ${quoted(plan.files[other.file])}`;
           throw invalid(source.path, `tensor ${quoted(tensor.name)} ${where}`, tensor.at);
         }
-        tensors.set(tensor.name, { ...tensor, file });
+        tensors.set(tensor.name, { ...tensor, source, file });
       }
     }
     checkIndex(folder, plan, tensors);

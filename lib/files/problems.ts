@@ -14,8 +14,11 @@ function describe(path: string, problem: string, at?: number): string {
   return at === undefined ? `${path}: ${problem}` : `${path}: ${problem} (at byte ${at})`;
 }
 
-/** A name or value from a file, fit to stand in a one-line message. */
+/** A name or value from a file, fit to stand in a one-line message however long or deep it is. */
 export function quoted(value: unknown): string {
-  const text = value === undefined ? 'undefined' : JSON.stringify(value);
-  return text.length <= 120 ? text : `${text.slice(0, 117)}...`;
+  if (typeof value === 'string') {
+    return JSON.stringify(value.length <= 120 ? value : `${value.slice(0, 117)}...`);
+  }
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }

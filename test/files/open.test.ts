@@ -1,0 +1,181 @@
+/** Paths: what each kind opens, and what the rest are told. */
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openCheckpoint } from '../../lib/files/open';
+import { readTokenizerSource } from '../../lib/files/tokenizer-source';
+import { fixture } from '../reference';
+import { modelGguf } from './gguf-builder';
+import { HfBuilder } from './hf-builder';
+import { refused } from './refused';
+
+const root = mkdtempSync(join(tmpdir(), 'tramontane-open-'));
+afterAll(() => rmSync(root, { recursive: true }));
+
+let count = 0;
+/** A new directory that holds these files. */
+function directory(files: Record<string, string> = {}): string {
+  const path = join(root, String(count++));
+  mkdirSync(path);
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(path, name), content);
+  return path;
+}
+
+describe('openCheckpoint', () => {
+  test('a GGUF file of any name, and through a link', async () => {
+    const path = join(directory(), 'blob');
+    modelGguf().writeSparse(path);
+    expect(await openCheckpoint(path)).toMatchObject({ kind: 'gguf', files: [{ path }] });
+    const link = `${path}.gguf`;
+    symlinkSync(path, link);
+    expect((await openCheckpoint(link)).path).toBe(link);
+  });
+
+  test('a directory with one GGUF file, with or without a config.json', async () => {
+    const path = directory({ 'README.md': '' });
+    modelGguf().writeSparse(join(path, 'model.gguf'));
+    expect(await openCheckpoint(path)).toMatchObject({ path, kind: 'gguf' });
+    writeFileSync(join(path, 'config.json'), '{"model_type": "mistral"}');
+    expect(await openCheckpoint(path)).toMatchObject({ path, kind: 'gguf' });
+  });
+
+  test('a directory with several GGUF files lists them', async () => {
+    const path = directory();
+    for (const name of ['a.gguf', 'b.gguf']) modelGguf().writeSparse(join(path, name));
+    await refused(openCheckpoint(path), 'INVALID_FILE', 'name the one to open (a.gguf, b.gguf)');
+  });
+
+  test('safetensors go before GGUF in one directory', async () => {
+    const path = directory();
+    new HfBuilder().write(path);
+    modelGguf().writeSparse(join(path, 'a.gguf'));
+    expect((await openCheckpoint(path)).kind).toBe('safetensors');
+  });
+
+  test('one safetensors file opens its directory', async () => {
+    const path = directory();
+    new HfBuilder().write(path);
+    const file = join(path, 'model.safetensors');
+    expect(await openCheckpoint(file)).toMatchObject({ path: file, files: [{ path: file }] });
+    rmSync(join(path, 'config.json'));
+    await refused(openCheckpoint(file), 'FILE_NOT_READABLE', 'no config.json beside it');
+  });
+
+  test('GPTQ from the fixtures', async () => {
+    const checkpoint = await openCheckpoint(fixture('gptq/swa-gptq-b4-g128-actorder'));
+    expect(checkpoint.formats).toEqual({ BF16: 9, 'GPTQ-4bit-g128': 21 });
+  });
+
+  test('a file that is missing or no file', async () => {
+    await refused(openCheckpoint(join(root, 'none.gguf')), 'FILE_NOT_READABLE', 'no such file');
+    await refused(openCheckpoint(join(root, 'none/x.gguf')), 'FILE_NOT_READABLE', 'no such file');
+    await refused(openCheckpoint('/dev/null'), 'FILE_NOT_READABLE', 'not a regular file');
+    await refused(openCheckpoint('a\0b'), 'FILE_NOT_READABLE', 'cannot be read');
+  });
+
+  test('a named pipe does not make it wait', async () => {
+    const pipe = join(directory(), 'pipe.gguf');
+    execFileSync('mkfifo', [pipe]);
+    await refused(openCheckpoint(pipe), 'FILE_NOT_READABLE', 'not a regular file');
+  });
+
+  const isRoot = process.getuid?.() === 0;
+  (isRoot ? test.skip : test)('a file without permission', async () => {
+    const path = join(directory(), 'secret.gguf');
+    modelGguf().writeSparse(path);
+    chmodSync(path, 0);
+    await refused(openCheckpoint(path), 'FILE_NOT_READABLE', 'permission denied');
+  });
+
+  test.each([
+    ['', 'INVALID_FILE', 'starts with ""'],
+    ['GGU', 'INVALID_FILE', 'starts with "GGU"'],
+    ['<!DOCTYPE html>', 'INVALID_FILE', 'starts with "<!DO"; GGUF files and directories with'],
+    ['version https://git-lfs', 'INVALID_FILE', 'starts with "vers"'],
+    ['tjgg\u0001\0\0\0', 'UNSUPPORTED_FILE', 'a GGML file from before GGUF'],
+  ])('a file that starts with %p', async (content, code, message) => {
+    const path = join(directory({ 'x.gguf': content }), 'x.gguf');
+    await refused(openCheckpoint(path), code as 'INVALID_FILE', path, message);
+  });
+
+  test('a directory without a model, and a config.json by itself', async () => {
+    await refused(openCheckpoint(directory()), 'FILE_NOT_READABLE', "a model's directory holds");
+    const path = directory();
+    new HfBuilder().write(path);
+    const config = join(path, 'config.json');
+    await refused(openCheckpoint(config), 'UNSUPPORTED_FILE', `open its directory, "${path}"`);
+  });
+
+  test('a directory without a tokenizer', async () => {
+    const path = directory();
+    new HfBuilder().write(path);
+    rmSync(join(path, 'tokenizer.model'));
+    await refused(openCheckpoint(path), 'FILE_NOT_READABLE', path, 'holds no tokenizer');
+    writeFileSync(join(path, 'tekken.json'), '{}');
+    await refused(openCheckpoint(path), 'UNSUPPORTED_FILE', 'holds tekken.json');
+  });
+});
+
+describe('readTokenizerSource', () => {
+  test('a GGUF file, and a directory with one', async () => {
+    const path = fixture('gguf/swa-Q4_0.gguf');
+    const source = await readTokenizerSource(path);
+    expect(source).toMatchObject({ kind: 'gguf', path, model: 'llama' });
+    const copy = directory();
+    cpSync(path, join(copy, 'x.gguf'));
+    expect(await readTokenizerSource(copy)).toMatchObject({ kind: 'gguf', model: 'llama' });
+  });
+
+  test('a tokenizer.json by name or content, with its configuration', async () => {
+    const text = ' {"model": {}}';
+    const path = directory({ 'tokenizer.json': text, other: text, 'tokenizer_config.json': '{}' });
+    for (const name of ['tokenizer.json', 'other']) {
+      const source = await readTokenizerSource(join(path, name));
+      expect(source).toEqual({
+        kind: 'tokenizer.json',
+        path: join(path, name),
+        text,
+        config: '{}',
+      });
+    }
+    rmSync(join(path, 'tokenizer_config.json'));
+    expect(await readTokenizerSource(path)).not.toHaveProperty('config');
+  });
+
+  test('anything else is a SentencePiece model', async () => {
+    const path = directory({
+      'tokenizer.model.v3': '\u000a\u0005hello',
+      'tokenizer_config.json': '{}',
+    });
+    const expected = { kind: 'sentencepiece', bytes: Buffer.from('\u000a\u0005hello') };
+    expect(await readTokenizerSource(join(path, 'tokenizer.model.v3'))).toMatchObject(expected);
+    expect(await readTokenizerSource(path)).toMatchObject(expected);
+  });
+
+  test('tokenizer.model wins over tokenizer.json, which wins over other names', async () => {
+    const path = directory({ 'a.model': 'a', 'b.model.v2': 'b' });
+    await refused(
+      readTokenizerSource(path),
+      'FILE_NOT_READABLE',
+      'a.model, b.model.v2: name the one',
+    );
+    writeFileSync(join(path, 'tokenizer.json'), '{}');
+    expect((await readTokenizerSource(path)).kind).toBe('tokenizer.json');
+    writeFileSync(join(path, 'tokenizer.model'), '\u000a');
+    expect((await readTokenizerSource(path)).kind).toBe('sentencepiece');
+  });
+
+  test('nothing there', async () => {
+    await refused(readTokenizerSource(directory()), 'FILE_NOT_READABLE', 'holds no tokenizer');
+    await refused(readTokenizerSource(join(root, 'none')), 'FILE_NOT_READABLE', 'no such file');
+  });
+});
