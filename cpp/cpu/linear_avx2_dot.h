@@ -46,6 +46,10 @@ inline __m256i multiply(__m256i w, __m256i a) {
   }
 }
 
+inline __m256i subtract_zero(__m256i sum, __m256i zero, const int16_t* sums) {
+  return _mm256_sub_epi32(sum, _mm256_madd_epi16(zero, broadcast_word(sums)));
+}
+
 // The exact sum of a group for one row: sum of inner * (w - zero) * q.
 template <class S>
 inline __m256i integer_sum(const Group& x, const RowOfActivations& row) {
@@ -61,9 +65,7 @@ inline __m256i integer_sum(const Group& x, const RowOfActivations& row) {
     sum = _mm256_madd_epi16(sum, inner);
     total = run == 0 ? sum : _mm256_add_epi32(total, sum);
   }
-  if constexpr (S::kZero) {
-    total = _mm256_sub_epi32(total, _mm256_madd_epi16(x.zero, broadcast_word(row.sums)));
-  }
+  if constexpr (S::kZero) total = subtract_zero(total, x.zero, row.sums);
   return total;
 }
 
@@ -81,16 +83,18 @@ inline __m256 add_group(const Group& x, __m256i sum, float scale, const float* w
   return total;
 }
 
+template <class U>
+constexpr int kBlockGroups = sizeof(typename U::Block) >= 64 ? 8 : 1;
+
 // Eight outputs by kRows rows, weights read in place once.
 template <Format kFormat, int kRows>
 void dot_in_place(Rows weights, int32_t groups, const RowOfActivations* rows, float* out) {
   using U = Unpack<kFormat>;
-  constexpr int kBlockGroups = sizeof(typename U::Block) >= 64 ? 8 : 1;
   __m256 totals[kRows];
   for (int r = 0; r < kRows; ++r) totals[r] = _mm256_setzero_ps();
   RowOfActivations at[kRows];
   for (int r = 0; r < kRows; ++r) at[r] = rows[r];
-  for (int32_t g = 0; g < groups; g += kBlockGroups) {
+  for (int32_t g = 0; g < groups; g += kBlockGroups<U>) {
     U unpack(weights);
     const auto one = [&]<int kGroup>(std::integral_constant<int, kGroup>) {
       Group x;
@@ -106,7 +110,7 @@ void dot_in_place(Rows weights, int32_t groups, const RowOfActivations* rows, fl
     };
     [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
       (one(std::integral_constant<int, kGroup>()), ...);
-    }(std::make_integer_sequence<int, kBlockGroups>());
+    }(std::make_integer_sequence<int, kBlockGroups<U>>());
     weights = weights + sizeof(typename U::Block);
   }
   for (int r = 0; r < kRows; ++r) _mm256_storeu_ps(out + kLanes * r, totals[r]);
@@ -141,16 +145,192 @@ inline RowOfActivations activations_of(const Activations& in, int32_t row) {
           in.sums + static_cast<int64_t>(row) * (in.columns / 16), nullptr};
 }
 
+// Many rows: 16 outputs by kPanelGroups groups are unpacked once into a panel that stays in L2,
+// and meet all rows, a tile of them at a time.
+constexpr int kPanelOutputs = 2 * kLanes;
+constexpr int kPanelGroups = 64;
+constexpr int kMaxTileRows = 6;
+constexpr int kMaxGroupVectors = 8 + 2 + 1 + 1 + 2;
+
+struct PanelScratch {
+  __m256i panel[2][kPanelGroups * kMaxGroupVectors];
+  float weighted[kMaxTileRows][kPanelGroups * 2];
+};
+
+// The vectors of a Group that a shape has, one after another.
+template <class S>
+struct PackedGroup {
+  static constexpr int kInner = 8;
+  static constexpr int kZero = kInner + (S::kInner ? S::kSubgroups : 0);
+  static constexpr int kScale = kZero + (S::kZero ? 1 : 0);
+  static constexpr int kOffset = kScale + 1;
+  static constexpr int kVectors = kOffset + (S::kOffset ? S::kSubgroups : 0);
+
+  static void store(const Group& x, __m256i* out) {
+    for (int j = 0; j < 8; ++j) out[j] = x.w[j];
+    if constexpr (S::kInner) {
+      for (int h = 0; h < S::kSubgroups; ++h) out[kInner + h] = x.inner[h];
+    }
+    if constexpr (S::kZero) out[kZero] = x.zero;
+    out[kScale] = _mm256_castps_si256(x.scale);
+    if constexpr (S::kOffset) {
+      for (int h = 0; h < S::kSubgroups; ++h) out[kOffset + h] = _mm256_castps_si256(x.offset[h]);
+    }
+  }
+};
+
+// Packs groups [first, first + count) of 8 outputs, a whole number of blocks.
+template <Format kFormat>
+void pack(Rows weights, int32_t first, int32_t count, __m256i* panel) {
+  using U = Unpack<kFormat>;
+  using P = PackedGroup<typename U::ShapeType>;
+  weights = weights + first / kBlockGroups<U> * int64_t{sizeof(typename U::Block)};
+  for (int32_t g = 0; g < count; g += kBlockGroups<U>) {
+    U unpack(weights);
+    const auto one = [&]<int kGroup>(std::integral_constant<int, kGroup>) {
+      Group x;
+      unpack.template group<kGroup>(x);
+      P::store(x, panel);
+      panel += P::kVectors;
+    };
+    [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
+      (one(std::integral_constant<int, kGroup>()), ...);
+    }(std::make_integer_sequence<int, kBlockGroups<U>>());
+    weights = weights + sizeof(typename U::Block);
+  }
+}
+
+// 16 outputs by kRows rows over `groups` groups of two panels. `totals` [kRows][16] go on.
+//
+// The int16 sums (and, where a group needs several, the int32 ones) of the tile are in registers;
+// the floats, needed once a group, are in L1.
+template <class S, int kRows>
+void multiply_tile(const __m256i* const panels[2], int32_t groups, const RowOfActivations* rows,
+                   float* totals) {
+  using P = PackedGroup<S>;
+  constexpr int kRun = std::min(kProductsPerSum<S>, S::kSubgroup / 4);
+  const int8_t* q[kRows];
+  for (int r = 0; r < kRows; ++r) q[r] = rows[r].q;
+  const __m256i* panel[2] = {panels[0], panels[1]};
+  for (int32_t g = 0; g < groups; ++g) {
+    __m256i sums[2][kRows];
+    for (int run = 0; run < 8 / kRun; ++run) {
+      __m256i products[2][kRows];
+      for (int j = 0; j < kRun; ++j) {
+        const __m256i w[2] = {panel[0][run * kRun + j], panel[1][run * kRun + j]};
+        for (int r = 0; r < kRows; ++r) {
+          const __m256i a = broadcast_word(q[r] + 4 * (run * kRun + j));
+          for (int p = 0; p < 2; ++p) {
+            const __m256i product = multiply<S>(w[p], a);
+            products[p][r] = j == 0 ? product : _mm256_add_epi16(products[p][r], product);
+          }
+        }
+      }
+      for (int p = 0; p < 2; ++p) {
+        const __m256i inner = S::kInner ? panel[p][P::kInner + run * kRun * 4 / S::kSubgroup]
+                                        : _mm256_set1_epi16(1);
+        for (int r = 0; r < kRows; ++r) {
+          const __m256i sum = _mm256_madd_epi16(products[p][r], inner);
+          sums[p][r] = run == 0 ? sum : _mm256_add_epi32(sums[p][r], sum);
+        }
+      }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      for (int p = 0; p < 2; ++p) {
+        Group x;
+        if constexpr (S::kZero) {
+          x.zero = panel[p][P::kZero];
+          sums[p][r] = subtract_zero(sums[p][r], x.zero, rows[r].sums + 2 * g);
+        }
+        x.scale = _mm256_castsi256_ps(panel[p][P::kScale]);
+        if constexpr (S::kOffset) {
+          for (int h = 0; h < S::kSubgroups; ++h) {
+            x.offset[h] = _mm256_castsi256_ps(panel[p][P::kOffset + h]);
+          }
+        }
+        float* total = totals + kPanelOutputs * r + kLanes * p;
+        _mm256_storeu_ps(total, add_group<S>(x, sums[p][r], rows[r].scales[g],
+                                             rows[r].weighted + S::kSubgroups * g,
+                                             _mm256_loadu_ps(total)));
+      }
+      q[r] += 32;
+    }
+    panel[0] += P::kVectors;
+    panel[1] += P::kVectors;
+  }
+}
+
+template <class S>
+constexpr int kTileRows = kProductsPerSum<S> == 8 && S::kSubgroup == 32 ? 6
+                          : S::kBits == 8                               ? 4
+                                                                        : 3;
+
+// All rows of a panel in tiles of kRows, the rest in smaller ones.
+template <class S, int kRows>
+void multiply_rows(const Activations& in, int32_t row, int32_t first, int32_t groups,
+                   PanelScratch& scratch, float* totals) {
+  const __m256i* const panels[2] = {scratch.panel[0], scratch.panel[1]};
+  for (; row + kRows <= in.rows; row += kRows) {
+    RowOfActivations rows[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      rows[r] = activations_of(in, row + r);
+      rows[r].q += 32 * first;
+      rows[r].scales += first;
+      rows[r].sums += 2 * first;
+      if constexpr (S::kOffset) {
+        weigh_sums<S>(rows[r].scales, rows[r].sums, groups, scratch.weighted[r]);
+      }
+      rows[r].weighted = scratch.weighted[r];
+    }
+    multiply_tile<S, kRows>(panels, groups, rows, totals + row * kPanelOutputs);
+  }
+  if constexpr (kRows > 1) {
+    if (row < in.rows) multiply_rows<S, kRows - 1>(in, row, first, groups, scratch, totals);
+  }
+}
+
+template <Format kFormat>
+void many_rows(const LinearTask& task, int64_t row_bytes) {
+  using S = typename Unpack<kFormat>::ShapeType;
+  const Activations& in = *task.in;
+  const int32_t groups = in.columns / 32;
+  PanelScratch& scratch = *reinterpret_cast<PanelScratch*>(task.scratch);
+  float* totals = reinterpret_cast<float*>(task.scratch + sizeof(PanelScratch));
+  for (int32_t output = task.first; output < task.last;) {
+    Stripe stripes[2] = {stripe_at(task, row_bytes, output), {}};
+    output += stripes[0].count;
+    if (output < task.last) {
+      stripes[1] = stripe_at(task, row_bytes, output);
+      output += stripes[1].count;
+    }
+    std::fill_n(totals, in.rows * kPanelOutputs, 0.0f);
+    for (int32_t first = 0; first < groups; first += kPanelGroups) {
+      const int32_t count = std::min(kPanelGroups, groups - first);
+      for (int p = 0; p < 2; ++p) {
+        const Stripe& stripe = stripes[p].count > 0 ? stripes[p] : stripes[0];
+        pack<kFormat>(stripe.rows, first, count, scratch.panel[p]);
+      }
+      multiply_rows<S, kTileRows<S>>(in, 0, first, count, scratch, totals);
+    }
+    for (int32_t r = 0; r < in.rows; ++r) {
+      for (int p = 0; p < 2; ++p) {
+        store(task, r, stripes[p], totals + r * kPanelOutputs + kLanes * p);
+      }
+    }
+  }
+}
+
+// Up to this many rows the weights are unpacked for each tile of rows, beyond it into a panel.
 constexpr int kInPlaceRows = 4;
 
 template <Format kFormat, int kRows>
-void few_rows(const LinearTask& task, int64_t row_bytes, int32_t first_row) {
+void few_rows(const LinearTask& task, int64_t row_bytes) {
   using U = Unpack<kFormat>;
   const Activations& in = *task.in;
   const int32_t groups = in.columns / 32;
   RowOfActivations rows[kRows];
   for (int r = 0; r < kRows; ++r) {
-    rows[r] = activations_of(in, first_row + r);
+    rows[r] = activations_of(in, r);
     if constexpr (U::kOffset) {
       float* weighted = reinterpret_cast<float*>(task.scratch) + r * groups * U::kSubgroups;
       weigh_sums<U>(rows[r].scales, rows[r].sums, groups, weighted);
@@ -161,7 +341,7 @@ void few_rows(const LinearTask& task, int64_t row_bytes, int32_t first_row) {
     const Stripe stripe = stripe_at(task, row_bytes, output);
     float sums[kRows * kLanes];
     dot_in_place<kFormat, kRows>(stripe.rows, groups, rows, sums);
-    for (int r = 0; r < kRows; ++r) store(task, first_row + r, stripe, sums + kLanes * r);
+    for (int r = 0; r < kRows; ++r) store(task, r, stripe, sums + kLanes * r);
     output += stripe.count;
   }
 }
@@ -171,18 +351,19 @@ void linear_int8(const LinearTask& task) {
   using Block = typename Unpack<kFormat>::Block;
   const FormatInfo& info = format_info(kFormat);
   const int64_t row_bytes = task.weight->columns / info.block_values * int64_t{sizeof(Block)};
-  int32_t row = 0;
-  for (; row + 4 <= task.in->rows; row += 4) few_rows<kFormat, 4>(task, row_bytes, row);
-  switch (task.in->rows - row) {
-    case 3: return few_rows<kFormat, 3>(task, row_bytes, row);
-    case 2: return few_rows<kFormat, 2>(task, row_bytes, row);
-    case 1: return few_rows<kFormat, 1>(task, row_bytes, row);
-    default: return;
+  switch (task.in->rows) {
+    case 0: return;
+    case 1: return few_rows<kFormat, 1>(task, row_bytes);
+    case 2: return few_rows<kFormat, 2>(task, row_bytes);
+    case 3: return few_rows<kFormat, 3>(task, row_bytes);
+    case 4: return few_rows<kFormat, 4>(task, row_bytes);
+    default: return many_rows<kFormat>(task, row_bytes);
   }
 }
 
-inline size_t int8_scratch_bytes(int32_t columns, int32_t) {
-  return static_cast<size_t>(kInPlaceRows) * (columns / 16) * sizeof(float);
+inline size_t int8_scratch_bytes(int32_t columns, int32_t rows) {
+  const size_t few = static_cast<size_t>(kInPlaceRows) * (columns / 16) * sizeof(float);
+  return std::max(few, sizeof(PanelScratch) + static_cast<size_t>(rows) * kPanelOutputs * 4);
 }
 
 }  // namespace

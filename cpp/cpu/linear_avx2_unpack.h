@@ -27,6 +27,7 @@ struct Rows {
 // What the dot products need to know of a format at compile time.
 template <int kSubgroup_, int kBits_, bool kInner_, bool kZero_, bool kOffset_>
 struct Shape {
+  using ShapeType = Shape;
   static constexpr int kSubgroup = kSubgroup_;  // Inputs that share a scale: 16 or 32.
   static constexpr int kBits = kBits_;          // Of unsigned integers; 8: signed.
   static constexpr bool kInner = kInner_;       // There are integer scales inside a block.

@@ -1,0 +1,16 @@
+// The machine's limits: int8 operations without memory, and reads without arithmetic.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+// Keeps the compiler from leaving out what made `value`.
+void keep(uint64_t value);
+
+// Reads memory once with wide loads and software prefetch; returns something of it.
+uint64_t read_all(const uint8_t* data, size_t bytes);
+
+// Operations (two a multiply-add) per second of the better of the register-only loops of the
+// instruction set, over about 20 ms.
+double int8_peak();
