@@ -25,6 +25,8 @@ void check_options(const BackendOptions& options) {
         shape.vocabulary, options.pages, options.max_rows, options.max_outputs}) {
     require(size >= 1, "a size in the options is below 1");
   }
+  // So that no product of sizes below overflows.
+  require(shape.layers <= 4096, "there are too many layers");
   require(shape.rms_epsilon >= 0 && std::isfinite(shape.rms_epsilon) && shape.rope_base > 0 &&
               std::isfinite(shape.rope_base),
           "the RMS epsilon or the rope base is out of range");

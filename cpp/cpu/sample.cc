@@ -61,8 +61,10 @@ void modify(const SampleRow& row, int32_t vocabulary, float* logits) {
     float& logit = logits[row.seen_tokens[i]];
     if (logit == -kInfinity) continue;
     logit = logit > 0 ? logit / row.repetition_penalty : logit * row.repetition_penalty;
-    logit -= row.presence_penalty;
-    logit -= row.frequency_penalty * static_cast<float>(row.seen_counts[i]);
+    if (row.seen_counts[i] > 0) {
+      logit -= row.presence_penalty;
+      logit -= row.frequency_penalty * static_cast<float>(row.seen_counts[i]);
+    }
     logit = std::clamp(logit, -kLargest, kLargest);
   }
   if (row.mask == nullptr) return;
@@ -102,7 +104,7 @@ void check_sample(const SampleRow& row, const SampleResult& result, int32_t voca
             "a bias is out of range");
   }
   for (int32_t i = 0; i < row.seen_count; ++i) {
-    require(row.seen_tokens[i] >= 0 && row.seen_tokens[i] < vocabulary,
+    require(row.seen_tokens[i] >= 0 && row.seen_tokens[i] < vocabulary && row.seen_counts[i] >= 0,
             "a seen token is out of range");
   }
 }
