@@ -49,6 +49,7 @@ struct BackendOptions {
   int32_t threads;      // CPU: threads that compute, the caller's included.
   KvType kv_type;
   Compute compute;
+  int32_t device;       // CUDA: which device, counted as CUDA_VISIBLE_DEVICES leaves them.
 };
 
 // The weights of the model, by what they do. The ones of a layer exist once a layer.

@@ -1,0 +1,10 @@
+#include "kernels/tiles.h"
+
+namespace tramontane::cuda {
+
+template void tiles_format<IQ4_NL>(const LinearTask&, cudaStream_t);
+template void tiles_format<IQ4_XS>(const LinearTask&, cudaStream_t);
+template void tiles_format<Gptq4>(const LinearTask&, cudaStream_t);
+template void tiles_format<Gptq8>(const LinearTask&, cudaStream_t);
+
+}  // namespace tramontane::cuda
