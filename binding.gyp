@@ -8,7 +8,7 @@
         "<!@(node -p \"require('fs').readFileSync('cpp/sources.txt', 'utf8')\")"
       ],
       "include_dirs": ["cpp", "<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NAPI_VERSION=8"],
+      "defines": ["NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "NAPI_VERSION=8"],
       # Node's own flags ask for an older C++ without exceptions. -ffp-contract=off: a sum has the
       # same bits whichever function the compiler inlined it into; kernels name their FMAs.
       "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],

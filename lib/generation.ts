@@ -1,7 +1,7 @@
 import { TramontaneError } from './errors';
 import { fromNative, type NativeEvent, type TokenLogprob } from './native';
 import { StopStrings } from './text/stop-strings';
-import { Utf8Stream } from './text/utf8-stream';
+import { TokenStream } from './text/token-stream';
 import type { Tokenizer } from './text/tokenizer';
 
 /** A token's log-probability under the model's unmodified distribution, and the best alternatives'. */
@@ -87,7 +87,7 @@ export interface GenerationStart {
 
 /** Turns one request's events into text. Made by the model, which also routes the events here. */
 export class ActiveGeneration implements Generation {
-  private readonly utf8: Utf8Stream;
+  private readonly stream: TokenStream;
   private readonly stops: StopStrings;
   private readonly ended = defer<GenerationResult>();
   private readonly tokenIds: number[] = [];
@@ -106,7 +106,7 @@ export class ActiveGeneration implements Generation {
   private iterated = false;
 
   constructor(private readonly start: GenerationStart) {
-    this.utf8 = new Utf8Stream();
+    this.stream = new TokenStream(start.tokenizer, { atStart: false });
     this.stops = new StopStrings(start.stop);
     // A failure that nobody waits for is not an unhandled rejection.
     this.ended.promise.catch(() => undefined);
@@ -160,7 +160,7 @@ export class ActiveGeneration implements Generation {
     this.heldIds.push(token);
     if (this.start.logprobs) this.heldLogprobs.push({ token, logprob, top });
     if (this.start.stopTokens.includes(token)) return;
-    this.emit(this.utf8.push(this.start.tokenizer.tokenBytes(token)));
+    this.emit(this.stream.push(token));
     if (this.stopSequence === undefined) return;
     this.closed = true;
     this.start.abort();
@@ -192,7 +192,7 @@ export class ActiveGeneration implements Generation {
       this.ended.reject(fromNative(event.error));
     } else {
       if (this.stopSequence === undefined) {
-        this.emit(this.utf8.flush());
+        this.emit(this.stream.flush());
         const rest = this.stopSequence === undefined ? this.stops.flush() : '';
         if (rest !== '') this.push(rest);
       }

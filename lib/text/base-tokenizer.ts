@@ -12,7 +12,7 @@ export abstract class BaseTokenizer implements Tokenizer {
   constructor(tokens: SequenceTokens) {
     if (tokens.bosId !== undefined) this.bosId = tokens.bosId;
     if (tokens.eosId !== undefined) this.eosId = tokens.eosId;
-    this.addBos = tokens.addBos;
+    this.addBos = tokens.addBos && tokens.bosId !== undefined;
   }
 
   encode(text: string, options: { readonly bos?: boolean } = {}): number[] {

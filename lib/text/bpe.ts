@@ -8,6 +8,9 @@ import { RankedMerger } from './ranked-merger';
 import type { Seams } from './seams';
 import type { SequenceTokens } from './vocabulary';
 
+/** Changes a section of text before it is cut into words. */
+export type Normalizer = (section: string) => string;
+
 /** Cuts a section of text into words; `first` says whether it is the beginning of the whole text. */
 export type WordSplit = (section: string, first: boolean) => string[];
 
@@ -20,11 +23,11 @@ export interface BpeModel {
   /** Whether a word that is a piece becomes it at once, whatever the merges would make. */
   readonly ignoreMerges: boolean;
   /** Added tokens that are found in plain text as it is, and after it was normalized. */
-  readonly literals?: Literals;
-  readonly normalizedLiterals?: Literals;
+  readonly literals: Literals | undefined;
+  readonly normalizedLiterals: Literals | undefined;
   /** Applied to each section between literals. */
-  readonly normalize?: (section: string) => string;
-  readonly words?: WordSplit;
+  readonly normalize: Normalizer | undefined;
+  readonly words: WordSplit | undefined;
   readonly decoder: Decoder;
   readonly sequenceTokens: SequenceTokens;
 }
@@ -40,13 +43,13 @@ export interface ByteAlphabet {
 export interface CharacterAlphabet {
   readonly kind: 'characters';
   /** Ids of the 256 bytes, which characters without a piece become. */
-  readonly byteIds?: Int32Array;
+  readonly byteIds: Int32Array | undefined;
   /** What characters without a piece become when there are no bytes. With neither they vanish. */
-  readonly unknownId?: number;
+  readonly unknownId: number | undefined;
   /** Whether a run of such characters becomes one id. */
   readonly fuseUnknown: boolean;
   /** Where words may be cut. */
-  readonly seams?: Seams;
+  readonly seams: Seams | undefined;
 }
 
 export const UNMAPPED = -1;

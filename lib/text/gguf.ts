@@ -9,7 +9,7 @@ import { SentencePieceTokenizer } from './sentencepiece';
 import { PRE_TOKENIZERS, type Split } from './split';
 import type { Tokenizer } from './tokenizer';
 import type { GgufTokenizer } from './tokenizer-source';
-import { PieceType, sequenceTokens } from './vocabulary';
+import { PieceType } from './vocabulary';
 
 export function createGgufTokenizer(source: GgufTokenizer): Tokenizer {
   const { path, model, pieces } = source;
@@ -39,9 +39,6 @@ function createSentencePiece(source: GgufTokenizer): Tokenizer {
   if (scores === undefined) throw invalid(path, 'tokenizer.ggml.scores is missing');
   if (types === undefined) throw invalid(path, 'tokenizer.ggml.token_type is missing');
   const isControl = (id: number): boolean => types[id] === PieceType.CONTROL;
-  // What every Llama vocabulary has, for files that don't say.
-  const bosId = tokenId(source, 'bosId') ?? (isControl(1) ? 1 : undefined);
-  const eosId = tokenId(source, 'eosId') ?? (isControl(2) ? 2 : undefined);
   return new SentencePieceTokenizer({
     path,
     pieces,
@@ -49,7 +46,12 @@ function createSentencePiece(source: GgufTokenizer): Tokenizer {
     types,
     addDummyPrefix: source.addSpacePrefix ?? true,
     unknownSurface: ' \u2047 ',
-    sequenceTokens: sequenceTokens(bosId, eosId, source.addBos ?? true),
+    sequenceTokens: {
+      // What every Llama vocabulary has, for files that don't say.
+      bosId: tokenId(source, 'bosId') ?? (isControl(1) ? 1 : undefined),
+      eosId: tokenId(source, 'eosId') ?? (isControl(2) ? 2 : undefined),
+      addBos: source.addBos ?? true,
+    },
   });
 }
 
@@ -72,14 +74,16 @@ function createByteLevel(source: GgufTokenizer): Tokenizer {
       byteIds: Int32Array.from(BYTE_CHARACTERS, (character) => ids.get(character) ?? UNMAPPED),
     },
     ignoreMerges: preTokenizer.ignoreMerges,
-    ...(userDefined.length > 0 ? { literals: new Literals(userDefined) } : {}),
+    literals: userDefined.length > 0 ? new Literals(userDefined) : undefined,
+    normalizedLiterals: undefined,
+    normalize: undefined,
     words: splitInTurn(preTokenizer.splits),
     decoder: new ByteLevelDecoder(pieces, control, new Set(userDefined.map(([, id]) => id))),
-    sequenceTokens: sequenceTokens(
-      tokenId(source, 'bosId'),
-      tokenId(source, 'eosId'),
-      source.addBos ?? preTokenizer.addBos,
-    ),
+    sequenceTokens: {
+      bosId: tokenId(source, 'bosId'),
+      eosId: tokenId(source, 'eosId'),
+      addBos: source.addBos ?? preTokenizer.addBos,
+    },
   });
 }
 

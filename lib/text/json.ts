@@ -55,6 +55,11 @@ export class JsonObject {
     return new JsonObject(this.path, this.nameOf(key), value);
   }
 
+  /** What `read` makes of the object at a key that may be missing. */
+  optional<T>(key: string, read: (value: JsonObject) => T): T | undefined {
+    return this.lacks(key) ? undefined : read(this.object(key));
+  }
+
   array(key: string): readonly unknown[] {
     const value = this.raw(key);
     if (!Array.isArray(value)) throw this.wrong(key, 'an array');

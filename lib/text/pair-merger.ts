@@ -24,6 +24,10 @@ export abstract class PairMerger {
   /** Merges nodes 0 to count - 1 until nothing merges; what is left is 0, next[0], ... */
   protected merge(count: number): void {
     this.reserve(count);
+    if (count === 1) {
+      this.next[0] = 1;
+      return;
+    }
     const { next, previous, pairPriority, candidates } = this;
     for (let node = 0; node < count; node++) {
       next[node] = node + 1;
@@ -77,7 +81,7 @@ export abstract class PairMerger {
 export const NEVER = Infinity;
 
 /** Nodes whose memory is kept from one text to the next. */
-const KEPT_NODES = 4096;
+export const KEPT_NODES = 4096;
 
 /** A binary heap of (priority, node), least first. */
 class CandidateHeap {

@@ -1,9 +1,9 @@
 import type { MergeTable } from './merge-table';
-import { NEVER, PairMerger } from './pair-merger';
+import { KEPT_NODES, NEVER, PairMerger } from './pair-merger';
 
 /** Merges symbols by the ranks of a {@link MergeTable}, as `tokenizers` and GPT-2 do. */
 export class RankedMerger extends PairMerger {
-  private symbols = new Int32Array(64);
+  private symbols = new Int32Array(KEPT_NODES);
   private count = 0;
 
   constructor(private readonly merges: MergeTable) {
@@ -23,17 +23,14 @@ export class RankedMerger extends PairMerger {
   /** Merges the row, adds what is left to `ids`, and starts an empty row. */
   finish(ids: number[]): void {
     const { symbols, count } = this;
-    if (count === 1) ids.push(symbols[0]!);
-    else if (count > 1) {
-      this.merge(count);
-      for (let node = 0; node < count; node = this.next[node]!) ids.push(symbols[node]!);
-    }
+    this.merge(count);
+    for (let node = 0; node < count; node = this.next[node]!) ids.push(symbols[node]!);
     this.count = 0;
   }
 
   override release(): void {
     super.release();
-    if (this.symbols.length > KEPT_SYMBOLS) this.symbols = new Int32Array(KEPT_SYMBOLS);
+    if (this.symbols.length > KEPT_NODES) this.symbols = new Int32Array(KEPT_NODES);
   }
 
   protected priority(left: number, right: number): number {
@@ -46,5 +43,3 @@ export class RankedMerger extends PairMerger {
     symbols[left] = merges.merged[merges.rank(symbols[left]!, symbols[right]!)]!;
   }
 }
-
-const KEPT_SYMBOLS = 4096;

@@ -1,9 +1,10 @@
 /** Reads tokenizer.model: the ModelProto of sentencepiece_model.proto (google/sentencepiece). */
 import { invalid, quoted, unsupported } from '../files/problems';
 import { ProtobufReader } from './protobuf';
-import type { SentencePieceModel } from './sentencepiece';
+import { SPACE_SYMBOL, type SentencePieceModel } from './sentencepiece';
+import { readTokenizerConfig, type AddedPiece } from './tokenizer-config';
 import type { SentencePieceFile } from './tokenizer-source';
-import { PieceType, sequenceTokens } from './vocabulary';
+import { PieceType } from './vocabulary';
 
 interface Pieces {
   readonly pieces: string[];
@@ -33,7 +34,8 @@ interface NormalizerSpec {
 const MODEL_TYPES = ['', 'unigram', 'BPE', 'word', 'character'];
 const BPE = 2;
 
-export function readSentencePiece({ path, bytes }: SentencePieceFile): SentencePieceModel {
+export function readSentencePiece(file: SentencePieceFile): SentencePieceModel {
+  const { path, bytes } = file;
   const pieces: Pieces = { pieces: [], scores: [], types: [] };
   const trainer: TrainerSpec = {
     modelType: 1,
@@ -68,22 +70,46 @@ export function readSentencePiece({ path, bytes }: SentencePieceFile): SentenceP
   }
   refuseOtherKinds(path, trainer, normalizer);
   checkPieces(path, pieces, trainer);
-  const tokenId = (name: string, id: number): number | undefined => {
-    if (id < 0) return undefined;
-    if (pieces.types[id] === PieceType.CONTROL) return id;
-    throw invalid(path, `${name} is ${id}, which is not a control piece`);
-  };
+  const config = readTokenizerConfig(path, file.config);
+  addPieces(path, pieces, config.added);
   return {
     path,
     ...pieces,
     addDummyPrefix: normalizer.addDummyPrefix,
     unknownSurface: trainer.unknownSurface,
-    sequenceTokens: sequenceTokens(
-      tokenId('bos_id', trainer.bosId),
-      tokenId('eos_id', trainer.eosId),
-      true,
-    ),
+    sequenceTokens: {
+      bosId: controlId(path, pieces, config.bosToken, trainer.bosId),
+      eosId: controlId(path, pieces, config.eosToken, trainer.eosId),
+      addBos: config.addBos ?? true,
+    },
   };
+}
+
+/** Puts tokens of a fine-tune after the pieces of the model it started from. */
+function addPieces(path: string, pieces: Pieces, added: readonly AddedPiece[]): void {
+  const beyond = added.filter(({ id }) => id >= pieces.pieces.length);
+  for (const { id, content, special } of beyond.sort((a, b) => a.id - b.id)) {
+    const next = pieces.pieces.length;
+    if (id !== next)
+      throw invalid(path, `added token ${quoted(content)} has id ${id}, not ${next}`);
+    pieces.pieces.push(content.replaceAll(' ', SPACE_SYMBOL));
+    pieces.scores.push(0);
+    pieces.types.push(special ? PieceType.CONTROL : PieceType.USER_DEFINED);
+  }
+}
+
+/** The id of a control piece: the one with this name, else the one the model itself names. */
+function controlId(
+  path: string,
+  { pieces, types }: Pieces,
+  name: string | undefined,
+  trainerId: number,
+): number | undefined {
+  const named = name === undefined ? -1 : pieces.indexOf(name);
+  const id = named >= 0 ? named : trainerId;
+  if (id < 0) return undefined;
+  if (types[id] === PieceType.CONTROL) return id;
+  throw invalid(path, `piece ${id} begins or ends sequences, but is not a control piece`);
 }
 
 function readPiece(message: ProtobufReader, { pieces, scores, types }: Pieces): void {

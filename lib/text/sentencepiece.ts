@@ -5,7 +5,7 @@
 import { invalid, quoted } from '../files/problems';
 import { BaseTokenizer } from './base-tokenizer';
 import { Literals } from './literals';
-import { NEVER, PairMerger } from './pair-merger';
+import { KEPT_NODES, NEVER, PairMerger } from './pair-merger';
 import { Seams } from './seams';
 import { characterLength, REPLACEMENT } from './utf8';
 import { byteOfPiece, PieceType, type SequenceTokens } from './vocabulary';
@@ -33,6 +33,8 @@ export class SentencePieceTokenizer extends BaseTokenizer {
   private readonly merger: ScoreMerger;
   /** User-defined pieces, which are found in plain text before anything merges. */
   private readonly userDefined: Literals | undefined;
+  /** Texts of pieces, as they are asked for. */
+  private readonly texts: string[] = [];
 
   constructor(private readonly model: SentencePieceModel) {
     super(model.sequenceTokens);
@@ -66,7 +68,7 @@ export class SentencePieceTokenizer extends BaseTokenizer {
    * nor unknown, and each byte of a run of byte pieces that is not UTF-8 becomes U+FFFD.
    */
   protected decodeChecked(ids: readonly number[]): string {
-    const { types, pieces, unknownSurface } = this.model;
+    const { types, pieces } = this.model;
     let text = '';
     let run: number[] = [];
     let dropSpace = this.model.addDummyPrefix;
@@ -76,29 +78,31 @@ export class SentencePieceTokenizer extends BaseTokenizer {
         dropSpace = false;
         continue;
       }
-      text += textOfBytes(run);
-      run = [];
+      if (run.length > 0) {
+        text += textOfBytes(run);
+        run = [];
+      }
       if (types[id] === PieceType.CONTROL) continue;
-      let piece = types[id] === PieceType.UNKNOWN ? unknownSurface : pieces[id]!;
-      if (dropSpace && piece.startsWith(SPACE_SYMBOL)) piece = piece.slice(1);
+      const piece = this.textOf(id);
+      const isSpaced = types[id] !== PieceType.UNKNOWN && piece.startsWith(' ');
+      text += dropSpace && isSpaced ? piece.slice(1) : piece;
       dropSpace = false;
-      text += piece.replaceAll(SPACE_SYMBOL, ' ');
     }
     return text + textOfBytes(run);
   }
 
   protected bytesOf(id: number): Uint8Array {
-    const piece = this.model.pieces[id]!;
-    switch (this.model.types[id]) {
-      case PieceType.CONTROL:
-        return new Uint8Array(0);
-      case PieceType.BYTE:
-        return Uint8Array.of(byteOfPiece(piece));
-      case PieceType.UNKNOWN:
-        return encoder.encode(this.model.unknownSurface);
-      default:
-        return encoder.encode(piece.replaceAll(SPACE_SYMBOL, ' '));
-    }
+    return this.model.types[id] === PieceType.BYTE
+      ? Uint8Array.of(byteOfPiece(this.model.pieces[id]!))
+      : encoder.encode(this.textOf(id));
+  }
+
+  /** The text of a piece that is not a byte, in the middle of a text. */
+  private textOf(id: number): string {
+    const { types, pieces, unknownSurface } = this.model;
+    if (types[id] === PieceType.CONTROL) return '';
+    if (types[id] === PieceType.UNKNOWN) return unknownSurface;
+    return (this.texts[id] ??= pieces[id]!.replaceAll(SPACE_SYMBOL, ' '));
   }
 }
 
@@ -191,6 +195,9 @@ class ScoreMerger extends PairMerger {
   private text = '';
   /** Where each node starts in the text; a node ends where the next one starts. */
   private starts = new Int32Array(0);
+  /** Piece of each node, and of it and the next node together; NONE for no piece. */
+  private nodeIds = new Int32Array(0);
+  private pairIds = new Int32Array(0);
   /** Unused pieces that pairs made, and the length of the left one of the pair. */
   private readonly unused = new Map<string, number>();
   /** None where unused pieces are: how one is taken apart may depend on text far away. */
@@ -214,11 +221,15 @@ class ScoreMerger extends PairMerger {
   }
 
   private encodePart(ids: number[], start: number, end: number): void {
-    const { text } = this;
     const count = this.placeNodes(start, end);
     this.merge(count);
     for (let node = 0; node < count; node = this.next[node]!) {
-      this.emit(ids, text.slice(this.starts[node], this.starts[this.next[node]!]));
+      const id = this.nodeIds[node]!;
+      const from = this.starts[node]!;
+      const to = this.starts[this.next[node]!]!;
+      if (id === NONE) this.emitUnknown(ids, this.text.slice(from, to));
+      else if (this.vocabulary.model.types[id] !== PieceType.UNUSED) ids.push(id);
+      else this.takeApart(ids, this.text.slice(from, to));
     }
   }
 
@@ -233,52 +244,62 @@ class ScoreMerger extends PairMerger {
     if (hasUnused && model.types[id] === PieceType.UNUSED) {
       this.unused.set(piece, this.starts[right]! - start);
     }
+    this.pairIds[left] = id;
     return -model.scores[id]!;
   }
 
-  protected join(): void {
-    // A node reaches to the start of its successor.
+  protected join(left: number): void {
+    this.nodeIds[left] = this.pairIds[left]!;
   }
 
   protected override release(): void {
     super.release();
-    this.starts = new Int32Array(0);
+    if (this.starts.length > KEPT_NODES + 1) this.reserveNodes(KEPT_NODES);
   }
 
   /** One node a character; gives their number. */
   private placeNodes(start: number, end: number): number {
-    const { text } = this;
-    if (this.starts.length <= end - start) this.starts = new Int32Array(end - start + 1);
+    const { text, vocabulary } = this;
+    if (this.starts.length <= end - start) this.reserveNodes(Math.max(KEPT_NODES, end - start));
     let count = 0;
     for (let at = start; at < end; count++) {
+      const character = String.fromCodePoint(text.codePointAt(at)!);
       this.starts[count] = at;
-      at += text.codePointAt(at)! > 0xffff ? 2 : 1;
+      this.nodeIds[count] = vocabulary.ids.get(character) ?? NONE;
+      at += character.length;
     }
     this.starts[count] = end;
     return count;
   }
 
-  /** Adds the id of a piece; an unused one is taken apart again into what it was merged from. */
-  private emit(ids: number[], piece: string): void {
-    const { vocabulary } = this;
+  private reserveNodes(count: number): void {
+    this.starts = new Int32Array(count + 1);
+    this.nodeIds = new Int32Array(count);
+    this.pairIds = new Int32Array(count);
+  }
+
+  /** An unused piece becomes what it was merged from, and so on. */
+  private takeApart(ids: number[], piece: string): void {
     const waiting = [piece];
     for (let part = waiting.pop(); part !== undefined; part = waiting.pop()) {
-      const id = vocabulary.ids.get(part);
-      if (id === undefined) this.emitUnknown(ids, part);
-      else {
-        const leftLength = this.unused.get(part);
-        if (leftLength === undefined) ids.push(id);
-        else waiting.push(part.slice(leftLength), part.slice(0, leftLength));
-      }
+      const id = this.vocabulary.ids.get(part);
+      const leftLength = this.unused.get(part);
+      if (leftLength !== undefined) waiting.push(part.slice(leftLength), part.slice(0, leftLength));
+      else if (id === undefined) this.emitUnknown(ids, part);
+      else ids.push(id);
     }
   }
 
   private emitUnknown(ids: number[], character: string): void {
     const { byteIds, unknownId } = this.vocabulary;
     if (byteIds !== undefined) {
-      for (const byte of encoder.encode(character)) ids.push(byteIds[byte]!);
+      const code = character.charCodeAt(0);
+      if (code < 0x80) ids.push(byteIds[code]!);
+      else for (const byte of encoder.encode(character)) ids.push(byteIds[byte]!);
     } else if (unknownId !== undefined && ids.at(-1) !== unknownId) {
       ids.push(unknownId);
     }
   }
 }
+
+const NONE = -1;

@@ -1,12 +1,12 @@
 /** What tokenizer_config.json adds to a tokenizer. */
-import { invalid } from '../files/problems';
-import { isRecord } from './json';
+import { invalid, quoted } from '../files/problems';
+import { isRecord, JsonObject, shown } from './json';
 
 export interface TokenizerConfig {
-  readonly addBos?: boolean;
+  readonly addBos: boolean | undefined;
   /** The pieces that begin and end a sequence. */
-  readonly bosToken?: string;
-  readonly eosToken?: string;
+  readonly bosToken: string | undefined;
+  readonly eosToken: string | undefined;
   /** `added_tokens_decoder`: pieces by id, some of them also in the vocabulary. */
   readonly added: readonly AddedPiece[];
 }
@@ -20,36 +20,24 @@ export interface AddedPiece {
 
 /** @param path the tokenizer's, for messages */
 export function readTokenizerConfig(path: string, text: string | undefined): TokenizerConfig {
-  if (text === undefined) return { added: [] };
-  const problem = (what: string): Error =>
-    invalid(path, `the tokenizer_config.json beside it ${what}`);
-  let config: unknown;
-  try {
-    config = JSON.parse(text);
-  } catch (error) {
-    throw problem(`is not JSON: ${(error as Error).message.slice(0, 200)}`);
-  }
-  if (!isRecord(config)) throw problem('is not an object');
-  const {
-    add_bos_token: addBos,
-    bos_token: bos,
-    eos_token: eos,
-    added_tokens_decoder: added,
-  } = config;
-  const bosToken = contentOf(bos);
-  const eosToken = contentOf(eos);
+  const config = JsonObject.parse(`the tokenizer_config.json beside ${path}`, text ?? '{}');
   return {
-    ...(typeof addBos === 'boolean' ? { addBos } : {}),
-    ...(bosToken === undefined ? {} : { bosToken }),
-    ...(eosToken === undefined ? {} : { eosToken }),
-    added: Object.entries(isRecord(added) ? added : {}).map(([key, value]) => {
-      const content = contentOf(value);
-      if (!/^\d{1,9}$/.test(key) || content === undefined) {
-        throw problem('has an entry of added_tokens_decoder that is not an id with its content');
-      }
-      return { id: Number(key), content, special: isRecord(value) && value['special'] === true };
-    }),
+    addBos: config.lacks('add_bos_token') ? undefined : config.boolean('add_bos_token', true),
+    bosToken: contentOf(config.raw('bos_token')),
+    eosToken: contentOf(config.raw('eos_token')),
+    added: config.optional('added_tokens_decoder', readAdded) ?? [],
   };
+}
+
+function readAdded(decoder: JsonObject): AddedPiece[] {
+  return decoder.entries().map(([key, value]) => {
+    const content = contentOf(value);
+    if (!/^\d{1,9}$/.test(key) || content === undefined) {
+      const found = `${quoted(key)} with ${shown(value)}`;
+      throw invalid(decoder.path, `added_tokens_decoder has ${found}, not an id with a token`);
+    }
+    return { id: Number(key), content, special: isRecord(value) && value['special'] === true };
+  });
 }
 
 /** A token is written as its content, or as an object that has it. */

@@ -3,7 +3,7 @@
  * tokenizers, and byte-level ones, are made of; others are refused by name.
  */
 import { quoted, unsupported } from '../files/problems';
-import type { WordSplit } from './bpe';
+import type { Normalizer, WordSplit } from './bpe';
 import { ByteLevelDecoder, CharacterDecoder, type Decoder } from './decoder';
 import { shown, type JsonObject } from './json';
 import { KNOWN_EXPRESSIONS, splitDigits, splitGpt2, splitNumbers } from './split';
@@ -12,12 +12,12 @@ import { KNOWN_EXPRESSIONS, splitDigits, splitGpt2, splitNumbers } from './split
 const MAX_PREFIX = 16;
 const MAX_STEPS = 32;
 
-export function readNormalizer(normalizer: JsonObject): (section: string) => string {
+export function readNormalizer(normalizer: JsonObject): Normalizer {
   const steps = sequenceOf(normalizer, 'normalizers').map(readNormalizerStep);
   return (section) => steps.reduce((text, step) => step(text), section);
 }
 
-function readNormalizerStep(step: JsonObject): (text: string) => string {
+function readNormalizerStep(step: JsonObject): Normalizer {
   const type = step.string('type');
   switch (type) {
     case 'Prepend': {

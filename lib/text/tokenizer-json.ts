@@ -1,6 +1,6 @@
 /** Tokenizers from tokenizer.json, the format of Hugging Face `tokenizers`: its BPE models. */
 import { invalid, quoted, unsupported } from '../files/problems';
-import { BpeTokenizer, UNMAPPED, type BpeModel } from './bpe';
+import { BpeTokenizer, UNMAPPED, type BpeModel, type Normalizer } from './bpe';
 import { BYTE_CHARACTERS } from './byte-level';
 import { isRecord, JsonObject, shown } from './json';
 import { Literals } from './literals';
@@ -11,20 +11,16 @@ import type { Tokenizer } from './tokenizer';
 import { readTokenizerConfig } from './tokenizer-config';
 import { readDecoder, readNormalizer, readPreTokenizer } from './tokenizer-json-parts';
 import type { TokenizerJsonFile } from './tokenizer-source';
-import { byteOfPiece, sequenceTokens, type SequenceTokens } from './vocabulary';
-
-interface Vocabulary {
-  /** Piece of each id, added tokens included; undefined where an id is not used. */
-  readonly pieces: (string | undefined)[];
-  /** The model's pieces, without added tokens. */
-  readonly ids: ReadonlyMap<string, number>;
-}
+import type { SequenceTokens } from './vocabulary';
 
 interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
+  /** Whether it is looked for after the text was normalized; then it is normalized too. */
   readonly normalized: boolean;
+  /** The content as it is looked for and as it is decoded. */
+  readonly form: string;
 }
 
 export function createTokenizerJson(source: TokenizerJsonFile): Tokenizer {
@@ -32,21 +28,17 @@ export function createTokenizerJson(source: TokenizerJsonFile): Tokenizer {
   const file = JsonObject.parse(path, text);
   const model = file.object('model');
   refuseOtherModels(model);
-  // Each entry takes more than one character, so no id of a vocabulary without holes reaches this.
-  const { pieces, ids } = readVocabulary(model, text.length);
-  const added = readAddedTokens(file, pieces, ids, text.length);
-  const special = new Set(added.filter((token) => token.special).map(({ id }) => id));
-  pieces.forEach((piece, id) => {
-    if (piece === undefined) special.add(id);
-  });
+  const normalize = file.optional('normalizer', readNormalizer);
+  const preTokenizer = file.optional('pre_tokenizer', readPreTokenizer);
+  // An entry takes more than one character, so no id of a vocabulary without holes reaches this.
+  const limit = text.length;
+  const ids = readIds(model, limit);
+  const added = file.lacks('added_tokens') ? [] : readAddedTokens(file, ids, normalize, limit);
+  const pieces = piecesById(path, ids, added);
   const merges = readMerges(path, model.array('merges'), ids, 'last');
-  const normalize = file.lacks('normalizer')
-    ? undefined
-    : readNormalizer(file.object('normalizer'));
-  const preTokenizer = file.lacks('pre_tokenizer')
-    ? undefined
-    : readPreTokenizer(file.object('pre_tokenizer'));
-  if (file.lacks('decoder')) throw unsupported(path, 'no decoder; BPE needs one');
+  const special = new Set(added.filter((token) => token.special).map(({ id }) => id));
+  const decoder = file.optional('decoder', (found) => readDecoder(found, pieces, special));
+  if (decoder === undefined) throw unsupported(path, 'no decoder; BPE needs one');
   return new BpeTokenizer({
     vocabularySize: pieces.length,
     ids,
@@ -56,14 +48,11 @@ export function createTokenizerJson(source: TokenizerJsonFile): Tokenizer {
         ? byteAlphabet(model, ids)
         : characterAlphabet(model, ids, merges),
     ignoreMerges: model.boolean('ignore_merges', false),
-    ...literals(added, normalize),
-    ...(normalize === undefined ? {} : { normalize }),
-    ...(preTokenizer === undefined ? {} : { words: preTokenizer.words }),
-    decoder: readDecoder(
-      file.object('decoder'),
-      pieces.map((piece) => piece ?? ''),
-      special,
-    ),
+    literals: literalsOf(added.filter(({ normalized }) => !normalized)),
+    normalizedLiterals: literalsOf(added.filter(({ normalized }) => normalized)),
+    normalize,
+    words: preTokenizer?.words,
+    decoder,
     sequenceTokens: readSequenceTokens(source, file, ids, added),
   });
 }
@@ -81,79 +70,71 @@ function refuseOtherModels(model: JsonObject): void {
   }
 }
 
-function readVocabulary(model: JsonObject, limit: number): Vocabulary {
-  const vocabulary = model.object('vocab');
+/** Ids of the model's pieces; added tokens are not among them. */
+function readIds(model: JsonObject, limit: number): Map<string, number> {
   const ids = new Map<string, number>();
-  const pieces: (string | undefined)[] = [];
-  for (const [piece, id] of vocabulary.entries()) {
+  for (const [piece, id] of model.object('vocab').entries()) {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= limit) {
       throw invalid(model.path, `model.vocab: the id of ${quoted(piece)} is ${shown(id)}`);
     }
-    setPiece(model.path, pieces, id, piece);
     ids.set(piece, id);
   }
-  if (pieces.length === 0) throw invalid(model.path, 'model.vocab is empty');
-  return { pieces, ids };
-}
-
-function setPiece(path: string, pieces: (string | undefined)[], id: number, piece: string): void {
-  while (pieces.length <= id) pieces.push(undefined);
-  const other = pieces[id];
-  if (other !== undefined && other !== piece) {
-    throw invalid(path, `${quoted(other)} and ${quoted(piece)} both have the id ${id}`);
-  }
-  pieces[id] = piece;
+  if (ids.size === 0) throw invalid(model.path, 'model.vocab is empty');
+  return ids;
 }
 
 function readAddedTokens(
   file: JsonObject,
-  pieces: (string | undefined)[],
   ids: ReadonlyMap<string, number>,
+  normalize: Normalizer | undefined,
   limit: number,
 ): AddedToken[] {
-  if (file.lacks('added_tokens')) return [];
   return file.objects('added_tokens').map((token) => {
     const id = token.index('id', limit);
     const content = token.string('content');
     const special = token.boolean('special', false);
+    const normalized = token.boolean('normalized', !special);
     const existing = ids.get(content);
     if (existing !== undefined && existing !== id) {
       const places = `${id} in added_tokens and ${existing} in model.vocab`;
       throw invalid(file.path, `${quoted(content)} has the id ${places}`);
     }
-    setPiece(file.path, pieces, id, content);
     for (const key of special ? [] : ['single_word', 'lstrip', 'rstrip']) {
       if (!token.boolean(key, false)) continue;
       throw unsupported(file.path, `${token.name}, ${quoted(content)}: ${key} is not supported`);
     }
-    return { id, content, special, normalized: token.boolean('normalized', !special) };
+    const form = normalized && normalize !== undefined ? normalize(content) : content;
+    return { id, content, special, normalized, form };
   });
+}
+
+/** The piece of each id, empty where there is none. */
+function piecesById(
+  path: string,
+  ids: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+): string[] {
+  const pieces: string[] = [];
+  const place = (id: number, content: string, form: string): void => {
+    while (pieces.length <= id) pieces.push('');
+    const other = pieces[id]!;
+    if (other !== '' && other !== content) {
+      throw invalid(path, `${quoted(other)} and ${quoted(content)} both have the id ${id}`);
+    }
+    pieces[id] = form;
+  };
+  for (const [piece, id] of ids) place(id, piece, piece);
+  for (const { id, content, form } of added) place(id, content, form);
+  return pieces;
 }
 
 /**
  * What is found in plain text. Special tokens are not: text that spells one stays text. But where
  * one is spelled out, no other token is looked for inside, as `tokenizers` does it.
  */
-function literals(
-  added: readonly AddedToken[],
-  normalize: BpeModel['normalize'],
-): Pick<BpeModel, 'literals' | 'normalizedLiterals'> {
-  const plain = added.filter(({ normalized }) => !normalized);
-  const normalized = added.filter((token) => token.normalized);
-  const matcher = (tokens: readonly AddedToken[]): Literals | undefined => {
-    if (tokens.every(({ special }) => special)) return undefined;
-    return new Literals(
-      tokens.map(({ content, id, special }) => [content, special ? undefined : id]),
-    );
-  };
-  const literal = matcher(plain);
-  const normalizedLiteral = matcher(
-    normalized.map((token) => ({ ...token, content: normalize?.(token.content) ?? token.content })),
-  );
-  return {
-    ...(literal === undefined ? {} : { literals: literal }),
-    ...(normalizedLiteral === undefined ? {} : { normalizedLiterals: normalizedLiteral }),
-  };
+function literalsOf(added: readonly AddedToken[]): Literals | undefined {
+  if (added.every(({ special }) => special)) return undefined;
+  return new Literals(added.map(({ form, id, special }) => [form, special ? undefined : id]));
 }
 
 function byteAlphabet(model: JsonObject, ids: ReadonlyMap<string, number>): BpeModel['alphabet'] {
@@ -161,10 +142,8 @@ function byteAlphabet(model: JsonObject, ids: ReadonlyMap<string, number>): BpeM
     throw unsupported(model.path, 'model.byte_fallback together with a ByteLevel pre-tokenizer');
   }
   const unknownId = readUnknown(model, ids) ?? UNMAPPED;
-  return {
-    kind: 'bytes',
-    byteIds: Int32Array.from(BYTE_CHARACTERS, (character) => ids.get(character) ?? unknownId),
-  };
+  const byteIds = Int32Array.from(BYTE_CHARACTERS, (one) => ids.get(one) ?? unknownId);
+  return { kind: 'bytes', byteIds };
 }
 
 function characterAlphabet(
@@ -172,14 +151,15 @@ function characterAlphabet(
   ids: ReadonlyMap<string, number>,
   merges: MergeTable,
 ): BpeModel['alphabet'] {
-  const unknownId = readUnknown(model, ids);
   const byteIds = model.boolean('byte_fallback', false) ? readBytes(model.path, ids) : undefined;
+  // Seams are between characters: where all have a piece or bytes, and bytes don't merge.
+  const hasSeams = byteIds !== undefined && !merges.involves(new Set(byteIds));
   return {
     kind: 'characters',
-    ...(byteIds === undefined ? {} : { byteIds }),
-    ...(unknownId === undefined ? {} : { unknownId }),
+    byteIds,
+    unknownId: readUnknown(model, ids),
     fuseUnknown: model.boolean('fuse_unk', false),
-    ...(byteIds === undefined ? {} : seamsOf(ids, merges, byteIds)),
+    seams: hasSeams ? new Seams(ids.keys()) : undefined,
   };
 }
 
@@ -204,45 +184,27 @@ function readBytes(path: string, ids: ReadonlyMap<string, number>): Int32Array |
   return byteIds;
 }
 
-/**
- * Seams are between characters, so there are none where bytes of characters without a piece merge.
- */
-function seamsOf(
-  ids: ReadonlyMap<string, number>,
-  merges: MergeTable,
-  byteIds: Int32Array,
-): { seams?: Seams } {
-  const bytes = new Set(byteIds);
-  if (merges.involves(bytes)) return {};
-  const pieces: string[] = [];
-  for (const piece of ids.keys()) if (byteOfPiece(piece) < 0) pieces.push(piece);
-  return { seams: new Seams(pieces) };
-}
-
 function readSequenceTokens(
-  { path, config: configText }: TokenizerJsonFile,
+  source: TokenizerJsonFile,
   file: JsonObject,
   ids: ReadonlyMap<string, number>,
   added: readonly AddedToken[],
 ): SequenceTokens {
-  const config = readTokenizerConfig(path, configText);
-  const first = firstOfTemplate(file);
+  const config = readTokenizerConfig(source.path, source.config);
+  const first = file.optional('post_processor', firstOfTemplate);
   const idOf = (piece: string | undefined): number | undefined => {
     if (piece === undefined) return undefined;
     return added.find(({ content }) => content === piece)?.id ?? ids.get(piece);
   };
-  const eosToken = config.eosToken ?? added.find(({ content }) => content === '</s>')?.content;
-  return sequenceTokens(
-    idOf(config.bosToken ?? first),
-    idOf(eosToken),
-    config.addBos ?? first !== undefined,
-  );
+  return {
+    bosId: idOf(config.bosToken ?? first),
+    eosId: idOf(config.eosToken ?? '</s>'),
+    addBos: config.addBos ?? first !== undefined,
+  };
 }
 
 /** The special token that the post-processor's template puts first. */
-function firstOfTemplate(file: JsonObject): string | undefined {
-  if (file.lacks('post_processor')) return undefined;
-  const processor = file.object('post_processor');
+function firstOfTemplate(processor: JsonObject): string | undefined {
   const processors =
     processor.raw('type') === 'Sequence' ? processor.objects('processors') : [processor];
   const template = processors.find((one) => one.raw('type') === 'TemplateProcessing');

@@ -22,11 +22,15 @@ export interface GgufTokenizer {
   readonly addSpacePrefix?: boolean;
 }
 
-/** A SentencePiece model: the bytes of `tokenizer.model`, a protocol buffer. */
+/**
+ * A SentencePiece model: the bytes of `tokenizer.model`, a protocol buffer, with the
+ * `tokenizer_config.json` beside it where there is one: fine-tunes add their tokens there.
+ */
 export interface SentencePieceFile {
   readonly kind: 'sentencepiece';
   readonly path: string;
   readonly bytes: Uint8Array;
+  readonly config?: string;
 }
 
 /** A Hugging Face `tokenizer.json`, with the `tokenizer_config.json` beside it where there is one. */

@@ -10,22 +10,9 @@ export const PieceType = {
 
 /** Ids of beginning and end of sequence, and whether a prompt starts with the former. */
 export interface SequenceTokens {
-  readonly bosId?: number;
-  readonly eosId?: number;
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
   readonly addBos: boolean;
-}
-
-/** The sequence tokens, without those that are undefined; without a bosId none is added. */
-export function sequenceTokens(
-  bosId: number | undefined,
-  eosId: number | undefined,
-  addBos: boolean,
-): SequenceTokens {
-  return {
-    ...(bosId === undefined ? {} : { bosId }),
-    ...(eosId === undefined ? {} : { eosId }),
-    addBos: addBos && bosId !== undefined,
-  };
 }
 
 /** The byte that the piece `<0x0A>` stands for, -1 for other pieces. */

@@ -62,7 +62,11 @@ describe.each(modes)('%s', (_, options) => {
   test('sharing steps with other requests changes nothing', async () => {
     await using model = await Model.load(path, options);
     const others = [3, 40, 100, 200].map((length) =>
-      model.generate(promptIds.slice(0, length).reverse(), { maxTokens: 60, ignoreEos: true, seed: 1 }),
+      model.generate(promptIds.slice(0, length).reverse(), {
+        maxTokens: 60,
+        ignoreEos: true,
+        seed: 1,
+      }),
     );
     expect(await model.logits(promptIds, { positions })).toEqual(expected);
     await Promise.all(others.map((generation) => generation.result()));

@@ -73,7 +73,7 @@ test.each(modes)('32 overlapping generations, aborts and stops among them, %s', 
   expect(model.info.kvCache.pagesInUse).toBe(0);
 });
 
-test.each([false, 64])(
+test.each([false, 64] as const)(
   'a cache of one and a half sequences finishes eight requests with the same texts (window %p)',
   async (slidingWindow) => {
     await using roomy = await Model.load(path, { slidingWindow });

@@ -10,7 +10,7 @@ const noKeyReference = readReference(fixture('logits/swa-Q4_0-nowindowkey.safete
 
 async function logits(path: string, slidingWindow?: number | false): Promise<Float32Array> {
   await using model = await Model.load(path, slidingWindow === undefined ? {} : { slidingWindow });
-  return model.logits(promptIds, { positions });
+  return await model.logits(promptIds, { positions });
 }
 
 test('the option gives a file without the key the same logits as the key does', async () => {
