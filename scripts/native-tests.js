@@ -26,4 +26,8 @@ run(
   ...['-D', `TRAMONTANE_WERROR=${process.env.TRAMONTANE_WERROR ?? 'OFF'}`],
 );
 run('cmake', '--build', folder, '--config', 'Release', '--parallel', jobs);
-run('ctest', '--test-dir', folder, '-C', 'Release', '--output-on-failure', '--no-tests=error');
+run(
+  'ctest',
+  ...['--test-dir', folder, '-C', 'Release', '--parallel', jobs],
+  ...['--output-on-failure', '--no-tests=error'],
+);
