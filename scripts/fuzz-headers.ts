@@ -238,7 +238,7 @@ export interface FuzzResult {
   readonly tally: Readonly<Record<string, number>>;
   /** One line for each case that went wrong. */
   readonly failures: readonly string[];
-  readonly slowestMs: number;
+  readonly slowest: { readonly ms: number; readonly number: number };
 }
 
 /** Runs cases `first` to `first + count - 1` of a seed. */
@@ -246,19 +246,32 @@ export async function fuzzHeaders(count: number, seed: number, first = 0): Promi
   const all = await targets();
   const tally: Record<string, number> = {};
   const failures: string[] = [];
-  let slowestMs = 0;
+  let slowest = { ms: 0, number: first };
   for (let i = first; i < first + count; i++) {
-    const random = randomFrom(Math.imul(seed, 0x9e3779b1) ^ i);
-    const target = all[random(all.length)]!;
-    const start = performance.now();
-    const { outcome, failure } = await ending(target, random);
-    const elapsed = performance.now() - start;
-    slowestMs = Math.max(slowestMs, elapsed);
+    const { outcome, failure, elapsed } = await runCase(all, seed, i);
     tally[outcome] = (tally[outcome] ?? 0) + 1;
     if (failure !== undefined) failures.push(`case ${i}: ${failure}`);
-    if (elapsed > SLOW_MS) failures.push(`case ${i}: took ${elapsed.toFixed()} ms`);
+    let fastest = elapsed;
+    // Slow is what is slow each time; a busy machine makes anything slow once.
+    for (let j = 0; j < 3 && fastest > SLOW_MS; j++) {
+      fastest = Math.min(fastest, (await runCase(all, seed, i)).elapsed);
+    }
+    if (fastest > SLOW_MS) failures.push(`case ${i}: took ${fastest.toFixed()} ms`);
+    if (fastest > slowest.ms) slowest = { ms: fastest, number: i };
   }
-  return { tally, failures, slowestMs };
+  return { tally, failures, slowest };
+}
+
+async function runCase(
+  all: readonly Target[],
+  seed: number,
+  number: number,
+): Promise<{ outcome: string; failure?: string; elapsed: number }> {
+  const random = randomFrom(Math.imul(seed, 0x9e3779b1) ^ number);
+  const target = all[random(all.length)]!;
+  const start = performance.now();
+  const end = await ending(target, random);
+  return { ...end, elapsed: performance.now() - start };
 }
 
 async function ending(
@@ -291,14 +304,13 @@ async function main(): Promise<void> {
   const seed = Number(values.seed);
   const count = values.only === undefined ? Number(values.count) : 1;
   const start = performance.now();
-  const { tally, failures, slowestMs } = await fuzzHeaders(count, seed, Number(values.only ?? 0));
+  const { tally, failures, slowest } = await fuzzHeaders(count, seed, Number(values.only ?? 0));
   const seconds = (performance.now() - start) / 1000;
   for (const failure of failures) console.log(failure);
   console.log(`${count} cases of seed ${seed}:`, tally);
   const rate = (count / seconds).toFixed();
-  console.log(
-    `${rate} a second, the slowest ${slowestMs.toFixed(1)} ms, ${failures.length} failures`,
-  );
+  const slow = `the slowest, case ${slowest.number}, took ${slowest.ms.toFixed(1)} ms`;
+  console.log(`${rate} a second; ${slow}; ${failures.length} failures`);
   if (failures.length > 0) process.exitCode = 1;
 }
 
