@@ -13,10 +13,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "base/half.h"
+#include "cpu/gptq.h"
 #include "quant/blocks.h"
+#include "quant/gptq.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
@@ -25,10 +28,12 @@
 #pragma GCC target("avx2,fma,f16c")
 #endif
 
+// clang-format off: each builds on those before it.
 #include "cpu/linear_avx2_unpack.h"
-// In this order: the dots take what Unpack gives.
-#include "cpu/linear_avx2_dot.h"
 #include "cpu/linear_avx2_float.h"
+#include "cpu/linear_avx2_dot.h"
+#include "cpu/linear_avx2_gptq.h"
+// clang-format on
 
 namespace tramontane::cpu {
 namespace {
@@ -50,7 +55,31 @@ inline int16_t sum_bytes(__m128i q) {
   return static_cast<int16_t>(_mm_cvtsi128_si32(s));
 }
 
-// The same numbers as the scalar one to the bit.
+// The level of the block's largest value that leaves the least squared error: see kLevels.
+inline int best_level(const __m256 v[4], float amax) {
+  float least = std::numeric_limits<float>::infinity();
+  int best = kLargestLevel;
+  for (int level = kLargestLevel; level > kLargestLevel - kLevels; --level) {
+    const __m256 scale = _mm256_set1_ps(amax / static_cast<float>(level));
+    const __m256 inverse = _mm256_set1_ps(static_cast<float>(level) / amax);
+    __m256 error = _mm256_setzero_ps();
+    for (int i = 0; i < 4; ++i) {
+      const __m256 rounded = _mm256_round_ps(_mm256_mul_ps(v[i], inverse),
+                                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+      const __m256 off = _mm256_fnmadd_ps(rounded, scale, v[i]);
+      error = _mm256_fmadd_ps(off, off, error);
+    }
+    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(error), _mm256_extractf128_ps(error, 1));
+    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+    sum = _mm_add_ss(sum, _mm_movehdup_ps(sum));
+    if (_mm_cvtss_f32(sum) < least) {
+      least = _mm_cvtss_f32(sum);
+      best = level;
+    }
+  }
+  return best;
+}
+
 void quantize(const float* values, int32_t columns, int8_t* q, float* scales, int16_t* sums) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   for (int32_t first = 0; first < columns; first += 32) {
@@ -64,8 +93,10 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
     const float amax = float_from_bits(bits);
     const bool tiny = bits < 0x04800000u;  // 2^-118
     const bool finite = bits < 0x7f800000u;
-    scales[first / 32] = tiny ? 0.0f : amax / 127.0f;
-    const __m256 inverse = _mm256_set1_ps(tiny || !finite ? 0.0f : 127.0f / amax);
+    const int level = tiny || !finite ? kLargestLevel : best_level(v, amax);
+    scales[first / 32] = tiny ? 0.0f : amax / static_cast<float>(level);
+    const __m256 inverse =
+        _mm256_set1_ps(tiny || !finite ? 0.0f : static_cast<float>(level) / amax);
     const __m256 keep = _mm256_castsi256_ps(_mm256_set1_epi32(finite ? -1 : 0));
     __m256i n[4];
     for (int i = 0; i < 4; ++i) {
@@ -85,24 +116,25 @@ void linear(const LinearTask& task) {
     case Format::kF32: return linear_float<LoadF32>(task);
     case Format::kF16: return linear_float<LoadF16>(task);
     case Format::kBF16: return linear_float<LoadBF16>(task);
-    case Format::kQ4_0: return linear_int8<Format::kQ4_0>(task);
-    case Format::kQ4_1: return linear_int8<Format::kQ4_1>(task);
-    case Format::kQ5_0: return linear_int8<Format::kQ5_0>(task);
-    case Format::kQ5_1: return linear_int8<Format::kQ5_1>(task);
-    case Format::kQ8_0: return linear_int8<Format::kQ8_0>(task);
-    case Format::kQ2_K: return linear_int8<Format::kQ2_K>(task);
-    case Format::kQ3_K: return linear_int8<Format::kQ3_K>(task);
-    case Format::kQ4_K: return linear_int8<Format::kQ4_K>(task);
-    case Format::kQ5_K: return linear_int8<Format::kQ5_K>(task);
-    case Format::kQ6_K: return linear_int8<Format::kQ6_K>(task);
-    case Format::kIQ4_NL: return linear_int8<Format::kIQ4_NL>(task);
-    case Format::kIQ4_XS: return linear_int8<Format::kIQ4_XS>(task);
-    case Format::kGptq: return;
+    case Format::kQ4_0: return linear_blocks<Format::kQ4_0>(task);
+    case Format::kQ4_1: return linear_blocks<Format::kQ4_1>(task);
+    case Format::kQ5_0: return linear_blocks<Format::kQ5_0>(task);
+    case Format::kQ5_1: return linear_blocks<Format::kQ5_1>(task);
+    case Format::kQ8_0: return linear_blocks<Format::kQ8_0>(task);
+    case Format::kQ2_K: return linear_blocks<Format::kQ2_K>(task);
+    case Format::kQ3_K: return linear_blocks<Format::kQ3_K>(task);
+    case Format::kQ4_K: return linear_blocks<Format::kQ4_K>(task);
+    case Format::kQ5_K: return linear_blocks<Format::kQ5_K>(task);
+    case Format::kQ6_K: return linear_blocks<Format::kQ6_K>(task);
+    case Format::kIQ4_NL: return linear_blocks<Format::kIQ4_NL>(task);
+    case Format::kIQ4_XS: return linear_blocks<Format::kIQ4_XS>(task);
+    case Format::kGptq: return linear_gptq(task);
   }
 }
 
 size_t scratch_bytes(int32_t columns, int32_t rows) {
-  return std::max(int8_scratch_bytes(columns, rows), float_scratch_bytes(columns));
+  return std::max({int8_scratch_bytes(columns, rows), kGptqScratchBytes,
+                   float_scratch_bytes(columns)});
 }
 
 }  // namespace

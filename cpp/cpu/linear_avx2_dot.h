@@ -83,54 +83,10 @@ inline __m256 add_group(const Group& x, __m256i sum, float scale, const float* w
   return total;
 }
 
-template <class U>
-constexpr int kBlockGroups = sizeof(typename U::Block) >= 64 ? 8 : 1;
-
-// Eight outputs by kRows rows, weights read in place once.
-template <Format kFormat, int kRows>
-void dot_in_place(Rows weights, int32_t groups, const RowOfActivations* rows, float* out) {
-  using U = Unpack<kFormat>;
-  __m256 totals[kRows];
-  for (int r = 0; r < kRows; ++r) totals[r] = _mm256_setzero_ps();
-  RowOfActivations at[kRows];
-  for (int r = 0; r < kRows; ++r) at[r] = rows[r];
-  for (int32_t g = 0; g < groups; g += kBlockGroups<U>) {
-    U unpack(weights);
-    const auto one = [&]<int kGroup>(std::integral_constant<int, kGroup>) {
-      Group x;
-      unpack.template group<kGroup>(x);
-      for (int r = 0; r < kRows; ++r) {
-        const __m256i sum = integer_sum<U>(x, at[r]);
-        totals[r] = add_group<U>(x, sum, *at[r].scales, at[r].weighted, totals[r]);
-        at[r].q += 32;
-        at[r].scales += 1;
-        at[r].sums += 2;
-        if constexpr (U::kOffset) at[r].weighted += U::kSubgroups;
-      }
-    };
-    [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
-      (one(std::integral_constant<int, kGroup>()), ...);
-    }(std::make_integer_sequence<int, kBlockGroups<U>>());
-    weights = weights + sizeof(typename U::Block);
-  }
-  for (int r = 0; r < kRows; ++r) _mm256_storeu_ps(out + kLanes * r, totals[r]);
-}
-
-// The rows of outputs [output, output + 8), of which lanes [skip, skip + count) are wanted.
+// Eight outputs from `output` on, of which lanes [skip, skip + count) are wanted.
 struct Stripe {
-  Rows rows;
   int32_t output, skip, count;
 };
-
-// Where the weight has 8 rows, the last stripe reaches back over rows that are done; where it has
-// fewer, all lanes read one row.
-inline Stripe stripe_at(const LinearTask& task, int64_t row_bytes, int32_t output) {
-  const WeightData& weight = *task.weight;
-  if (weight.rows < kLanes) return {{weight.data + output * row_bytes, 0}, output, 0, 1};
-  const int32_t start = std::min(output, weight.rows - kLanes);
-  return {{weight.data + start * row_bytes, row_bytes}, start, output - start,
-          std::min(start + kLanes, task.last) - output};
-}
 
 inline void store(const LinearTask& task, int32_t row, const Stripe& stripe, const float* values) {
   float* out = task.out + row * task.stride + stripe.output;
@@ -139,10 +95,80 @@ inline void store(const LinearTask& task, int32_t row, const Stripe& stripe, con
   }
 }
 
+// The weights of a task in blocks, row by row.
+template <Format kFormat>
+class BlockSource {
+ public:
+  using Unpacked = Unpack<kFormat>;
+  using ShapeType = typename Unpacked::ShapeType;
+  static constexpr int kBlockBytes = sizeof(typename Unpacked::Block);
+  static constexpr int kBlockGroups = kBlockBytes >= 64 ? 8 : 1;
+
+  explicit BlockSource(const LinearTask& task)
+      : task_(task), row_bytes_(int64_t{task.weight->columns} / (32 * kBlockGroups) * kBlockBytes) {}
+
+  // Where the weight has 8 rows, the last stripe reaches back over rows that are done; where it has
+  // fewer, all lanes are one row.
+  Stripe stripe_at(int32_t output) const {
+    if (task_.weight->rows < kLanes) return {output, 0, 1};
+    const int32_t start = std::min(output, task_.weight->rows - kLanes);
+    return {start, output - start, std::min(start + kLanes, task_.last) - output};
+  }
+
+  // Calls use(group) for groups [first, first + count) of a stripe, a whole number of blocks.
+  template <class Use>
+  void for_each_group(const Stripe& stripe, int32_t first, int32_t count, Use use) const {
+    const int64_t stride = task_.weight->rows < kLanes ? 0 : row_bytes_;
+    Rows rows = {task_.weight->data + stripe.output * row_bytes_, stride};
+    rows = rows + first / kBlockGroups * int64_t{kBlockBytes};
+    for (int32_t g = 0; g < count; g += kBlockGroups) {
+      Unpacked block(rows);
+      unpack_groups(block, use, std::make_integer_sequence<int, kBlockGroups>());
+      rows = rows + kBlockBytes;
+    }
+  }
+
+ private:
+  template <class Use, int... kGroup>
+  static void unpack_groups(Unpacked& block, Use& use, std::integer_sequence<int, kGroup...>) {
+    const auto one = [&]<int kIndex>(std::integral_constant<int, kIndex>) {
+      Group x;
+      block.template group<kIndex>(x);
+      use(x);
+    };
+    (one(std::integral_constant<int, kGroup>()), ...);
+  }
+
+  const LinearTask& task_;
+  int64_t row_bytes_;
+};
+
 inline RowOfActivations activations_of(const Activations& in, int32_t row) {
   return {in.q + static_cast<int64_t>(row) * in.columns,
           in.scales + static_cast<int64_t>(row) * (in.columns / 32),
           in.sums + static_cast<int64_t>(row) * (in.columns / 16), nullptr};
+}
+
+// Eight outputs by kRows rows, weights read in place once. out [kRows][8]
+template <class Source, int kRows>
+void dot_in_place(const Source& source, const Stripe& stripe, int32_t groups,
+                  const RowOfActivations* rows, float* out) {
+  using S = typename Source::ShapeType;
+  __m256 totals[kRows];
+  for (int r = 0; r < kRows; ++r) totals[r] = _mm256_setzero_ps();
+  RowOfActivations at[kRows];
+  for (int r = 0; r < kRows; ++r) at[r] = rows[r];
+  source.for_each_group(stripe, 0, groups, [&](const Group& x) {
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i sum = integer_sum<S>(x, at[r]);
+      totals[r] = add_group<S>(x, sum, *at[r].scales, at[r].weighted, totals[r]);
+      at[r].q += 32;
+      at[r].scales += 1;
+      at[r].sums += 2;
+      if constexpr (S::kOffset) at[r].weighted += S::kSubgroups;
+    }
+  });
+  for (int r = 0; r < kRows; ++r) _mm256_storeu_ps(out + kLanes * r, totals[r]);
 }
 
 // Many rows: 16 outputs by kPanelGroups groups are unpacked once into a panel that stays in L2,
@@ -178,27 +204,6 @@ struct PackedGroup {
     }
   }
 };
-
-// Packs groups [first, first + count) of 8 outputs, a whole number of blocks.
-template <Format kFormat>
-void pack(Rows weights, int32_t first, int32_t count, __m256i* panel) {
-  using U = Unpack<kFormat>;
-  using P = PackedGroup<typename U::ShapeType>;
-  weights = weights + first / kBlockGroups<U> * int64_t{sizeof(typename U::Block)};
-  for (int32_t g = 0; g < count; g += kBlockGroups<U>) {
-    U unpack(weights);
-    const auto one = [&]<int kGroup>(std::integral_constant<int, kGroup>) {
-      Group x;
-      unpack.template group<kGroup>(x);
-      P::store(x, panel);
-      panel += P::kVectors;
-    };
-    [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
-      (one(std::integral_constant<int, kGroup>()), ...);
-    }(std::make_integer_sequence<int, kBlockGroups<U>>());
-    weights = weights + sizeof(typename U::Block);
-  }
-}
 
 // 16 outputs by kRows rows over `groups` groups of two panels. `totals` [kRows][16] go on.
 //
@@ -289,75 +294,78 @@ void multiply_rows(const Activations& in, int32_t row, int32_t first, int32_t gr
   }
 }
 
-template <Format kFormat>
-void many_rows(const LinearTask& task, int64_t row_bytes) {
-  using S = typename Unpack<kFormat>::ShapeType;
+template <class Source>
+void many_rows(const LinearTask& task, const Source& source) {
+  using S = typename Source::ShapeType;
   const Activations& in = *task.in;
   const int32_t groups = in.columns / 32;
   PanelScratch& scratch = *reinterpret_cast<PanelScratch*>(task.scratch);
   float* totals = reinterpret_cast<float*>(task.scratch + sizeof(PanelScratch));
   for (int32_t output = task.first; output < task.last;) {
-    Stripe stripes[2] = {stripe_at(task, row_bytes, output), {}};
+    // Where one stripe is left it is done twice, and stored once.
+    Stripe stripes[2];
+    stripes[0] = stripes[1] = source.stripe_at(output);
     output += stripes[0].count;
-    if (output < task.last) {
-      stripes[1] = stripe_at(task, row_bytes, output);
-      output += stripes[1].count;
-    }
+    if (output < task.last) stripes[1] = source.stripe_at(output);
+    const int panels = output < task.last ? 2 : 1;
+    if (panels == 2) output += stripes[1].count;
     std::fill_n(totals, in.rows * kPanelOutputs, 0.0f);
     for (int32_t first = 0; first < groups; first += kPanelGroups) {
       const int32_t count = std::min(kPanelGroups, groups - first);
       for (int p = 0; p < 2; ++p) {
-        const Stripe& stripe = stripes[p].count > 0 ? stripes[p] : stripes[0];
-        pack<kFormat>(stripe.rows, first, count, scratch.panel[p]);
+        __m256i* panel = scratch.panel[p];
+        source.for_each_group(stripes[p], first, count, [&](const Group& x) {
+          PackedGroup<S>::store(x, panel);
+          panel += PackedGroup<S>::kVectors;
+        });
       }
       multiply_rows<S, kTileRows<S>>(in, 0, first, count, scratch, totals);
     }
     for (int32_t r = 0; r < in.rows; ++r) {
-      for (int p = 0; p < 2; ++p) {
+      for (int p = 0; p < panels; ++p) {
         store(task, r, stripes[p], totals + r * kPanelOutputs + kLanes * p);
       }
     }
   }
 }
 
-// Up to this many rows the weights are unpacked for each tile of rows, beyond it into a panel.
+// Up to this many rows the weights are used as they are unpacked, beyond it from a panel.
 constexpr int kInPlaceRows = 4;
 
-template <Format kFormat, int kRows>
-void few_rows(const LinearTask& task, int64_t row_bytes) {
-  using U = Unpack<kFormat>;
+template <class Source, int kRows>
+void few_rows(const LinearTask& task, const Source& source) {
+  using S = typename Source::ShapeType;
   const Activations& in = *task.in;
   const int32_t groups = in.columns / 32;
   RowOfActivations rows[kRows];
   for (int r = 0; r < kRows; ++r) {
     rows[r] = activations_of(in, r);
-    if constexpr (U::kOffset) {
-      float* weighted = reinterpret_cast<float*>(task.scratch) + r * groups * U::kSubgroups;
-      weigh_sums<U>(rows[r].scales, rows[r].sums, groups, weighted);
+    if constexpr (S::kOffset) {
+      float* weighted = reinterpret_cast<float*>(task.scratch) + r * groups * S::kSubgroups;
+      weigh_sums<S>(rows[r].scales, rows[r].sums, groups, weighted);
       rows[r].weighted = weighted;
     }
   }
   for (int32_t output = task.first; output < task.last;) {
-    const Stripe stripe = stripe_at(task, row_bytes, output);
+    const Stripe stripe = source.stripe_at(output);
     float sums[kRows * kLanes];
-    dot_in_place<kFormat, kRows>(stripe.rows, groups, rows, sums);
+    dot_in_place<Source, kRows>(source, stripe, groups, rows, sums);
     for (int r = 0; r < kRows; ++r) store(task, r, stripe, sums + kLanes * r);
     output += stripe.count;
   }
 }
 
 template <Format kFormat>
-void linear_int8(const LinearTask& task) {
-  using Block = typename Unpack<kFormat>::Block;
-  const FormatInfo& info = format_info(kFormat);
-  const int64_t row_bytes = task.weight->columns / info.block_values * int64_t{sizeof(Block)};
+void linear_blocks(const LinearTask& task) {
+  using Source = BlockSource<kFormat>;
+  const Source source(task);
   switch (task.in->rows) {
     case 0: return;
-    case 1: return few_rows<kFormat, 1>(task, row_bytes);
-    case 2: return few_rows<kFormat, 2>(task, row_bytes);
-    case 3: return few_rows<kFormat, 3>(task, row_bytes);
-    case 4: return few_rows<kFormat, 4>(task, row_bytes);
-    default: return many_rows<kFormat>(task, row_bytes);
+    case 1: return few_rows<Source, 1>(task, source);
+    case 2: return few_rows<Source, 2>(task, source);
+    case 3: return few_rows<Source, 3>(task, source);
+    case 4: return few_rows<Source, 4>(task, source);
+    default: return many_rows(task, source);
   }
 }
 

@@ -93,6 +93,16 @@ void dot_rows(const LinearTask& task, int32_t output, const uint8_t* weights, in
 
 constexpr int kFloatOutputs = 4;
 
+// Calls use(number of outputs, output): kFloatOutputs at a time, the last ones singly.
+template <class Use>
+void for_each_tile(const LinearTask& task, Use use) {
+  int32_t output = task.first;
+  for (; output + kFloatOutputs <= task.last; output += kFloatOutputs) {
+    use(std::integral_constant<int, kFloatOutputs>(), output);
+  }
+  for (; output < task.last; ++output) use(std::integral_constant<int, 1>(), output);
+}
+
 // From this many rows on, 16-bit weights are decoded once for all of them.
 constexpr int kDecodeRows = 3;
 
@@ -108,27 +118,24 @@ void linear_float(const LinearTask& task) {
                   reinterpret_cast<float*>(task.scratch));
     dot_rows<LoadF32, kOutputs>(task, output, task.scratch, int64_t{columns} * 4);
   };
-  int32_t output = task.first;
-  for (; output + kFloatOutputs <= task.last; output += kFloatOutputs) {
-    outputs(std::integral_constant<int, kFloatOutputs>(), output);
-  }
-  for (; output < task.last; ++output) outputs(std::integral_constant<int, 1>(), output);
+  for_each_tile(task, outputs);
 }
 
 void linear_f32(const LinearTask& task) {
   const WeightData& weight = *task.weight;
-  const FormatInfo& info = format_info(weight.format);
-  const int64_t blocks = weight.columns / info.block_values;
+  float* decoded = reinterpret_cast<float*>(task.scratch);
   const auto outputs = [&]<int kOutputs>(std::integral_constant<int, kOutputs>, int32_t output) {
-    decode_blocks(weight.format, weight.data + output * blocks * info.block_bytes,
-                  kOutputs * blocks, reinterpret_cast<float*>(task.scratch));
+    if (weight.format == Format::kGptq) {
+      decode_gptq(weight, output, output + kOutputs, decoded);
+    } else {
+      const FormatInfo& info = format_info(weight.format);
+      const int64_t blocks = weight.columns / info.block_values;
+      decode_blocks(weight.format, weight.data + output * blocks * info.block_bytes,
+                    kOutputs * blocks, decoded);
+    }
     dot_rows<LoadF32, kOutputs>(task, output, task.scratch, int64_t{weight.columns} * 4);
   };
-  int32_t output = task.first;
-  for (; output + kFloatOutputs <= task.last; output += kFloatOutputs) {
-    outputs(std::integral_constant<int, kFloatOutputs>(), output);
-  }
-  for (; output < task.last; ++output) outputs(std::integral_constant<int, 1>(), output);
+  for_each_tile(task, outputs);
 }
 
 inline size_t float_scratch_bytes(int32_t columns) {

@@ -1,10 +1,13 @@
 // The portable kernels: plain loops over weights unpacked a row at a time. The oracle of the others.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "base/half.h"
+#include "cpu/gptq.h"
 #include "cpu/linear.h"
 #include "quant/blocks.h"
+#include "quant/gptq.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -15,6 +18,26 @@ constexpr int kGroup = quant::kGroupValues;
 float round_to_integer(float x) {
   constexpr float kShift = 12582912.0f;  // 1.5 * 2^23
   return (x + kShift) - kShift;
+}
+
+// The level of the block's largest value that leaves the least squared error: see kLevels.
+int best_level(const float* values, float magnitude) {
+  float least = std::numeric_limits<float>::infinity();
+  int best = kLargestLevel;
+  for (int level = kLargestLevel; level > kLargestLevel - kLevels; --level) {
+    const float scale = magnitude / static_cast<float>(level);
+    const float inverse = static_cast<float>(level) / magnitude;
+    float error = 0;
+    for (int i = 0; i < kGroup; ++i) {
+      const float off = values[i] - round_to_integer(values[i] * inverse) * scale;
+      error += off * off;
+    }
+    if (error < least) {
+      least = error;
+      best = level;
+    }
+  }
+  return best;
 }
 
 void quantize(const float* values, int32_t columns, int8_t* q, float* scales, int16_t* sums) {
@@ -29,8 +52,9 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
     // get zeros under a scale that is not finite.
     const bool tiny = largest < 0x04800000u;  // 2^-118
     const bool finite = largest < 0x7f800000u;
-    const float inverse = tiny || !finite ? 0.0f : 127.0f / magnitude;
-    scales[first / kGroup] = tiny ? 0.0f : magnitude / 127.0f;
+    const int level = tiny || !finite ? kLargestLevel : best_level(values + first, magnitude);
+    const float inverse = tiny || !finite ? 0.0f : static_cast<float>(level) / magnitude;
+    scales[first / kGroup] = tiny ? 0.0f : magnitude / static_cast<float>(level);
     int sum[2] = {0, 0};
     for (int i = 0; i < kGroup; ++i) {
       const float scaled = finite ? round_to_integer(values[first + i] * inverse) : 0.0f;
@@ -85,13 +109,45 @@ const uint8_t* row_data(const WeightData& weight, int32_t output) {
   return weight.data + output * blocks * info.block_bytes;
 }
 
+void decode_row(const WeightData& weight, int32_t output, float* out) {
+  if (weight.format == Format::kGptq) return decode_gptq(weight, output, output + 1, out);
+  decode_blocks(weight.format, row_data(weight, output),
+                weight.columns / format_info(weight.format).block_values, out);
+}
+
+void unpack_row(const WeightData& weight, int32_t output, quant::Group* groups) {
+  const FormatInfo& info = format_info(weight.format);
+  const quant::UnpackBlock unpack = quant::unpack_function(weight.format);
+  const uint8_t* source = row_data(weight, output);
+  for (int32_t column = 0; column < weight.columns; column += info.block_values) {
+    unpack(source, groups + column / kGroup);
+    source += info.block_bytes;
+  }
+}
+
+// Integers are taken relative to the middle of their range, so that 8 bits fit an int8.
+void unpack_gptq_row(const WeightData& weight, const GptqLayout& layout, int32_t output,
+                     quant::Group* groups) {
+  const GptqParts& parts = *weight.gptq;
+  const int32_t middle = 1 << (parts.bits - 1);
+  for (int32_t block = 0; block < layout.columns / kGroup; ++block) {
+    const int32_t group = layout.block_groups[block];
+    const int32_t zero = gptq_zero(parts, weight.rows, group, output);
+    const float scale = gptq_scale(parts, weight.rows, group, output);
+    for (int i = 0; i < kGroup; ++i) {
+      const uint32_t q = quant::gptq_field(layout.qweight + int64_t{4} * output, weight.rows,
+                                           parts.bits, kGroup * block + i);
+      groups[block].q[i] = static_cast<int8_t>(static_cast<int32_t>(q) - middle);
+    }
+    quant::set_scale(groups[block], scale, scale * static_cast<float>(middle - zero));
+  }
+}
+
 void linear_f32(const LinearTask& task) {
-  const WeightData& weight = *task.weight;
-  const int32_t columns = weight.columns;
+  const int32_t columns = task.weight->columns;
   float* decoded = reinterpret_cast<float*>(task.scratch);
   for (int32_t output = task.first; output < task.last; ++output) {
-    decode_blocks(weight.format, row_data(weight, output),
-                  columns / format_info(weight.format).block_values, decoded);
+    decode_row(*task.weight, output, decoded);
     for (int32_t row = 0; row < task.in->rows; ++row) {
       const float* in = task.in->values + static_cast<int64_t>(row) * columns;
       store(task, row, output, dot(decoded, in, columns));
@@ -101,15 +157,14 @@ void linear_f32(const LinearTask& task) {
 
 void linear(const LinearTask& task) {
   const WeightData& weight = *task.weight;
-  const quant::UnpackBlock unpack = quant::unpack_function(weight.format);
-  if (unpack == nullptr) return linear_f32(task);
-  const FormatInfo& info = format_info(weight.format);
+  const bool gptq = weight.format == Format::kGptq;
+  if (!gptq && quant::unpack_function(weight.format) == nullptr) return linear_f32(task);
   quant::Group* groups = reinterpret_cast<quant::Group*>(task.scratch);
   for (int32_t output = task.first; output < task.last; ++output) {
-    const uint8_t* source = row_data(weight, output);
-    for (int32_t column = 0; column < weight.columns; column += info.block_values) {
-      unpack(source, groups + column / kGroup);
-      source += info.block_bytes;
+    if (gptq) {
+      unpack_gptq_row(weight, *task.gptq, output, groups);
+    } else {
+      unpack_row(weight, output, groups);
     }
     for (int32_t row = 0; row < task.in->rows; ++row) {
       store(task, row, output, dot(groups, *task.in, row));

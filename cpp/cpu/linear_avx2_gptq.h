@@ -1,0 +1,176 @@
+// GPTQ weights. Included by linear_avx2.cc inside its target pragma.
+//
+// Neighbouring words of a row of qweight are neighbouring outputs: eight of them are the lanes of a
+// vector as they lie, and the fields of a word are inputs of its lane. One row of words is some
+// inputs of all outputs; it is read along, and each output's float waits in L1 or L2 meanwhile.
+#pragma once
+
+namespace tramontane::cpu {
+namespace {
+
+// The low four fields of kBits bits of each lane, a byte each.
+//   kBits 4: 0000dcba -> 00dc00ba -> 0d0c0b0a
+template <int kBits>
+inline __m256i spread_fields(__m256i x) {
+  constexpr int kPair = (1 << 2 * kBits) - 1, kOne = (1 << kBits) - 1;
+  x = _mm256_or_si256(x, _mm256_slli_epi32(x, 16 - 2 * kBits));
+  x = _mm256_and_si256(x, _mm256_set1_epi32(kPair * 0x10001));
+  x = _mm256_or_si256(x, _mm256_slli_epi32(x, 8 - kBits));
+  return _mm256_and_si256(x, _mm256_set1_epi32(kOne * 0x01010101));
+}
+
+template <int kBits>
+class GptqSource {
+ public:
+  // 8 bits are taken relative to 128.
+  using ShapeType = Shape<32, kBits, false, true, false>;
+
+  explicit GptqSource(const LinearTask& task)
+      : task_(task), parts_(*task.weight->gptq), row_words_(task.weight->rows) {}
+
+  // Stripes begin at multiples of 8, where the zero points begin at whole bytes.
+  Stripe stripe_at(int32_t output) const {
+    const int32_t start = output / kLanes * kLanes;
+    return {start, output - start, std::min(start + kLanes, task_.last) - output};
+  }
+
+  // Inputs 32 g to 32 g + 31 of a stripe.
+  void load_group(const Stripe& stripe, int32_t g, Group& x) const {
+    const uint8_t* words = task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + stripe.output);
+    __m256i word[kBits];
+    for (int i = 0; i < kBits; ++i) {
+      word[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + 4 * i * row_words_));
+    }
+    if constexpr (kBits == 8) {
+      for (int j = 0; j < 8; ++j) x.w[j] = _mm256_xor_si256(word[j], constant(128));
+    } else {
+      unpack_words(word, x.w, std::make_integer_sequence<int, 8>());
+    }
+    const int32_t group = task_.gptq->block_groups[g];
+    x.zero = load_zeros(group, stripe.output);
+    x.scale = load_scales(group, stripe.output);
+  }
+
+  template <class Use>
+  void for_each_group(const Stripe& stripe, int32_t first, int32_t count, Use use) const {
+    for (int32_t g = first; g < first + count; ++g) {
+      Group x;
+      load_group(stripe, g, x);
+      use(x);
+    }
+  }
+
+ private:
+  template <int... kIndex>
+  static void unpack_words(const __m256i* word, __m256i* w, std::integer_sequence<int, kIndex...>) {
+    ((w[kIndex] = fields<kIndex>(word)), ...);
+  }
+
+  // Fields 4 kIndex to 4 kIndex + 3 of kBits words.
+  template <int kIndex>
+  static __m256i fields(const __m256i* word) {
+    constexpr int kBit = 4 * kBits * kIndex, kWord = kBit / 32, kShift = kBit % 32;
+    __m256i x = kShift == 0 ? word[kWord] : _mm256_srli_epi32(word[kWord], kShift);
+    if constexpr (kShift + 4 * kBits > 32) {
+      x = _mm256_or_si256(x, _mm256_slli_epi32(word[kWord + 1], 32 - kShift));
+    }
+    return spread_fields<kBits>(_mm256_and_si256(x, _mm256_set1_epi32((1 << 4 * kBits) - 1)));
+  }
+
+  // Zero points as pairs of int16; 8 of them are kBits bytes.
+  __m256i load_zeros(int32_t group, int32_t output) const {
+    const uint8_t* p = parts_.qzeros + (int64_t{group} * row_words_ + output) * kBits / 8;
+    __m256i zeros;
+    if constexpr (kBits == 8) {
+      zeros = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    } else {
+      uint32_t packed = 0;
+      std::memcpy(&packed, p, kBits);
+      zeros = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(packed)),
+                                _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                                                   _mm256_set1_epi32(kBits)));
+    }
+    zeros = _mm256_add_epi32(zeros, _mm256_set1_epi32(parts_.zero_bias));
+    zeros = _mm256_and_si256(zeros, _mm256_set1_epi32((1 << kBits) - 1));
+    if constexpr (kBits == 8) zeros = _mm256_sub_epi32(zeros, _mm256_set1_epi32(128));
+    return _mm256_blend_epi16(zeros, _mm256_slli_epi32(zeros, 16), 0xaa);
+  }
+
+  __m256 load_scales(int32_t group, int32_t output) const {
+    const int64_t index = int64_t{group} * row_words_ + output;
+    switch (parts_.scale_format) {
+      case Format::kF16: return LoadF16::load(parts_.scales + 2 * index);
+      case Format::kBF16: return LoadBF16::load(parts_.scales + 2 * index);
+      default: return LoadF32::load(parts_.scales + 4 * index);
+    }
+  }
+
+  const LinearTask& task_;
+  const GptqParts& parts_;
+  int64_t row_words_;
+};
+
+// Floats that wait in scratch: [rows][outputs].
+constexpr int kGptqTotals = 1 << 14;
+constexpr size_t kGptqScratchBytes = kGptqTotals * sizeof(float);
+
+template <int kBits, int kRows>
+void few_rows_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
+  using S = typename GptqSource<kBits>::ShapeType;
+  constexpr int32_t kOutputs = kGptqTotals / kRows / kLanes * kLanes;
+  const Activations& in = *task.in;
+  float* totals = reinterpret_cast<float*>(task.scratch);
+  for (int32_t first = task.first / kLanes * kLanes; first < task.last; first += kOutputs) {
+    const int32_t last = std::min(first + kOutputs, task.last);
+    std::fill_n(totals, kGptqTotals, 0.0f);
+    for (int32_t g = 0; g < in.columns / 32; ++g) {
+      float* total = totals;
+      for (int32_t output = first; output < last; output += kLanes, total += kLanes * kRows) {
+        Group x;
+        source.load_group({output, 0, kLanes}, g, x);
+        for (int r = 0; r < kRows; ++r) {
+          RowOfActivations row = activations_of(in, r);
+          row.q += 32 * g;
+          row.sums += 2 * g;
+          const __m256i sum = integer_sum<S>(x, row);
+          const __m256 old = _mm256_loadu_ps(total + kLanes * r);
+          _mm256_storeu_ps(total + kLanes * r,
+                           add_group<S>(x, sum, row.scales[g], nullptr, old));
+        }
+      }
+    }
+    const float* total = totals;
+    for (int32_t output = std::max(first, task.first); output < last;) {
+      const Stripe stripe = source.stripe_at(output);
+      for (int r = 0; r < kRows; ++r) store(task, r, stripe, total + kLanes * r);
+      output += stripe.count;
+      total += kLanes * kRows;
+    }
+  }
+}
+
+template <int kBits>
+void linear_gptq(const LinearTask& task) {
+  const GptqSource<kBits> source(task);
+  switch (task.in->rows) {
+    case 0: return;
+    case 1: return few_rows_gptq<kBits, 1>(task, source);
+    case 2: return few_rows_gptq<kBits, 2>(task, source);
+    case 3: return few_rows_gptq<kBits, 3>(task, source);
+    case 4: return few_rows_gptq<kBits, 4>(task, source);
+    default: return many_rows(task, source);
+  }
+}
+
+inline void linear_gptq(const LinearTask& task) {
+  switch (task.weight->gptq->bits) {
+    case 2: return linear_gptq<2>(task);
+    case 3: return linear_gptq<3>(task);
+    case 4: return linear_gptq<4>(task);
+    case 8: return linear_gptq<8>(task);
+    default: return;
+  }
+}
+
+}  // namespace
+}  // namespace tramontane::cpu
