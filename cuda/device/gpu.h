@@ -91,6 +91,30 @@ __device__ __forceinline__ float warp_sum(float value) {
   for (int lane = 16; lane > 0; lane >>= 1) value += __shfl_xor_sync(kAllLanes, value, lane);
   return value;
 }
+// Sums kRows values over the warp, each row as warp_sum() does, to the bit; lane l gets the sum of
+// row l / (32 / kRows). While rows are left, half of them go to the other half of the lanes: 9
+// shuffles for 8 rows, not 40.
+template <int kRows>
+__device__ __forceinline__ float warp_sums(float (&rows)[kRows]) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int left = kRows / 2; left > 0; left /= 2) {
+    const int other = 16 * left * 2 / kRows;
+#pragma unroll
+    for (int r = 0; r < left; ++r) {
+      const bool upper = lane & other;
+      const float sent = upper ? rows[r] : rows[r + left];
+      const float kept = upper ? rows[r + left] : rows[r];
+      rows[r] = kept + __shfl_xor_sync(kAllLanes, sent, other);
+    }
+  }
+#pragma unroll
+  for (int other = 16 / kRows; other > 0; other /= 2) {
+    rows[0] += __shfl_xor_sync(kAllLanes, rows[0], other);
+  }
+  return rows[0];
+}
+
 __device__ __forceinline__ float warp_max(float value) {
 #pragma unroll
   for (int lane = 16; lane > 0; lane >>= 1) {

@@ -77,6 +77,9 @@ Context::Context(size_t stack_bytes, void (*entry)()) : stack_bytes_(stack_bytes
   if (mapped == MAP_FAILED) std::abort();
   mprotect(mapped, kGuardBytes, PROT_NONE);
   stack_ = static_cast<char*>(mapped) + kGuardBytes;
+  // Stacks that end at equal distances would fight for the same sets of the cache.
+  static size_t number = 0;
+  top_offset_ = number++ % 64 * 5 * 64;
   restart();
 }
 
@@ -91,7 +94,7 @@ void Context::restart() {
   if (tsan_fiber_) __tsan_destroy_fiber(tsan_fiber_);
   if (__tsan_create_fiber) tsan_fiber_ = __tsan_create_fiber(0);
   fake_stack_ = nullptr;
-  stack_pointer_ = initial_stack_pointer(stack_, stack_bytes_, entry_);
+  stack_pointer_ = initial_stack_pointer(stack_, stack_bytes_ - top_offset_, entry_);
 }
 
 void Context::switch_to(Context& from, Context& to) {

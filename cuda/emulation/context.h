@@ -23,6 +23,7 @@ class Context {
   void* stack_pointer_ = nullptr;
   char* stack_ = nullptr;  // Above one guard page.
   size_t stack_bytes_ = 0;
+  size_t top_offset_ = 0;
   void (*entry_)() = nullptr;  // Null for the caller's stack.
   void* fake_stack_ = nullptr;
   void* tsan_fiber_ = nullptr;

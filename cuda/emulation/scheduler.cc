@@ -43,6 +43,7 @@ struct Warp {
   unsigned priority;
   int ready_count;
   Fiber* ready[kWarpLanes];
+  int used_meetings;  // The first ones; the rest have never been in use.
   Meeting meetings[kMeetings];
 };
 
@@ -95,7 +96,16 @@ uint64_t draw() {  // xorshift64
   return s >> 11;
 }
 
+// Below `count`.
+int draw_below(int count) {
+  return static_cast<int>((draw() & 0xffffffffu) * static_cast<uint64_t>(count) >> 32);
+}
+
 bool random_order() { return scheduler.scheduling == Order::kRandom; }
+
+bool same(const Site& a, const Site& b) {
+  return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
+}
 
 void make_ready(Fiber* fiber) {
   fiber->state = State::kReady;
@@ -108,7 +118,7 @@ Block* pick_block() {
     int ready = 0;
     for (unsigned b = 0; b < scheduler.resident; ++b) ready += scheduler.blocks[b]->ready_count;
     if (ready == 0) return nullptr;
-    int k = static_cast<int>(draw() % static_cast<uint64_t>(ready));
+    int k = draw_below(ready);
     unsigned b = 0;
     while (k >= scheduler.blocks[b]->ready_count) k -= scheduler.blocks[b++]->ready_count;
     return scheduler.blocks[b];
@@ -121,7 +131,7 @@ Block* pick_block() {
 
 Warp* pick_warp(Block& block) {
   if (random_order() && !block.strict_priority) {
-    int k = static_cast<int>(draw() % static_cast<uint64_t>(block.ready_count));
+    int k = draw_below(block.ready_count);
     Warp* warp = block.warps;
     while (k >= warp->ready_count) k -= (warp++)->ready_count;
     return warp;
@@ -138,12 +148,16 @@ Warp* pick_warp(Block& block) {
 }
 
 Fiber* pick_lane(Warp& warp) {
-  int i = 0;
-  if (scheduler.scheduling == Order::kLast) i = warp.ready_count - 1;
-  if (random_order()) i = static_cast<int>(draw() % static_cast<uint64_t>(warp.ready_count));
-  Fiber* fiber = warp.ready[i];
-  warp.ready_count--;
-  for (int k = i; k < warp.ready_count; ++k) warp.ready[k] = warp.ready[k + 1];
+  const int last = --warp.ready_count;
+  if (random_order()) {
+    const int i = draw_below(last + 1);
+    Fiber* fiber = warp.ready[i];
+    warp.ready[i] = warp.ready[last];
+    return fiber;
+  }
+  if (scheduler.scheduling == Order::kLast) return warp.ready[last];
+  Fiber* fiber = warp.ready[0];
+  for (int k = 0; k < last; ++k) warp.ready[k] = warp.ready[k + 1];
   return fiber;
 }
 
@@ -196,7 +210,8 @@ void finish_thread(Fiber* me) {
   me->state = State::kDone;
   me->warp->exited |= 1u << me->lane;
   block.live--;
-  for (Meeting& m : me->warp->meetings) {
+  for (int i = 0; i < me->warp->used_meetings; ++i) {
+    const Meeting& m = me->warp->meetings[i];
     if (m.mask && !m.complete && (m.mask >> me->lane & 1)) {
       report("a lane has ended while others of its mask wait for it", m.site);
     }
@@ -245,7 +260,7 @@ void start_block(Block& block, uint64_t index) {
     warp.priority = static_cast<unsigned>(draw() & 0xffff);
     if (scheduler.scheduling == Order::kFirst) warp.priority = kMaxThreads - w;
     if (scheduler.scheduling == Order::kLast) warp.priority = w;
-    for (Meeting& m : warp.meetings) m.mask = 0;
+    warp.used_meetings = 0;
   }
   for (unsigned i = 0; i < block.fiber_count; ++i) {
     Fiber& fiber = *block.fibers[i];
@@ -381,8 +396,7 @@ void block_barrier(Site site) {
   me->state = State::kAtBarrier;
   if (!block.barrier_site.file) {
     block.barrier_site = site;
-  } else if (site.line != block.barrier_site.line ||
-             std::strcmp(site.file, block.barrier_site.file) != 0) {
+  } else if (!same(site, block.barrier_site)) {
     report("threads of one block are at different barriers", site);
   }
   char* order = &block.barrier_orders[block.barrier_parity];
@@ -403,18 +417,18 @@ Meeting* meet(uint32_t mask, WarpOperation operation, const uint32_t* words, int
   if (mask & warp.exited) report("a mask names a lane that has ended", site);
   Meeting* meeting = nullptr;
   Meeting* free = nullptr;
-  for (Meeting& m : warp.meetings) {
+  for (int i = 0; i < warp.used_meetings; ++i) {
+    Meeting& m = warp.meetings[i];
     if (!m.mask) {
       free = &m;
-    } else if (!m.complete && m.mask == mask && m.operation == operation &&
-               m.site.line == site.line && std::strcmp(m.site.file, site.file) == 0) {
+    } else if (!m.complete && m.mask == mask && m.operation == operation && same(m.site, site)) {
       meeting = &m;
     } else if (!m.complete && (m.mask & mask)) {
       report("lanes of one mask are at different warp operations", site);
     }
   }
   if (!meeting) {
-    meeting = free;
+    meeting = free ? free : &warp.meetings[warp.used_meetings++];
     meeting->mask = mask;
     meeting->arrived = meeting->left = 0;
     meeting->operation = operation;

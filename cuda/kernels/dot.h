@@ -42,12 +42,11 @@ __device__ __forceinline__ float dot_group(const Group& w, const int8_t* q,
   return total * __uint_as_float(s.x);
 }
 
+// The output for row lane / (32 / kRows).
 template <class F, int kRows>
-__device__ __forceinline__ void dot_output(const Weight& w, int output, const QuantizedRows& in,
-                                           float (&sums)[kRows]) {
+__device__ __forceinline__ float dot_output(const Weight& w, int output, const QuantizedRows& in) {
   const int groups = w.columns / kGroup;
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) sums[r] = 0.0f;
+  float sums[kRows] = {};
 #pragma unroll 2
   for (int b = static_cast<int>(threadIdx.x % 32); b < groups; b += 32) {
     const Group group = load<F>(w, output, b);
@@ -57,8 +56,7 @@ __device__ __forceinline__ void dot_output(const Weight& w, int output, const Qu
       sums[r] += dot_group<F>(group, in.q + i * kGroup, in.scales + i);
     }
   }
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) sums[r] = warp_sum(sums[r]);
+  return warp_sums(sums);
 }
 
 // One warp an output of one of the weights.
@@ -73,20 +71,16 @@ __global__ void __launch_bounds__(kDotWarps * 32) dot_kernel(LinearTask task) {
   }
   const Weight& weight = task.weights[p];
   if (output >= weight.rows) return;
-  float sums[kRows];
-  dot_output<F, kRows>(weight, output, task.quantized, sums);
+  float sum = dot_output<F, kRows>(weight, output, task.quantized);
   if constexpr (kSwiglu) {
-    float up[kRows];
-    dot_output<F, kRows>(task.weights[1], output, task.quantized, up);
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) sums[r] *= up[r] / (1.0f + __expf(-sums[r]));
+    const float up = dot_output<F, kRows>(task.weights[1], output, task.quantized);
+    sum *= up / (1.0f + __expf(-sum));
   }
-  if (threadIdx.x % 32) return;
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    float* out = task.outs[p] + static_cast<int64_t>(r) * weight.rows + output;
-    if (r < task.rows) *out = sums[r] + (task.add ? *out : 0.0f);
-  }
+  constexpr int kLanes = 32 / kRows;  // That have the same sum.
+  const int row = static_cast<int>(threadIdx.x % 32) / kLanes;
+  if (threadIdx.x % kLanes || row >= task.rows) return;
+  float* out = task.outs[p] + static_cast<int64_t>(row) * weight.rows + output;
+  *out = sum + (task.add ? *out : 0.0f);
 }
 
 template <class F, bool kSwiglu>

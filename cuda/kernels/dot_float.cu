@@ -66,12 +66,12 @@ __global__ void __launch_bounds__(kWarps * 32) dot_float_kernel(LinearTask task)
       for (int k = 0; k < kValues; ++k) sums[r] += w[k] * x[k];
     }
   }
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    const float sum = warp_sum(sums[r]);
-    float* out = task.outs[p] + static_cast<int64_t>(first + r) * weight.rows + output;
-    if (threadIdx.x % 32 == 0 && first + r < task.rows) *out = sum + (task.add ? *out : 0.0f);
-  }
+  const float sum = warp_sums(sums);
+  constexpr int kLanes = 32 / kRows;  // That have the same sum.
+  const int row = first + static_cast<int>(threadIdx.x % 32) / kLanes;
+  if (threadIdx.x % kLanes || row >= task.rows) return;
+  float* out = task.outs[p] + static_cast<int64_t>(row) * weight.rows + output;
+  *out = sum + (task.add ? *out : 0.0f);
 }
 
 template <class F>

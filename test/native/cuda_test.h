@@ -34,11 +34,15 @@ class DeviceArray {
   size_t count_;
 };
 
-// Schedules each kernel test runs under: the first, the last, then random ones.
-// TRAMONTANE_CUDA_SCHEDULES changes the number.
+// Schedules each kernel test runs under: the first, the last, then random ones; fewer under
+// sanitizers, which are slow. TRAMONTANE_CUDA_SCHEDULES changes the number.
 inline int schedules() {
   const char* wanted = std::getenv("TRAMONTANE_CUDA_SCHEDULES");
-  return wanted ? std::atoi(wanted) : 50;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return wanted ? std::atoi(wanted) : 5;
+#else
+  return wanted ? std::atoi(wanted) : 52;
+#endif
 }
 
 inline void use_schedule(int i) {
