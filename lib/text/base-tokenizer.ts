@@ -16,10 +16,7 @@ export abstract class BaseTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: { readonly bos?: boolean } = {}): number[] {
-    for (const name of Object.keys(options)) {
-      if (name !== 'bos')
-        throw new TramontaneError('INVALID_OPTION', `encode has no option ${name}`);
-    }
+    checkOptions(options);
     checkText(text);
     const ids: number[] = [];
     if (options.bos === true) {
@@ -33,14 +30,15 @@ export abstract class BaseTokenizer implements Tokenizer {
   }
 
   decode(ids: readonly number[]): string {
-    ids.forEach((id, index) => {
-      this.checkId(id, `the id at index ${index}`);
-    });
+    if (!Array.isArray(ids)) {
+      throw new TramontaneError('INVALID_PROMPT', `the ids are not an array but ${typeof ids}`);
+    }
+    for (let index = 0; index < ids.length; index++) this.checkId(ids[index], index);
     return this.decodeChecked(ids);
   }
 
   tokenBytes(id: number): Uint8Array {
-    this.checkId(id, 'the id');
+    this.checkId(id);
     return this.bytesOf(id);
   }
 
@@ -48,12 +46,20 @@ export abstract class BaseTokenizer implements Tokenizer {
   protected abstract decodeChecked(ids: readonly number[]): string;
   protected abstract bytesOf(id: number): Uint8Array;
 
-  private checkId(id: number, what: string): void {
-    if (Number.isInteger(id) && id >= 0 && id < this.vocabularySize) return;
-    throw new TramontaneError(
-      'INVALID_PROMPT',
-      `${what} is ${String(id)}; the vocabulary's are 0 to ${this.vocabularySize - 1}`,
-    );
+  private checkId(id: unknown, index?: number): void {
+    if (Number.isInteger(id) && (id as number) >= 0 && (id as number) < this.vocabularySize) return;
+    const what = index === undefined ? 'the id' : `the id at index ${index}`;
+    const range = `0 to ${this.vocabularySize - 1}`;
+    throw new TramontaneError('INVALID_PROMPT', `${what} is ${String(id)}; there are ${range}`);
+  }
+}
+
+function checkOptions(options: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (name !== 'bos') throw new TramontaneError('INVALID_OPTION', `${name}: no option of encode`);
+    if (value !== undefined && typeof value !== 'boolean') {
+      throw new TramontaneError('INVALID_OPTION', `bos is a ${typeof value}, not true or false`);
+    }
   }
 }
 

@@ -74,7 +74,7 @@ function createByteLevel(source: GgufTokenizer): Tokenizer {
       byteIds: Int32Array.from(BYTE_CHARACTERS, (character) => ids.get(character) ?? UNMAPPED),
     },
     ignoreMerges: preTokenizer.ignoreMerges,
-    literals: userDefined.length > 0 ? new Literals(userDefined) : undefined,
+    literals: userDefined.length > 0 ? new Literals(path, userDefined) : undefined,
     normalizedLiterals: undefined,
     normalize: undefined,
     words: splitInTurn(preTokenizer.splits),

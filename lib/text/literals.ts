@@ -1,10 +1,24 @@
+import { unsupported } from '../files/problems';
+
 /** Finds strings of a fixed set in texts: at each place the longest, and never one inside another. */
 export class Literals {
   private readonly root = new TrieNode();
 
-  /** A literal without an id is found too, so that none is found inside it, but stays text. */
-  constructor(literals: Iterable<readonly [text: string, id: number | undefined]>) {
-    for (const [text, id] of literals) this.root.insert(text, id);
+  /**
+   * A literal without an id is found too, so that none is found inside it, but stays text.
+   * @param path the file's, for messages
+   */
+  constructor(
+    path: string,
+    literals: readonly (readonly [text: string, id: number | undefined])[],
+  ) {
+    let total = 0;
+    for (const [text, id] of literals) {
+      total += text.length;
+      if (text.length > MAX_LENGTH) throw unsupported(path, `a token of ${text.length} characters`);
+      if (total > MAX_TOTAL) throw unsupported(path, `${total} characters of added tokens`);
+      this.root.insert(text, id);
+    }
   }
 
   /**
@@ -35,11 +49,18 @@ export class Literals {
   }
 }
 
+/**
+ * Bounds what a hostile file can cost: each place of a text is compared with at most MAX_LENGTH
+ * characters, and each character of a literal takes a node.
+ */
+const MAX_LENGTH = 256;
+const MAX_TOTAL = 2 ** 18;
+
 class TrieNode {
   /** Whether a literal ends here, and its id. */
   ends = false;
   id: number | undefined;
-  private readonly children = new Map<number, TrieNode>();
+  private children: Map<number, TrieNode> | undefined;
 
   constructor(readonly depth = 0) {}
 
@@ -47,6 +68,7 @@ class TrieNode {
     let node: TrieNode = this; // eslint-disable-line @typescript-eslint/no-this-alias
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i);
+      node.children ??= new Map();
       let child = node.children.get(unit);
       if (child === undefined) {
         child = new TrieNode(i + 1);
@@ -61,10 +83,10 @@ class TrieNode {
 
   longest(text: string, at: number): TrieNode | undefined {
     let found: TrieNode | undefined;
-    let node = this.children.get(text.charCodeAt(at));
+    let node = this.children?.get(text.charCodeAt(at));
     while (node !== undefined) {
       if (node.ends) found = node;
-      node = node.children.get(text.charCodeAt(at + node.depth));
+      node = node.children?.get(text.charCodeAt(at + node.depth));
     }
     return found;
   }

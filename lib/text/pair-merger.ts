@@ -1,3 +1,5 @@
+import { CandidateHeap } from './candidate-heap';
+
 /**
  * The loop of byte-pair encoding (Sennrich et al. 2016), for whatever decides what merges:
  * SentencePiece by score, `tokenizers` by rank.
@@ -55,10 +57,10 @@ export abstract class PairMerger {
 
   /** Gives back the memory a long text took. */
   protected release(): void {
+    this.candidates.release();
     if (this.next.length <= KEPT_NODES) return;
     this.next = new Int32Array(0);
     this.reserve(KEPT_NODES);
-    this.candidates.release();
   }
 
   private consider(left: number, count: number): void {
@@ -82,75 +84,3 @@ export const NEVER = Infinity;
 
 /** Nodes whose memory is kept from one text to the next. */
 export const KEPT_NODES = 4096;
-
-/** A binary heap of (priority, node), least first. */
-class CandidateHeap {
-  size = 0;
-  private priorities = new Float64Array(KEPT_NODES);
-  private nodes = new Int32Array(KEPT_NODES);
-
-  get leastPriority(): number {
-    return this.priorities[0]!;
-  }
-
-  get leastNode(): number {
-    return this.nodes[0]!;
-  }
-
-  add(priority: number, node: number): void {
-    if (this.size === this.nodes.length) this.grow();
-    const { priorities, nodes } = this;
-    let at = this.size++;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!isBefore(priority, node, priorities[parent]!, nodes[parent]!)) break;
-      priorities[at] = priorities[parent]!;
-      nodes[at] = nodes[parent]!;
-      at = parent;
-    }
-    priorities[at] = priority;
-    nodes[at] = node;
-  }
-
-  dropLeast(): void {
-    const { priorities, nodes } = this;
-    const size = --this.size;
-    const priority = priorities[size]!;
-    const node = nodes[size]!;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= size) break;
-      const sibling = child + 1;
-      if (
-        sibling < size &&
-        isBefore(priorities[sibling]!, nodes[sibling]!, priorities[child]!, nodes[child]!)
-      ) {
-        child = sibling;
-      }
-      if (!isBefore(priorities[child]!, nodes[child]!, priority, node)) break;
-      priorities[at] = priorities[child]!;
-      nodes[at] = nodes[child]!;
-      at = child;
-    }
-    priorities[at] = priority;
-    nodes[at] = node;
-  }
-
-  release(): void {
-    this.priorities = new Float64Array(KEPT_NODES);
-    this.nodes = new Int32Array(KEPT_NODES);
-  }
-
-  private grow(): void {
-    const { priorities, nodes } = this;
-    this.priorities = new Float64Array(2 * nodes.length);
-    this.nodes = new Int32Array(2 * nodes.length);
-    this.priorities.set(priorities);
-    this.nodes.set(nodes);
-  }
-}
-
-function isBefore(priority: number, node: number, thanPriority: number, thanNode: number): boolean {
-  return priority < thanPriority || (priority === thanPriority && node < thanNode);
-}

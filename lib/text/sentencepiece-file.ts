@@ -1,7 +1,7 @@
 /** Reads tokenizer.model: the ModelProto of sentencepiece_model.proto (google/sentencepiece). */
 import { invalid, quoted, unsupported } from '../files/problems';
 import { ProtobufReader } from './protobuf';
-import { SPACE_SYMBOL, type SentencePieceModel } from './sentencepiece';
+import { SPACE_SYMBOL, type SentencePieceModel } from './scored-vocabulary';
 import { readTokenizerConfig, type AddedPiece } from './tokenizer-config';
 import type { SentencePieceFile } from './tokenizer-source';
 import { PieceType } from './vocabulary';

@@ -48,8 +48,14 @@ export function createTokenizerJson(source: TokenizerJsonFile): Tokenizer {
         ? byteAlphabet(model, ids)
         : characterAlphabet(model, ids, merges),
     ignoreMerges: model.boolean('ignore_merges', false),
-    literals: literalsOf(added.filter(({ normalized }) => !normalized)),
-    normalizedLiterals: literalsOf(added.filter(({ normalized }) => normalized)),
+    literals: literalsOf(
+      path,
+      added.filter(({ normalized }) => !normalized),
+    ),
+    normalizedLiterals: literalsOf(
+      path,
+      added.filter(({ normalized }) => normalized),
+    ),
     normalize,
     words: preTokenizer?.words,
     decoder,
@@ -132,9 +138,12 @@ function piecesById(
  * What is found in plain text. Special tokens are not: text that spells one stays text. But where
  * one is spelled out, no other token is looked for inside, as `tokenizers` does it.
  */
-function literalsOf(added: readonly AddedToken[]): Literals | undefined {
+function literalsOf(path: string, added: readonly AddedToken[]): Literals | undefined {
   if (added.every(({ special }) => special)) return undefined;
-  return new Literals(added.map(({ form, id, special }) => [form, special ? undefined : id]));
+  return new Literals(
+    path,
+    added.map(({ form, id, special }) => [form, special ? undefined : id]),
+  );
 }
 
 function byteAlphabet(model: JsonObject, ids: ReadonlyMap<string, number>): BpeModel['alphabet'] {
