@@ -39,7 +39,10 @@ function flatten(prefix: string, facts: object): [string, string][] {
   });
 }
 
+/** A value on one line, without control characters; a chat template by its beginning. */
 function scalar(value: unknown): string {
   if (value === undefined || value === null) return 'none';
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  const text =
+    typeof value === 'string' ? value.replace(/[\s\p{Cc}]+/gu, ' ') : JSON.stringify(value);
+  return text.length <= 300 ? text : `${text.slice(0, 60)}... (${text.length} characters)`;
 }

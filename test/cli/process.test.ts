@@ -1,7 +1,5 @@
 /** How a command ends when it is not left to end by itself. */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { Progress } from '../../lib/cli/progress';
 import { outcome, start, type Outcome } from './command';
 
@@ -88,18 +86,6 @@ describe('progress', () => {
     progress.clear();
     expect(file.written).toEqual([]);
   });
-});
-
-test('a process that loads the command line alone needs no addon', async () => {
-  const root = join(__dirname, '../..');
-  const script = `require('./lib/cli/options'); require('./lib/cli/tokenize');
-    if (Object.keys(require.cache).some((file) => file.endsWith('.node'))) process.exit(1)`;
-  const child = spawn(process.execPath, ['-r', './scripts/typescript.js', '-e', script], {
-    cwd: root,
-  });
-  const { status, stderr } = await outcome(child);
-  expect(stderr).toBe('');
-  expect(status).toBe(0);
 });
 
 /**

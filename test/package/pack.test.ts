@@ -36,6 +36,7 @@ beforeAll(() => {
   installed = join(folder, 'node_modules/tramontane');
   mkdirSync(join(folder, 'node_modules'));
   cpSync(join(folder, 'package'), installed, { recursive: true });
+  rmSync(join(installed, 'prebuilds'), { recursive: true, force: true }); // Tests bring their own.
   const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>;
   };

@@ -13,7 +13,7 @@ test('there are examples', () => {
   expect(examples.length).toBeGreaterThan(4);
 });
 
-test.each(examples.map((code) => [code.split('\n').find((line) => /\(/.test(line)), code]))(
+test.each(examples.map((code) => [code.split('\n').find((line) => line.includes('(')), code]))(
   '%s',
   (_, code) => {
     // What is said of a 7B model holds for any; a tour's later stops use the model of the first.
