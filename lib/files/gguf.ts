@@ -98,8 +98,9 @@ function parseAvailable(source: ByteSource, bytes: Buffer): GgufHeader | MoreByt
 function parse(reader: Reader): GgufHeader {
   const { path, fileLength } = reader;
   const magic = reader.bytes.subarray(0, 4);
-  if (!isGguf(magic))
+  if (!isGguf(magic)) {
     throw invalid(path, `starts with ${quoted(magic.toString('latin1'))}, not GGUF`, 0);
+  }
   reader.skip(4, 'magic');
   const version = reader.u32('version');
   if (version !== 0 && (version & 0xffff) === 0) {

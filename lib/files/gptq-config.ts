@@ -45,7 +45,10 @@ export async function readGptqConfig(
 
 async function findQuantization(folder: Folder, config: JsonFacts): Promise<JsonFacts | undefined> {
   const inside = config.raw('quantization_config');
-  if (isObject(inside)) return new JsonFacts(`${config.path}: quantization_config`, inside);
+  if (inside !== undefined && inside !== null) {
+    if (!isObject(inside)) throw config.invalid('quantization_config', 'is not an object');
+    return new JsonFacts(`${config.path}: quantization_config`, inside);
+  }
   for (const name of ['quantize_config.json', 'quant_config.json']) {
     if (folder.names.has(name)) return readJson(folder, name);
   }

@@ -125,8 +125,9 @@ const LAYOUTS: readonly [RegExp, string][] = [
   [/\.codebooks$/, 'AQLM'],
   [/\.experts\.|block_sparse_moe/, 'mixture of experts'],
   [/\.lora_[AB]\b|^base_model\./, 'a LoRA adapter'],
+  [/^layers\.\d+\.(attention|feed_forward)\.w/, "in Mistral's own layout"],
 ];
-const SUPPORTED = 'plain and GPTQ weights of dense models are supported';
+const SUPPORTED = 'plain and GPTQ weights of dense models in the Hugging Face layout are supported';
 
 function exotic(found: HfTensors): Error | undefined {
   for (const { name, source, at } of found.tensors.values()) {

@@ -11,8 +11,13 @@ export function unsupported(path: string, problem: string, at?: number): Tramont
 }
 
 function describe(path: string, problem: string, at?: number): string {
-  return at === undefined ? `${path}: ${problem}` : `${path}: ${problem} (at byte ${at})`;
+  // Keys of a file stand in messages; they may hold anything, and be long.
+  const short = problem.length <= MAX_PROBLEM ? problem : `${problem.slice(0, MAX_PROBLEM)}...`;
+  const line = short.replace(/\p{Cc}/gu, '?');
+  return at === undefined ? `${path}: ${line}` : `${path}: ${line} (at byte ${at})`;
 }
+
+const MAX_PROBLEM = 600;
 
 /** A name or value from a file, fit to stand in a one-line message however long or deep it is. */
 export function quoted(value: unknown): string {

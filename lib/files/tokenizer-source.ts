@@ -27,10 +27,9 @@ const CONFIG = 'tokenizer_config.json';
  */
 export async function readTokenizerSource(path: string): Promise<TokenizerSource> {
   if (await isDirectory(path)) return folderTokenizer(await openFolder(path));
-  const folder = await openFolder(dirname(path));
   const source = await openFile(path);
   try {
-    return await fileTokenizer(source, folder);
+    return await fileTokenizer(source, () => openFolder(dirname(path)));
   } finally {
     await source.close();
   }
@@ -43,7 +42,7 @@ export async function folderTokenizer(folder: Folder): Promise<TokenizerSource> 
   const name = ['tokenizer.model', 'tokenizer.json'].find((known) => folder.names.has(known));
   const chosen = name ?? (others.length === 1 ? others[0] : undefined);
   if (chosen !== undefined) {
-    return withFile(folder, chosen, (source) => fileTokenizer(source, folder));
+    return withFile(folder, chosen, (source) => fileTokenizer(source, () => folder));
   }
   if (others.length > 1) {
     const found = `holds ${others.join(', ')}: name the one to open`;
@@ -59,7 +58,11 @@ export async function folderTokenizer(folder: Folder): Promise<TokenizerSource> 
   );
 }
 
-async function fileTokenizer(source: ByteSource, folder: Folder): Promise<TokenizerSource> {
+/** @param siblings gives the directory the file is in */
+async function fileTokenizer(
+  source: ByteSource,
+  siblings: () => Folder | Promise<Folder>,
+): Promise<TokenizerSource> {
   const { path } = source;
   const start = await source.read(0, Math.min(64, source.byteLength));
   if (isGguf(start)) return ggufTokenizer(new GgufFacts(await readGguf(source)));
@@ -67,6 +70,7 @@ async function fileTokenizer(source: ByteSource, folder: Folder): Promise<Tokeni
     return { kind: 'sentencepiece', path, bytes: await readWhole(source, MAX_SENTENCEPIECE) };
   }
   const text = (await readWhole(source, MAX_JSON)).toString('utf8');
+  const folder = await siblings();
   if (basename(path) === CONFIG || !folder.names.has(CONFIG)) {
     return { kind: 'tokenizer.json', path, text };
   }

@@ -246,6 +246,11 @@ describe('layouts that are refused', () => {
 
 describe('checkpoints that are wrong', () => {
   test.each<[string, (hf: HfBuilder) => unknown, string]>([
+    [
+      'a configuration that is no object',
+      (hf) => (hf.config['quantization_config'] = 4),
+      'quantization_config is not an object',
+    ],
     ['no bits', (hf) => delete hf.quantization()['bits'], 'bits is missing'],
     ['no group size', (hf) => delete hf.quantization()['group_size'], 'group_size is missing'],
     ['groups of none', (hf) => (hf.quantization()['group_size'] = 0), 'group_size is 0'],

@@ -207,6 +207,11 @@ describe('tensors', () => {
       'mixture of experts',
     ],
     ['a LoRA adapter', (hf) => hf.add('model.x.lora_A.weight', 'BF16', [8]), 'LoRA'],
+    [
+      "Mistral's own names",
+      (hf) => (hf.find('lm_head.weight').name = 'layers.0.attention.wq.weight'),
+      "in Mistral's own layout",
+    ],
     ['a stranger', (hf) => hf.add('vision.weight', 'BF16', [8]), '"vision.weight" belongs to no'],
   ])('unsupported: %s', async (_, spoil, message) => {
     const hf = new HfBuilder();
