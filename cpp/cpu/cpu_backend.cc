@@ -57,10 +57,6 @@ const BackendOptions& checked(const BackendOptions& options) {
   return options;
 }
 
-int32_t round_up(int64_t value, int32_t multiple) {
-  return static_cast<int32_t>((value + multiple - 1) / multiple * multiple);
-}
-
 }  // namespace
 
 CpuBackend::CpuBackend(const BackendOptions& options, const Implementation& implementation)
@@ -69,7 +65,7 @@ CpuBackend::CpuBackend(const BackendOptions& options, const Implementation& impl
       workers_(options.threads),
       weights_(options.shape, options.compute),
       attention_(options, *implementation.rows, workers_),
-      linear_scratch_(static_cast<size_t>(options.threads)),
+      linear_(*implementation.linear, options.compute, workers_),
       sample_scratch_(static_cast<size_t>(options.threads)) {
   for (int32_t i = 0; i < shape_.head_size / 2; ++i) {
     frequencies_.push_back(std::pow(static_cast<double>(shape_.rope_base),
@@ -136,7 +132,7 @@ Status CpuBackend::set_weight(Role role, int32_t layer, const WeightData& weight
 Status CpuBackend::finish_loading() {
   return guard([&] {
     require(state_ == State::kLoading, "finish_loading() was called before");
-    weights_.check_complete();
+    weights_.finish(workers_);
     state_ = State::kReady;
   });
 }
@@ -200,7 +196,7 @@ void CpuBackend::fill_rotations() {
 Status CpuBackend::embed() {
   return guard([&] {
     require_step();
-    const WeightData& weight = weights_.matrix(Role::kTokenEmbedding, 0);
+    const WeightData& weight = weights_.matrix(Role::kTokenEmbedding, 0).data;
     const FormatInfo& format = format_info(weight.format);
     const int64_t blocks = shape_.hidden / format.block_values;
     const int32_t rows = static_cast<int32_t>(tokens_.size());
@@ -240,16 +236,16 @@ Status CpuBackend::linear(const Projection* projections, int32_t count, int32_t 
     for (int32_t i = 0; i < count; ++i) {
       const auto [role, out] = projections[i];
       require(weights_.has(role, layer) && !is_norm(role), "there is no such weight");
-      const WeightData& weight = weights_.matrix(role, layer);
+      const Matrix& matrix = weights_.matrix(role, layer);
       require(in != Buffer::kLogits && out != Buffer::kLogits && in != out &&
-                  weight.columns == columns && weight.rows == width(out),
+                  matrix.data.columns == columns && matrix.data.rows == width(out),
               "a buffer does not fit its weight");
       for (int32_t j = 0; j < i; ++j) {
         require(projections[j].out != out, "two projections have one output");
       }
-      outputs[i] = {&weight, buffer(out)};
+      outputs[i] = {&matrix, buffer(out)};
     }
-    run_linear(outputs, count, buffer(in), static_cast<int32_t>(tokens_.size()), false);
+    linear_.run(outputs, count, buffer(in), static_cast<int32_t>(tokens_.size()), false);
   });
 }
 
@@ -257,77 +253,12 @@ Status CpuBackend::linear_add(Role role, int32_t layer, Buffer in) {
   return guard([&] {
     require_step();
     require(weights_.has(role, layer) && !is_norm(role), "there is no such weight");
-    const WeightData& weight = weights_.matrix(role, layer);
-    require(in != Buffer::kLogits && in != Buffer::kResidual && weight.columns == width(in) &&
-                weight.rows == shape_.hidden,
+    const Matrix& matrix = weights_.matrix(role, layer);
+    require(in != Buffer::kLogits && in != Buffer::kResidual && matrix.data.columns == width(in) &&
+                matrix.data.rows == shape_.hidden,
             "a buffer does not fit its weight");
-    const LinearOutput output = {&weight, buffer(Buffer::kResidual)};
-    run_linear(&output, 1, buffer(in), static_cast<int32_t>(tokens_.size()), true);
-  });
-}
-
-void CpuBackend::quantize(const float* in, int32_t rows, int32_t columns) {
-  const size_t values = static_cast<size_t>(rows) * static_cast<size_t>(columns);
-  quantized_.reserve(values);
-  quantized_scales_.reserve(values / 32);
-  quantized_sums_.reserve(values / 16);
-  workers_.run(rows, static_cast<double>(values), [&](int32_t row, int) {
-    const int64_t first = static_cast<int64_t>(row) * columns;
-    implementation_.linear->quantize(in + first, columns, quantized_.data() + first,
-                                     quantized_scales_.data() + first / 32,
-                                     quantized_sums_.data() + first / 16);
-  });
-}
-
-void CpuBackend::run_linear(const LinearOutput* outputs, int32_t count, const float* in,
-                            int32_t rows, bool add) {
-  const LinearKernels& kernels = *implementation_.linear;
-  const int32_t columns = outputs[0].weight->columns;
-  Activations activations = {rows, columns, in, nullptr, nullptr, nullptr};
-  if (std::any_of(outputs, outputs + count, [&](const LinearOutput& output) {
-        return weights_.takes_int8(*output.weight);
-      })) {
-    quantize(in, rows, columns);
-    activations.q = quantized_.data();
-    activations.scales = quantized_scales_.data();
-    activations.sums = quantized_sums_.data();
-  }
-
-  // Pieces of outputs: some for each thread, so that one that is slowed down hands work over. A
-  // GPTQ word holds one output, and rows of words are read whole: there a thread has one piece.
-  constexpr int kPiecesPerThread = 8;
-  double work = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    work += static_cast<double>(rows) * columns * outputs[i].weight->rows;
-  }
-  int32_t piece_size[kMaxLinearOutputs], first_piece[kMaxLinearOutputs], pieces = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    const WeightData& weight = *outputs[i].weight;
-    const int64_t split = static_cast<int64_t>(workers_.threads()) *
-                          (weight.format == Format::kGptq ? 1 : kPiecesPerThread);
-    piece_size[i] = work < Workers::kSerialWork
-                        ? weight.rows
-                        : round_up((weight.rows + split - 1) / split, kernels.output_granularity);
-    first_piece[i] = pieces;
-    pieces += (weight.rows + piece_size[i] - 1) / piece_size[i];
-  }
-
-  const size_t scratch_bytes = kernels.scratch_bytes(columns, rows);
-  workers_.run(pieces, work, [&](int32_t piece, int thread) {
-    int32_t i = count - 1;
-    while (piece < first_piece[i]) --i;
-    const WeightData& weight = *outputs[i].weight;
-    AlignedBuffer<uint8_t>& scratch = linear_scratch_[static_cast<size_t>(thread)];
-    scratch.reserve(scratch_bytes);
-    const int32_t first = (piece - first_piece[i]) * piece_size[i];
-    const int32_t last = std::min(weight.rows - first, piece_size[i]) + first;
-    const LinearTask task = {&weight,        &activations, first, last,
-                             outputs[i].out, weight.rows,  add,   scratch.data()};
-    if (options_.compute == Compute::kF32) {
-      kernels.linear_f32(task);
-    } else {
-      kernels.linear(task);
-    }
+    const LinearOutput output = {&matrix, buffer(Buffer::kResidual)};
+    linear_.run(&output, 1, buffer(in), static_cast<int32_t>(tokens_.size()), true);
   });
 }
 
@@ -379,7 +310,7 @@ Status CpuBackend::output_logits() {
     if (outputs == 0) return;
     normalize(Role::kOutputNorm, 0, output_rows_.data(), outputs);
     const LinearOutput output = {&weights_.matrix(Role::kOutput, 0), buffer(Buffer::kLogits)};
-    run_linear(&output, 1, buffer(Buffer::kNormed), outputs, false);
+    linear_.run(&output, 1, buffer(Buffer::kNormed), outputs, false);
     has_logits_ = true;
   });
 }

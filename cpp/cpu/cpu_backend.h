@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "base/aligned_buffer.h"
 #include "cpu/attention.h"
+#include "cpu/cpu_backend_linear.h"
 #include "cpu/cpu_backend_weights.h"
 #include "cpu/implementation.h"
 #include "cpu/sample.h"
@@ -42,14 +43,9 @@ class CpuBackend final : public Backend {
   Status end_step() override;
 
  private:
-  static constexpr int32_t kMaxLinearOutputs = 3;
   static constexpr int32_t kBufferCount = static_cast<int32_t>(Buffer::kLogits) + 1;
 
   enum class State { kLoading, kReady, kInStep };
-  struct LinearOutput {
-    const WeightData* weight;
-    float* out;  // [rows][weight->rows]
-  };
 
   ~CpuBackend() = default;
 
@@ -65,9 +61,6 @@ class CpuBackend final : public Backend {
   void reserve_buffers();
   void fill_rotations();
   void normalize(Role norm, int32_t layer, const int32_t* rows, int32_t count);
-  void run_linear(const LinearOutput* outputs, int32_t count, const float* in, int32_t rows,
-                  bool add);
-  void quantize(const float* in, int32_t rows, int32_t columns);
 
   const BackendOptions options_;
   const ModelShape& shape_ = options_.shape;
@@ -75,6 +68,7 @@ class CpuBackend final : public Backend {
   const Workers workers_;
   Weights weights_;
   Attention attention_;
+  LinearLayers linear_;
   State state_ = State::kLoading;
   char error_[256] = "";
 
@@ -83,13 +77,9 @@ class CpuBackend final : public Backend {
   bool has_logits_ = false;
 
   std::array<AlignedBuffer<float>, kBufferCount> buffers_;
-  std::vector<double> frequencies_;       // [head_size / 2]
-  AlignedBuffer<float> cosines_, sines_;  // [rows][head_size / 2]
-  AlignedBuffer<int8_t> quantized_;       // See Activations.
-  AlignedBuffer<float> quantized_scales_;
-  AlignedBuffer<int16_t> quantized_sums_;
-  std::vector<AlignedBuffer<uint8_t>> linear_scratch_;  // One a thread.
-  std::vector<SampleScratch> sample_scratch_;           // One a thread.
+  std::vector<double> frequencies_;            // [head_size / 2]
+  AlignedBuffer<float> cosines_, sines_;       // [rows][head_size / 2]
+  std::vector<SampleScratch> sample_scratch_;  // One a thread.
 };
 
 }  // namespace tramontane::cpu

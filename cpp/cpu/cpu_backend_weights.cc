@@ -1,6 +1,7 @@
 #include "cpu/cpu_backend_weights.h"
 
 #include <string>
+#include <utility>
 
 #include "cpu/status_error.h"
 
@@ -98,7 +99,7 @@ Weights::Weights(const ModelShape& shape, Compute compute)
       slots_((static_cast<size_t>(shape.layers) + 1) * static_cast<size_t>(kRoleCount)) {}
 
 bool Weights::has(Role role, int32_t layer) const {
-  return exists(role, layer) && slot(role, layer).set;
+  return exists(role, layer) && slots_[index(role, layer)].set;
 }
 
 bool Weights::exists(Role role, int32_t layer) const {
@@ -131,7 +132,8 @@ void Weights::set(Role role, int32_t layer, const WeightData& weight) {
   }
 
   Slot made;
-  made.data = weight;
+  made.matrix.data = weight;
+  made.matrix.takes_int8 = compute_ == Compute::kInt8 && !is_float(weight.format);
   if (weight.format == Format::kGptq) {
     if (role == Role::kTokenEmbedding || is_norm(role)) {
       throw StatusError(Status::kUnsupported, name + " cannot be in GPTQ form");
@@ -151,22 +153,49 @@ void Weights::set(Role role, int32_t layer, const WeightData& weight) {
   made.set = true;
   Slot& place = slots_[index(role, layer)];
   place = std::move(made);
-  if (weight.format == Format::kGptq) place.data.gptq = &place.gptq;
+  if (weight.format == Format::kGptq) place.matrix.data.gptq = &place.gptq;
 }
 
-void Weights::check_complete() const {
-  for (int32_t index = 0; index < kRoleCount; ++index) {
-    const Role role = static_cast<Role>(index);
+void Weights::finish(const Workers& workers) {
+  for (int32_t i = 0; i < kRoleCount; ++i) {
+    const Role role = static_cast<Role>(i);
     for (int32_t layer = 0; layer < layers_with(role); ++layer) {
-      if (!slot(role, layer).set) {
+      Slot& slot = slots_[index(role, layer)];
+      if (!slot.set) {
         throw StatusError(Status::kInvalid, describe(role, layer) + " was not set");
+      }
+      if (slot.matrix.data.format == Format::kGptq && slot.matrix.takes_int8) {
+        arrange(slot, layer, workers);
       }
     }
   }
 }
 
-bool Weights::takes_int8(const WeightData& weight) const {
-  return compute_ == Compute::kInt8 && !is_float(weight.format);
+void Weights::arrange(Slot& slot, int32_t layer, const Workers& workers) {
+  const WeightData& data = slot.matrix.data;
+  GptqOrder order(slot.gptq, data.columns);
+  slot.block_groups = order.block_groups;
+  slot.matrix.layout = {order.columns, slot.gptq.qweight, slot.block_groups.data()};
+  if (order.in_place()) return;
+  const int32_t bits = slot.gptq.bits, blocks = order.columns / 32;
+  const size_t words =
+      static_cast<size_t>(blocks) * static_cast<size_t>(bits) * static_cast<size_t>(data.rows);
+  slot.words.reserve(words);
+  workers.run(blocks, static_cast<double>(words) * 8, [&](int32_t block, int) {
+    reorder_gptq(slot.gptq, data.rows, order, block * bits, (block + 1) * bits, slot.words.data());
+  });
+  slot.matrix.layout.qweight = reinterpret_cast<const uint8_t*>(slot.words.data());
+  slot.matrix.order = share(std::move(order), layer);
+}
+
+// The same order of another weight of the layer, or a new object.
+std::shared_ptr<const GptqOrder> Weights::share(GptqOrder order, int32_t layer) const {
+  for (int32_t i = 0; i < kRoleCount; ++i) {
+    if (kRoles[i].once) continue;
+    const auto& other = slots_[index(static_cast<Role>(i), layer)].matrix.order;
+    if (other && other->order == order.order) return other;
+  }
+  return std::make_shared<const GptqOrder>(std::move(order));
 }
 
 }  // namespace tramontane::cpu

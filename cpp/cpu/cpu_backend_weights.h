@@ -1,12 +1,33 @@
-// The weights of a model: matrices where they lie in the file, norms decoded to f32.
+// The weights of a model: matrices where they lie in the file, norms decoded to f32, and what is
+// made of GPTQ weights once.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/aligned_buffer.h"
+#include "cpu/gptq.h"
+#include "cpu/linear.h"
+#include "cpu/workers.h"
 
 namespace tramontane::cpu {
+
+// A weight as linear layers use it.
+struct Matrix {
+  WeightData data{};
+  bool takes_int8 = false;  // Meets activations quantized to int8.
+
+  // Of a GPTQ weight that takes int8.
+  GptqLayout layout{};
+  // Of one whose inputs have to be brought into the order of their groups. Weights of a layer with
+  // the same order share the object, so that their activations are permuted once.
+  std::shared_ptr<const GptqOrder> order;
+
+  // Columns of the activations that it meets.
+  int32_t columns() const { return order ? order->columns : data.columns; }
+};
 
 class Weights {
  public:
@@ -14,28 +35,30 @@ class Weights {
 
   // Throws StatusError for a weight whose shape or format does not fit its role.
   void set(Role role, int32_t layer, const WeightData& weight);
-  // Throws StatusError naming a weight that was not set.
-  void check_complete() const;
+  // After the last set(). Throws StatusError naming a weight that was not set.
+  void finish(const Workers& workers);
 
   bool has(Role role, int32_t layer) const;
   // Of weights that were set.
-  const WeightData& matrix(Role role, int32_t layer) const { return slot(role, layer).data; }
-  const float* norm(Role role, int32_t layer) const { return slot(role, layer).norm.data(); }
-
-  // Whether linear() of this weight takes activations quantized to int8.
-  bool takes_int8(const WeightData& weight) const;
+  const Matrix& matrix(Role role, int32_t layer) const { return slots_[index(role, layer)].matrix; }
+  const float* norm(Role role, int32_t layer) const {
+    return slots_[index(role, layer)].norm.data();
+  }
 
  private:
   struct Slot {
     bool set = false;
-    WeightData data{};
+    Matrix matrix;
     GptqParts gptq{};
+    std::vector<int32_t> block_groups;  // What matrix.layout points to,
+    AlignedBuffer<uint32_t> words;      // and this, where the order is another than the file's.
     std::vector<float> norm;
   };
-  const Slot& slot(Role role, int32_t layer) const { return slots_[index(role, layer)]; }
   size_t index(Role role, int32_t layer) const;
   bool exists(Role role, int32_t layer) const;
   int32_t layers_with(Role role) const;
+  void arrange(Slot& slot, int32_t layer, const Workers& workers);
+  std::shared_ptr<const GptqOrder> share(GptqOrder order, int32_t layer) const;
 
   ModelShape shape_;
   Compute compute_;

@@ -204,11 +204,11 @@ void for_each_implementation(Test test) {
 
 // 32 and 33 lie at a page's border, 1100 is longer than two spans.
 constexpr Case kCases[] = {
-    {4, 4, 8, 0, 70, KvType::kF32},      {8, 2, 16, 48, 260, KvType::kF32},
-    {8, 2, 32, 48, 260, KvType::kF16},   {6, 2, 24, 32, 150, KvType::kF16},
-    {7, 1, 40, 33, 150, KvType::kF32},   {4, 1, 128, 1, 100, KvType::kF16},
-    {4, 2, 8, 31, 130, KvType::kF32},    {2, 1, 16, 0, 1100, KvType::kF16},
-    {2, 1, 16, 600, 1200, KvType::kF32}, {20, 2, 8, 0, 50, KvType::kF16},
+    {4, 4, 8, 0, 70, KvType::kF32},     {8, 2, 16, 48, 260, KvType::kF32},
+    {8, 2, 32, 48, 260, KvType::kF16},  {6, 2, 24, 32, 150, KvType::kF16},
+    {7, 1, 40, 33, 150, KvType::kF32},  {4, 1, 128, 1, 100, KvType::kF16},
+    {4, 2, 8, 31, 130, KvType::kF32},   {2, 1, 8, 0, 1100, KvType::kF16},
+    {2, 1, 8, 600, 1200, KvType::kF32}, {20, 2, 8, 0, 50, KvType::kF16},
 };
 
 TEST("attention equals its definition: groups, windows, page borders, recycled pages") {
@@ -232,13 +232,13 @@ TEST("attention has the same bits for every chunk size and thread count") {
     for (const Case& c : kCases) {
       const Sequence sequence(c, 2);
       const std::vector<float> all = run({&sequence}, c.length, 1, kernels)[0];
-      for (const int chunk : {1, 5, 48, 49, 64}) {
+      const bool is_long = c.length > 500;
+      for (const int chunk : {1, 5, 48, 49, 64, c.length}) {
         for (const int threads : {1, 2, 4}) {
+          // Long sequences are there for their spans, which few rows share among many threads.
+          if (is_long && (chunk > 1 || threads < 4)) continue;
           CHECK(same_bits(run({&sequence}, chunk, threads, kernels)[0], all));
         }
-      }
-      for (const int threads : {2, 3, 4}) {
-        CHECK(same_bits(run({&sequence}, c.length, threads, kernels)[0], all));
       }
     }
   });

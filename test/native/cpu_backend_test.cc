@@ -53,10 +53,12 @@ BackendOptions tiny_options(Compute compute, KvType kv_type, int threads) {
           .device = 0};
 }
 
-// Weights in F32, F16, Q8_0 and Q4_0 by turns, in bytes as a file has them.
+// Weights in F32, F16, Q8_0 and Q4_0 by turns, in bytes as a file has them. With GPTQ, the ones
+// that share an input have equal, other and no orders of it.
 class TinyModel {
  public:
-  explicit TinyModel(const ModelShape& shape) : shape_(shape), random_(17) {
+  explicit TinyModel(const ModelShape& shape, bool gptq = false)
+      : shape_(shape), gptq_(gptq), random_(17) {
     const int query = shape.heads * shape.head_size, key = shape.kv_heads * shape.head_size;
     add(Role::kTokenEmbedding, 0, shape.vocabulary, shape.hidden);
     add(Role::kOutputNorm, 0, 1, shape.hidden);
@@ -78,7 +80,8 @@ class TinyModel {
     Role role;
     int32_t layer;
     WeightData data;
-    std::vector<uint8_t> bytes;
+    std::vector<uint8_t> bytes, zeros, scales, groups;
+    GptqParts gptq;
     std::vector<float> exact;  // [rows][columns]
   };
   const std::vector<std::unique_ptr<Weight>>& weights() const { return weights_; }
@@ -94,12 +97,53 @@ class TinyModel {
 
  private:
   void add(Role role, int32_t layer, int32_t rows, int32_t columns) {
+    static const std::map<Role, uint32_t> kOrders = {{Role::kQuery, 5},
+                                                     {Role::kKey, 5},
+                                                     {Role::kFfnGate, 6},
+                                                     {Role::kFfnUp, 7},
+                                                     {Role::kFfnDown, 0}};
+    const auto order = kOrders.find(role);
+    if (gptq_ && order != kOrders.end()) {
+      add_gptq(role, layer, rows, columns, order->second);
+    } else {
+      add_plain(role, layer, rows, columns);
+    }
+  }
+
+  // Four bits, groups of 32 inputs, which are shuffled by a seed that is not 0.
+  void add_gptq(Role role, int32_t layer, int32_t rows, int32_t columns, uint32_t order_seed) {
+    auto weight = std::make_unique<Weight>();
+    const int32_t groups = columns / 32;
+    for (int32_t i = 0; i < columns * rows / 2; ++i) {
+      weight->bytes.push_back(static_cast<uint8_t>(random_()));
+    }
+    for (int32_t i = 0; i < groups * rows / 2; ++i) {
+      weight->zeros.push_back(static_cast<uint8_t>(0x66 + 0x11 * (random_() % 3)));
+    }
+    for (int32_t i = 0; i < groups * rows; ++i) append(weight->scales, f32_to_f16(0.026f));
+    std::vector<int32_t> order;
+    for (int32_t i = 0; i < columns; ++i) order.push_back(i / 32);
+    std::shuffle(order.begin(), order.end(), std::mt19937(order_seed));
+    for (const int32_t group : order) append(weight->groups, group);
+    weight->gptq = {4,
+                    32,
+                    1,
+                    Format::kF16,
+                    weight->bytes.data(),
+                    weight->zeros.data(),
+                    weight->scales.data(),
+                    order_seed == 0 ? nullptr : weight->groups.data()};
+    weight->data = {Format::kGptq, rows, columns, nullptr, &weight->gptq};
+    weight->exact.resize(static_cast<size_t>(rows) * static_cast<size_t>(columns));
+    decode_gptq(weight->data, 0, rows, weight->exact.data());
+    keep(role, layer, std::move(weight));
+  }
+
+  void add_plain(Role role, int32_t layer, int32_t rows, int32_t columns) {
     static constexpr Format kFormats[] = {Format::kQ4_0, Format::kF32, Format::kQ8_0, Format::kF16};
     const Format format = rows == 1 ? Format::kF32 : kFormats[next_++ % 4];
     const FormatInfo& info = format_info(format);
     auto weight = std::make_unique<Weight>();
-    weight->role = role;
-    weight->layer = layer;
     // One byte in front: nothing in a file is promised to be aligned.
     weight->bytes.push_back(0);
     std::normal_distribution<float> normal(rows == 1 ? 1.0f : 0.0f, rows == 1 ? 0.2f : 0.12f);
@@ -119,6 +163,12 @@ class TinyModel {
     weight->data = {format, rows, columns, weight->bytes.data() + 1, nullptr};
     weight->exact.resize(static_cast<size_t>(values));
     decode_blocks(format, weight->data.data, values / info.block_values, weight->exact.data());
+    keep(role, layer, std::move(weight));
+  }
+
+  void keep(Role role, int32_t layer, std::unique_ptr<Weight> weight) {
+    weight->role = role;
+    weight->layer = layer;
     index_[{role, layer}] = weight.get();
     weights_.push_back(std::move(weight));
   }
@@ -130,6 +180,7 @@ class TinyModel {
   }
 
   ModelShape shape_;
+  bool gptq_;
   std::mt19937 random_;
   int next_ = 0;
   std::vector<std::unique_ptr<Weight>> weights_;
@@ -348,9 +399,10 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-TEST("logits in f32 equal the model in double, with both rope pairings") {
-  for (const RopePairing pairing : {RopePairing::kHalves, RopePairing::kNeighbours}) {
-    const TinyModel model(tiny_shape(pairing));
+TEST("logits in f32 equal the model in double, with both rope pairings and GPTQ") {
+  for (const bool halves : {false, true}) {
+    const TinyModel model(tiny_shape(halves ? RopePairing::kHalves : RopePairing::kNeighbours),
+                          halves);
     const std::vector<int32_t> tokens = random_tokens(150, 1);
     const std::vector<double> expected = Reference(model).logits(tokens);
     for_each_implementation([&](const Implementation& implementation) {
@@ -369,33 +421,38 @@ TEST("logits in f32 equal the model in double, with both rope pairings") {
 }
 
 TEST("logits with int8 activations and f16 pages stay near the model in double") {
-  const TinyModel model(tiny_shape());
-  const std::vector<int32_t> tokens = random_tokens(150, 2);
-  const std::vector<double> expected = Reference(model).logits(tokens);
-  for_each_implementation([&](const Implementation& implementation) {
-    const BackendPointer backend = make(model, implementation, Compute::kInt8, KvType::kF16, 2);
-    CHECK(normalized_error(run(*backend, {tokens}, 32)[0], expected) < 1e-3);
-  });
+  for (const bool gptq : {false, true}) {
+    const TinyModel model(tiny_shape(), gptq);
+    const std::vector<int32_t> tokens = random_tokens(150, 2);
+    const std::vector<double> expected = Reference(model).logits(tokens);
+    for_each_implementation([&](const Implementation& implementation) {
+      const BackendPointer backend = make(model, implementation, Compute::kInt8, KvType::kF16, 2);
+      CHECK(normalized_error(run(*backend, {tokens}, 32)[0], expected) < 1e-3);
+    });
+  }
 }
 
 TEST("a row's logits are the same bits for every chunking, batch and thread count") {
-  const TinyModel model(tiny_shape());
   const std::vector<std::vector<int32_t>> sequences = {random_tokens(150, 3), random_tokens(1, 4),
                                                        random_tokens(70, 5)};
-  for_each_implementation([&](const Implementation& implementation) {
-    for (const Compute compute : {Compute::kInt8, Compute::kF32}) {
-      const KvType kv_type = compute == Compute::kInt8 ? KvType::kF16 : KvType::kF32;
-      const BackendPointer one = make(model, implementation, compute, kv_type, 1);
-      std::vector<std::vector<float>> alone;
-      for (const auto& sequence : sequences) alone.push_back(run(*one, {sequence}, 40)[0]);
-      for (const int threads : {1, 2, 3}) {
-        const BackendPointer backend = make(model, implementation, compute, kv_type, threads);
-        for (const int chunk : {1, 5, 31, 40}) {
-          const auto together = run(*backend, sequences, chunk);
-          for (size_t s = 0; s < sequences.size(); ++s) CHECK(same_bits(together[s], alone[s]));
-        }
+  const auto check = [&](const TinyModel& model, const Implementation& implementation,
+                         Compute compute, KvType kv_type) {
+    const BackendPointer one = make(model, implementation, compute, kv_type, 1);
+    std::vector<std::vector<float>> alone;
+    for (const auto& sequence : sequences) alone.push_back(run(*one, {sequence}, 40)[0]);
+    for (const int threads : {1, 2, 3}) {
+      const BackendPointer backend = make(model, implementation, compute, kv_type, threads);
+      for (const int chunk : {1, 5, 31, 40}) {
+        const auto together = run(*backend, sequences, chunk);
+        for (size_t s = 0; s < sequences.size(); ++s) CHECK(same_bits(together[s], alone[s]));
       }
     }
+  };
+  const TinyModel model(tiny_shape()), gptq(tiny_shape(), true);
+  for_each_implementation([&](const Implementation& implementation) {
+    check(model, implementation, Compute::kInt8, KvType::kF16);
+    check(model, implementation, Compute::kF32, KvType::kF32);
+    check(gptq, implementation, Compute::kInt8, KvType::kF16);
   });
 }
 
