@@ -487,6 +487,12 @@ describe('GGUF: how little is read', () => {
     const opening = openCheckpoint(path, { signal: controller.signal });
     controller.abort(reason);
     await expect(opening).rejects.toBe(reason);
+    const late = new AbortController();
+    const source = await openFile(path, late.signal);
+    await source.read(0, 4);
+    late.abort(reason);
+    await expect(source.read(0, 4)).rejects.toBe(reason);
+    await source.close();
   });
 });
 
