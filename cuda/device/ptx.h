@@ -33,6 +33,12 @@ __device__ __forceinline__ T read(const T* address) {
   return __ldg(address);
 }
 
+// Reads what this launch may write.
+template <class T>
+__device__ __forceinline__ T fetch(const T* address) {
+  return *address;
+}
+
 __device__ __forceinline__ float half_to_float(uint16_t bits) {
   return __half2float(__ushort_as_half(bits));
 }

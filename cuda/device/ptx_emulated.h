@@ -29,6 +29,11 @@ T read(const T* address) {
   return *address;
 }
 
+template <class T>
+T fetch(const T* address) {
+  return read(address);
+}
+
 inline void mma_m16n8k32_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                             EMULATION_SITE) {
   emulation::multiply_add(d, a, b, emulation::multiply_s8_m16k32, site);

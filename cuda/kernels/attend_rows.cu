@@ -179,16 +179,17 @@ __global__ void __launch_bounds__(kThreads)
   const bool nobodys = task.step.rows[row].position < 0;
   float largest = -INFINITY, sum = 0.0f;
   for (int s = 0; s < splits && !nobodys; ++s) {
-    largest = fmaxf(largest, parts[s * stride + task.head_size]);
+    largest = fmaxf(largest, fetch(parts + s * stride + task.head_size));
   }
   for (int s = 0; s < splits && !nobodys; ++s) {
-    sum += parts[s * stride + task.head_size + 1] *
-           rescale(parts[s * stride + task.head_size], largest);
+    sum += fetch(parts + s * stride + task.head_size + 1) *
+           rescale(fetch(parts + s * stride + task.head_size), largest);
   }
   for (int d = static_cast<int>(threadIdx.x); d < task.head_size; d += kThreads) {
     float value = 0.0f;
     for (int s = 0; s < splits && !nobodys; ++s) {
-      value += parts[s * stride + d] * rescale(parts[s * stride + task.head_size], largest);
+      value += fetch(parts + s * stride + d) *
+               rescale(fetch(parts + s * stride + task.head_size), largest);
     }
     out[d] = nobodys ? 0.0f : value / sum;
   }

@@ -59,9 +59,10 @@ __device__ __forceinline__ float dot_output(const Weight& w, int output, const Q
   return warp_sums(sums);
 }
 
-// One warp an output of one of the weights.
+// One warp an output of one of the weights. The second bound is said to leave registers enough:
+// without it ptxas spills a few to fit more blocks.
 template <class F, int kRows, bool kSwiglu>
-__global__ void __launch_bounds__(kDotWarps * 32) dot_kernel(LinearTask task) {
+__global__ void __launch_bounds__(kDotWarps * 32, kRows <= 2 ? 8 : 4) dot_kernel(LinearTask task) {
   int output = static_cast<int>(blockIdx.x * kDotWarps + threadIdx.x / 32);
   int p = 0;
   for (; !kSwiglu && p + 1 < task.count; ++p) {
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(kDotWarps * 32) dot_kernel(LinearTask task) {
   const int row = static_cast<int>(threadIdx.x % 32) / kLanes;
   if (threadIdx.x % kLanes || row >= task.rows) return;
   float* out = task.outs[p] + static_cast<int64_t>(row) * weight.rows + output;
-  *out = sum + (task.add ? *out : 0.0f);
+  *out = sum + (task.add ? fetch(out) : 0.0f);
 }
 
 template <class F, bool kSwiglu>

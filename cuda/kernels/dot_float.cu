@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kWarps * 32) dot_float_kernel(LinearTask task)
   const int row = first + static_cast<int>(threadIdx.x % 32) / kLanes;
   if (threadIdx.x % kLanes || row >= task.rows) return;
   float* out = task.outs[p] + static_cast<int64_t>(row) * weight.rows + output;
-  *out = sum + (task.add ? *out : 0.0f);
+  *out = sum + (task.add ? fetch(out) : 0.0f);
 }
 
 template <class F>

@@ -73,7 +73,10 @@ __global__ void __launch_bounds__(kThreads)
   const float* x = in + static_cast<int64_t>(row) * columns;
   const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
   float sum = 0.0f;
-  for (int k = static_cast<int>(threadIdx.x); k < columns; k += kThreads) sum += x[k] * x[k];
+  for (int k = static_cast<int>(threadIdx.x); k < columns; k += kThreads) {
+    const float value = fetch(x + k);
+    sum += value * value;
+  }
   sum = warp_sum(sum);
   if (lane == 0) partial.values[warp] = sum;
   __syncthreads();
@@ -83,7 +86,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t first = static_cast<int64_t>(blockIdx.x) * columns;
   for (int b = warp; b < columns / kGroup; b += kWarps) {
     const int k = b * kGroup + lane;
-    const float value = x[k] * inverse * weight[k];
+    const float value = fetch(x + k) * inverse * read(weight + k);
     if (out.values) out.values[first + k] = value;
     if (out.quantized.q) quantize_group(value, first / kGroup + b, out.quantized);
   }
@@ -97,7 +100,7 @@ __global__ void __launch_bounds__(kThreads)
   if (b >= groups) return;
   const int k = b * kGroup + static_cast<int>(threadIdx.x % 32);
   const int64_t row = blockIdx.y;
-  quantize_group(in[row * columns + (order ? order[k] : k)], row * groups + b, out);
+  quantize_group(fetch(in + row * columns + (order ? read(order + k) : k)), row * groups + b, out);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -107,8 +110,8 @@ __global__ void __launch_bounds__(kThreads)
   if (b >= groups) return;
   const int64_t i = static_cast<int64_t>(blockIdx.y) * groups + b;
   const int64_t k = i * kGroup + threadIdx.x % 32;
-  const float g = gate[k];
-  const float value = g / (1.0f + __expf(-g)) * up[k];
+  const float g = fetch(gate + k);
+  const float value = g / (1.0f + __expf(-g)) * fetch(up + k);
   if (out.values) out.values[k] = value;
   if (out.quantized.q) quantize_group(value, i, out.quantized);
 }
@@ -132,7 +135,7 @@ __global__ void __launch_bounds__(kThreads) rope_kernel(RopeTask task, StepState
   const int pairs = task.head_size / 2, thread = static_cast<int>(threadIdx.x);
   for (int i = thread; i < pairs; i += kThreads) {
     constexpr double kTurn = 6.283185307179586;
-    const double turns = row.position * task.frequencies[i] / kTurn;
+    const double turns = row.position * read(task.frequencies + i) / kTurn;
     const auto angle = static_cast<float>((turns - floor(turns)) * kTurn);
     rotations.cosines[i] = cosf(angle);
     rotations.sines[i] = sinf(angle);
@@ -151,7 +154,7 @@ __global__ void __launch_bounds__(kThreads) rope_kernel(RopeTask task, StepState
     const int kv_head = head - task.heads;
     const float* from = is_query ? task.query + queries + head * task.head_size
                                  : task.key + inputs + kv_head * task.head_size;
-    const float a = from[first], b = from[second];
+    const float a = fetch(from + first), b = fetch(from + second);
     const float x = a * rotations.cosines[i] - b * rotations.sines[i];
     const float y = a * rotations.sines[i] + b * rotations.cosines[i];
     if (is_query) {
@@ -169,7 +172,7 @@ __global__ void __launch_bounds__(kThreads) rope_kernel(RopeTask task, StepState
     const int head = n / task.head_size, i = n % task.head_size;
     const int64_t at =
         ((static_cast<int64_t>(page) * task.kv_heads + head) * kPageTokens + slot) * task.head_size;
-    store(values, at + i, task.value[inputs + n]);
+    store(values, at + i, fetch(task.value + inputs + n));
   }
 }
 

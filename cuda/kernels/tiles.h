@@ -194,7 +194,7 @@ __global__ void __launch_bounds__(kTileThreads) tile_kernel(LinearTask task) {
         const int output = first_output + warp_output + n * 8 + (lane & 3) * 2 + (i & 1);
         if (token >= task.rows || output >= weight.rows) continue;
         float* out = task.outs[p] + static_cast<int64_t>(token) * weight.rows + output;
-        *out = sums[m][n][i] + (task.add ? *out : 0.0f);
+        *out = sums[m][n][i] + (task.add ? fetch(out) : 0.0f);
       }
     }
   }
