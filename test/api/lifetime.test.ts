@@ -30,11 +30,15 @@ function message(worker: Worker, wanted: (message: Message) => boolean): Promise
   });
 }
 
-function run(scenario: string): { status: number | null; stdout: string; stderr: string } {
+function run(
+  scenario: string,
+  env: NodeJS.ProcessEnv = {},
+): { status: number | null; stdout: string; stderr: string } {
   const script = join(__dirname, 'workers/process.ts');
   const child = spawnSync(process.execPath, ['-r', typescript, script, scenario], {
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: 60_000,
+    env: { ...process.env, ...env },
   });
   return { status: child.status, stdout: child.stdout, stderr: child.stderr };
 }
@@ -93,4 +97,11 @@ test('an idle model uses no CPU', () => {
   expect(status).toBe(0);
   // Of a thousand milliseconds; a spinning thread would use all of them.
   expect(Number(stdout)).toBeLessThan(200);
+});
+
+test('TRAMONTANE_CPU forces the kernels; an unknown name is an error that lists the known ones', () => {
+  expect(run('implementation', { TRAMONTANE_CPU: 'scalar' }).stdout).toBe('scalar\n');
+  expect(run('implementation', { TRAMONTANE_CPU: 'mmx' }).stdout).toMatch(
+    /INVALID_OPTION.*mmx.*scalar/,
+  );
 });

@@ -1,6 +1,6 @@
 /** A process of its own: runs one of the scenarios below, named by its argument, and exits by itself. */
 import { join } from 'node:path';
-import { Model } from '../../../lib';
+import { Model, type TramontaneError } from '../../../lib';
 
 const path = join(__dirname, '../../../models/breeze-Q4_0.gguf');
 
@@ -30,6 +30,16 @@ const scenarios: Record<string, () => Promise<void>> = {
     const model = await Model.load(path);
     model.generate('Once', { allowedTokens: [5], logitBias: new Map([[5, -Infinity]]) });
     await model.generate('Once', { maxTokens: 10 }).text();
+  },
+  /** Which kernels were chosen, or why none. */
+  async implementation() {
+    try {
+      await using model = await Model.load(path);
+      console.log(model.info.implementation);
+    } catch (error) {
+      const { code, message } = error as TramontaneError;
+      console.log(`${code}: ${message}`);
+    }
   },
   /** CPU time of an idle model over a second, in milliseconds. */
   async idleCpu() {
