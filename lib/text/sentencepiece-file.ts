@@ -68,8 +68,8 @@ export function readSentencePiece(file: SentencePieceFile): SentencePieceModel {
         model.skip();
     }
   }
-  refuseOtherKinds(path, trainer, normalizer);
   checkPieces(path, pieces, trainer);
+  refuseOtherKinds(path, trainer, normalizer);
   const config = readTokenizerConfig(path, file.config);
   addPieces(path, pieces, config.added);
   return {
