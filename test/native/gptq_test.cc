@@ -280,19 +280,21 @@ TEST("GPTQ products equal the naive ones for all bits, groups and orders") {
 }
 
 TEST("a row of a GPTQ product has the same bits in every batch and split") {
-  constexpr int32_t kRows = 19, kOutputs = 96;
+  constexpr int32_t kRows = 11, kOutputs = 64;
   for (const Implementation& implementation : implementations()) {
     if (!implementation.supported()) continue;
     const LinearKernels& kernels = *implementation.linear;
     for (const int bits : kBits) {
       for (const Groups kind : {Groups::kPlain, Groups::kUneven}) {
-        const Gptq gptq(bits, 2304, kOutputs, 128, kind, 1, Format::kF16, 2);
+        // Beyond what one panel of a tiled kernel may hold; the scalar ones have none.
+        const int32_t columns = &kernels == &kScalarLinear ? 256 : 2304;
+        const Gptq gptq(bits, columns, kOutputs, 128, kind, 1, Format::kF16, 2);
         const Prepared prepared(kernels, gptq, kRows, 4);
         for (const bool f32 : {false, true}) {
           const std::vector<float> whole =
               run(kernels, gptq, prepared, f32, 0, kRows, 0, kOutputs);
           for (const int32_t batch : {1, 2, 3, 4, 5, 8}) {
-            for (const int32_t split : {7, 8, 32, kOutputs}) {
+            for (const int32_t split : {7, 32}) {
               if (f32 && batch > 2) continue;
               for (int32_t row = 0; row < kRows; row += batch) {
                 const int32_t rows = std::min(batch, kRows - row);
