@@ -51,7 +51,8 @@ void reorder_gptq(const GptqParts& parts, int32_t rows, const GptqOrder& order, 
     uint32_t* word = words + int64_t{to} * bits / 32 * rows;
     const bool crosses = shift + bits > 32;
     for (int32_t output = 0; output < rows; ++output) {
-      const uint32_t field = quant::gptq_field(parts.qweight + int64_t{4} * output, rows, bits, from);
+      const uint32_t field =
+          quant::gptq_field(parts.qweight + int64_t{4} * output, rows, bits, from);
       word[output] |= field << shift;
       if (crosses) word[rows + output] |= field >> (32 - shift);
     }

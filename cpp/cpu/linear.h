@@ -14,18 +14,18 @@ namespace tramontane::cpu {
 // then).
 struct Activations {
   int32_t rows, columns;
-  const float* values;   // [rows][columns]
-  const int8_t* q;       // [rows][columns] in [-127, 127]
-  const float* scales;   // [rows][columns / 32]
-  const int16_t* sums;   // [rows][columns / 16] of q
+  const float* values;  // [rows][columns]
+  const int8_t* q;      // [rows][columns] in [-127, 127]
+  const float* scales;  // [rows][columns / 32]
+  const int16_t* sums;  // [rows][columns / 16] of q
 };
 
-// GPTQ weights in the order that gptq.h explains; the activations that linear() meets are in it too,
-// `columns` of them. linear_f32() takes the file's order, and does not look here.
+// GPTQ weights in the order that gptq.h explains; the activations that linear() meets are in it
+// too, `columns` of them. linear_f32() takes the file's order, and does not look here.
 struct GptqLayout {
-  int32_t columns;               // A multiple of 32.
-  const uint8_t* qweight;        // int32 [columns * bits / 32][rows], no alignment
-  const int32_t* block_groups;   // [columns / 32] the group that 32 inputs belong to.
+  int32_t columns;              // A multiple of 32.
+  const uint8_t* qweight;       // int32 [columns * bits / 32][rows], no alignment
+  const int32_t* block_groups;  // [columns / 32] the group that 32 inputs belong to.
 };
 
 // out[r][o] (+)= sum over i of in[r][i] * weight[o][i], for all rows r and outputs o in
@@ -34,10 +34,10 @@ struct LinearTask {
   const WeightData* weight;
   const Activations* in;
   int32_t first, last;
-  float* out;            // [in.rows][stride]; output o of row r is out[r * stride + o]
+  float* out;  // [in.rows][stride]; output o of row r is out[r * stride + o]
   int64_t stride;
-  bool add;              // Adds to what is there.
-  uint8_t* scratch;      // scratch_bytes() long, aligned to 64, of the calling thread alone.
+  bool add;          // Adds to what is there.
+  uint8_t* scratch;  // scratch_bytes() long, aligned to 64, of the calling thread alone.
   const GptqLayout* gptq = nullptr;  // Of a GPTQ weight, for linear().
 };
 

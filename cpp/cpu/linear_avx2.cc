@@ -29,10 +29,10 @@
 #endif
 
 // clang-format off: each builds on those before it.
-#include "cpu/linear_avx2_unpack.h"
-#include "cpu/linear_avx2_float.h"
 #include "cpu/linear_avx2_dot.h"
+#include "cpu/linear_avx2_float.h"
 #include "cpu/linear_avx2_gptq.h"
+#include "cpu/linear_avx2_unpack.h"
 // clang-format on
 
 namespace tramontane::cpu {
@@ -113,28 +113,44 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
 
 void linear(const LinearTask& task) {
   switch (task.weight->format) {
-    case Format::kF32: return linear_float<LoadF32>(task);
-    case Format::kF16: return linear_float<LoadF16>(task);
-    case Format::kBF16: return linear_float<LoadBF16>(task);
-    case Format::kQ4_0: return linear_blocks<Format::kQ4_0>(task);
-    case Format::kQ4_1: return linear_blocks<Format::kQ4_1>(task);
-    case Format::kQ5_0: return linear_blocks<Format::kQ5_0>(task);
-    case Format::kQ5_1: return linear_blocks<Format::kQ5_1>(task);
-    case Format::kQ8_0: return linear_blocks<Format::kQ8_0>(task);
-    case Format::kQ2_K: return linear_blocks<Format::kQ2_K>(task);
-    case Format::kQ3_K: return linear_blocks<Format::kQ3_K>(task);
-    case Format::kQ4_K: return linear_blocks<Format::kQ4_K>(task);
-    case Format::kQ5_K: return linear_blocks<Format::kQ5_K>(task);
-    case Format::kQ6_K: return linear_blocks<Format::kQ6_K>(task);
-    case Format::kIQ4_NL: return linear_blocks<Format::kIQ4_NL>(task);
-    case Format::kIQ4_XS: return linear_blocks<Format::kIQ4_XS>(task);
-    case Format::kGptq: return linear_gptq(task);
+    case Format::kF32:
+      return linear_float<LoadF32>(task);
+    case Format::kF16:
+      return linear_float<LoadF16>(task);
+    case Format::kBF16:
+      return linear_float<LoadBF16>(task);
+    case Format::kQ4_0:
+      return linear_blocks<Format::kQ4_0>(task);
+    case Format::kQ4_1:
+      return linear_blocks<Format::kQ4_1>(task);
+    case Format::kQ5_0:
+      return linear_blocks<Format::kQ5_0>(task);
+    case Format::kQ5_1:
+      return linear_blocks<Format::kQ5_1>(task);
+    case Format::kQ8_0:
+      return linear_blocks<Format::kQ8_0>(task);
+    case Format::kQ2_K:
+      return linear_blocks<Format::kQ2_K>(task);
+    case Format::kQ3_K:
+      return linear_blocks<Format::kQ3_K>(task);
+    case Format::kQ4_K:
+      return linear_blocks<Format::kQ4_K>(task);
+    case Format::kQ5_K:
+      return linear_blocks<Format::kQ5_K>(task);
+    case Format::kQ6_K:
+      return linear_blocks<Format::kQ6_K>(task);
+    case Format::kIQ4_NL:
+      return linear_blocks<Format::kIQ4_NL>(task);
+    case Format::kIQ4_XS:
+      return linear_blocks<Format::kIQ4_XS>(task);
+    case Format::kGptq:
+      return linear_gptq(task);
   }
 }
 
 size_t scratch_bytes(int32_t columns, int32_t rows) {
-  return std::max({int8_scratch_bytes(columns, rows), kGptqScratchBytes,
-                   float_scratch_bytes(columns)});
+  return std::max(
+      {int8_scratch_bytes(columns, rows), kGptqScratchBytes, float_scratch_bytes(columns)});
 }
 
 }  // namespace

@@ -7,10 +7,10 @@ namespace {
 
 // One row of activations from some group on.
 struct RowOfActivations {
-  const int8_t* q;         // 32 a group
-  const float* scales;     // 1 a group
-  const int16_t* sums;     // 2 a group
-  const float* weighted;   // scale * sum, one a subgroup; only for formats with an offset
+  const int8_t* q;        // 32 a group
+  const float* scales;    // 1 a group
+  const int16_t* sums;    // 2 a group
+  const float* weighted;  // scale * sum, one a subgroup; only for formats with an offset
 };
 
 inline __m256i broadcast_word(const void* p) {
@@ -34,7 +34,10 @@ void weigh_sums(const float* scales, const int16_t* sums, int32_t groups, float*
 
 // How many products of maddubs fit the sum of an int16: 2 * 15 * 127 * 8 = 30480.
 template <class S>
-constexpr int kProductsPerSum = S::kBits == 8 ? 1 : S::kBits == 6 ? 2 : S::kBits == 5 ? 4 : 8;
+constexpr int kProductsPerSum = S::kBits == 8   ? 1
+                                : S::kBits == 6 ? 2
+                                : S::kBits == 5 ? 4
+                                                : 8;
 
 // Pairs of products of 4 inputs, int16. Signed weights: |w| times the activations with w's sign.
 template <class S>
@@ -60,8 +63,7 @@ inline __m256i integer_sum(const Group& x, const RowOfActivations& row) {
     for (int j = run * kRun + 1; j < (run + 1) * kRun; ++j) {
       sum = _mm256_add_epi16(sum, multiply<S>(x.w[j], broadcast_word(row.q + 4 * j)));
     }
-    const __m256i inner =
-        S::kInner ? x.inner[run * kRun * 4 / S::kSubgroup] : _mm256_set1_epi16(1);
+    const __m256i inner = S::kInner ? x.inner[run * kRun * 4 / S::kSubgroup] : _mm256_set1_epi16(1);
     sum = _mm256_madd_epi16(sum, inner);
     total = run == 0 ? sum : _mm256_add_epi32(total, sum);
   }
@@ -105,7 +107,8 @@ class BlockSource {
   static constexpr int kBlockGroups = kBlockBytes >= 64 ? 8 : 1;
 
   explicit BlockSource(const LinearTask& task)
-      : task_(task), row_bytes_(int64_t{task.weight->columns} / (32 * kBlockGroups) * kBlockBytes) {}
+      : task_(task),
+        row_bytes_(int64_t{task.weight->columns} / (32 * kBlockGroups) * kBlockBytes) {}
 
   // Where the weight has 8 rows, the last stripe reaches back over rows that are done; where it has
   // fewer, all lanes are one row.
@@ -232,8 +235,8 @@ void multiply_tile(const __m256i* const panels[2], int32_t groups, const RowOfAc
         }
       }
       for (int p = 0; p < 2; ++p) {
-        const __m256i inner = S::kInner ? panel[p][P::kInner + run * kRun * 4 / S::kSubgroup]
-                                        : _mm256_set1_epi16(1);
+        const __m256i inner =
+            S::kInner ? panel[p][P::kInner + run * kRun * 4 / S::kSubgroup] : _mm256_set1_epi16(1);
         for (int r = 0; r < kRows; ++r) {
           const __m256i sum = _mm256_madd_epi16(products[p][r], inner);
           sums[p][r] = run == 0 ? sum : _mm256_add_epi32(sums[p][r], sum);
@@ -254,9 +257,9 @@ void multiply_tile(const __m256i* const panels[2], int32_t groups, const RowOfAc
           }
         }
         float* total = totals + kPanelOutputs * r + kLanes * p;
-        _mm256_storeu_ps(total, add_group<S>(x, sums[p][r], rows[r].scales[g],
-                                             rows[r].weighted + S::kSubgroups * g,
-                                             _mm256_loadu_ps(total)));
+        _mm256_storeu_ps(
+            total, add_group<S>(x, sums[p][r], rows[r].scales[g],
+                                rows[r].weighted + S::kSubgroups * g, _mm256_loadu_ps(total)));
       }
       q[r] += 32;
     }
@@ -360,12 +363,18 @@ void linear_blocks(const LinearTask& task) {
   using Source = BlockSource<kFormat>;
   const Source source(task);
   switch (task.in->rows) {
-    case 0: return;
-    case 1: return few_rows<Source, 1>(task, source);
-    case 2: return few_rows<Source, 2>(task, source);
-    case 3: return few_rows<Source, 3>(task, source);
-    case 4: return few_rows<Source, 4>(task, source);
-    default: return many_rows(task, source);
+    case 0:
+      return;
+    case 1:
+      return few_rows<Source, 1>(task, source);
+    case 2:
+      return few_rows<Source, 2>(task, source);
+    case 3:
+      return few_rows<Source, 3>(task, source);
+    case 4:
+      return few_rows<Source, 4>(task, source);
+    default:
+      return many_rows(task, source);
   }
 }
 

@@ -36,7 +36,8 @@ class GptqSource {
 
   // Inputs 32 g to 32 g + 31 of a stripe.
   void load_group(const Stripe& stripe, int32_t g, Group& x) const {
-    const uint8_t* words = task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + stripe.output);
+    const uint8_t* words =
+        task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + stripe.output);
     __m256i word[kBits];
     for (int i = 0; i < kBits; ++i) {
       word[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + 4 * i * row_words_));
@@ -86,9 +87,9 @@ class GptqSource {
     } else {
       uint32_t packed = 0;
       std::memcpy(&packed, p, kBits);
-      zeros = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(packed)),
-                                _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-                                                   _mm256_set1_epi32(kBits)));
+      zeros = _mm256_srlv_epi32(
+          _mm256_set1_epi32(static_cast<int>(packed)),
+          _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(kBits)));
     }
     zeros = _mm256_add_epi32(zeros, _mm256_set1_epi32(parts_.zero_bias));
     zeros = _mm256_and_si256(zeros, _mm256_set1_epi32((1 << kBits) - 1));
@@ -99,9 +100,12 @@ class GptqSource {
   __m256 load_scales(int32_t group, int32_t output) const {
     const int64_t index = int64_t{group} * row_words_ + output;
     switch (parts_.scale_format) {
-      case Format::kF16: return LoadF16::load(parts_.scales + 2 * index);
-      case Format::kBF16: return LoadBF16::load(parts_.scales + 2 * index);
-      default: return LoadF32::load(parts_.scales + 4 * index);
+      case Format::kF16:
+        return LoadF16::load(parts_.scales + 2 * index);
+      case Format::kBF16:
+        return LoadBF16::load(parts_.scales + 2 * index);
+      default:
+        return LoadF32::load(parts_.scales + 4 * index);
     }
   }
 
@@ -134,8 +138,7 @@ void few_rows_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
           row.sums += 2 * g;
           const __m256i sum = integer_sum<S>(x, row);
           const __m256 old = _mm256_loadu_ps(total + kLanes * r);
-          _mm256_storeu_ps(total + kLanes * r,
-                           add_group<S>(x, sum, row.scales[g], nullptr, old));
+          _mm256_storeu_ps(total + kLanes * r, add_group<S>(x, sum, row.scales[g], nullptr, old));
         }
       }
     }
@@ -153,22 +156,33 @@ template <int kBits>
 void linear_gptq(const LinearTask& task) {
   const GptqSource<kBits> source(task);
   switch (task.in->rows) {
-    case 0: return;
-    case 1: return few_rows_gptq<kBits, 1>(task, source);
-    case 2: return few_rows_gptq<kBits, 2>(task, source);
-    case 3: return few_rows_gptq<kBits, 3>(task, source);
-    case 4: return few_rows_gptq<kBits, 4>(task, source);
-    default: return many_rows(task, source);
+    case 0:
+      return;
+    case 1:
+      return few_rows_gptq<kBits, 1>(task, source);
+    case 2:
+      return few_rows_gptq<kBits, 2>(task, source);
+    case 3:
+      return few_rows_gptq<kBits, 3>(task, source);
+    case 4:
+      return few_rows_gptq<kBits, 4>(task, source);
+    default:
+      return many_rows(task, source);
   }
 }
 
 inline void linear_gptq(const LinearTask& task) {
   switch (task.weight->gptq->bits) {
-    case 2: return linear_gptq<2>(task);
-    case 3: return linear_gptq<3>(task);
-    case 4: return linear_gptq<4>(task);
-    case 8: return linear_gptq<8>(task);
-    default: return;
+    case 2:
+      return linear_gptq<2>(task);
+    case 3:
+      return linear_gptq<3>(task);
+    case 4:
+      return linear_gptq<4>(task);
+    case 8:
+      return linear_gptq<8>(task);
+    default:
+      return;
   }
 }
 

@@ -38,11 +38,11 @@ struct Shape {
 
 // 32 inputs of 8 outputs. Weight i of a lane is scale * inner[i / 16] * (w[i] - zero) + offset.
 struct Group {
-  __m256i w[8];       // Vector j: inputs 4j to 4j + 3.
-  __m256i inner[2];   // Pairs of equal int16, one vector a subgroup.
-  __m256i zero;       // Pairs of int16 that meet the two sums of 16 activations: inner * zero.
+  __m256i w[8];      // Vector j: inputs 4j to 4j + 3.
+  __m256i inner[2];  // Pairs of equal int16, one vector a subgroup.
+  __m256i zero;      // Pairs of int16 that meet the two sums of 16 activations: inner * zero.
   __m256 scale;
-  __m256 offset[2];   // One vector a subgroup.
+  __m256 offset[2];  // One vector a subgroup.
 };
 
 template <Format kFormat>
@@ -115,8 +115,8 @@ inline __m256 load_half(const Rows& rows, int64_t offset) {
 inline __m256 halves(__m256i words, int index) {
   const __m256i low = index == 0 ? _mm256_and_si256(words, _mm256_set1_epi32(0xffff))
                                  : _mm256_srli_epi32(words, 16);
-  const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(low),
-                                          _mm256_extracti128_si256(low, 1));
+  const __m128i packed =
+      _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
   return _mm256_cvtph_ps(packed);
 }
 
@@ -207,8 +207,8 @@ inline void add_fifth_bits(__m256i fifth, __m256i* w) {
   const __m256i masks = _mm256_set1_epi32(static_cast<int>(0x80402010u));
   for (int byte = 0; byte < 4; ++byte) {
     // The byte four times; its upper half belongs to one vector, its lower half to another.
-    const __m256i lanes = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12,
-                                           0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+    const __m256i lanes = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0,
+                                           0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
     const __m256i spread = _mm256_shuffle_epi8(fifth, _mm256_add_epi8(lanes, constant(byte)));
     const __m256i upper = _mm256_and_si256(spread, masks);
     const __m256i lower = _mm256_and_si256(_mm256_slli_epi16(spread, 4), masks);
@@ -264,8 +264,8 @@ struct Unpack<Format::kQ8_0> : Shape<32, 8, false, false, false> {
 };
 
 inline void look_up_iq4(__m256i* w) {
-  const __m256i table = _mm256_broadcastsi128_si256(
-      load16(reinterpret_cast<const uint8_t*>(quant::kIq4Values)));
+  const __m256i table =
+      _mm256_broadcastsi128_si256(load16(reinterpret_cast<const uint8_t*>(quant::kIq4Values)));
   for (int j = 0; j < 8; ++j) w[j] = _mm256_shuffle_epi8(table, w[j]);
 }
 
@@ -362,11 +362,10 @@ struct Unpack<Format::kQ3_K> : Shape<16, 3, true, true, false> {
     const __m256i low03 = word(0), low47 = word(1), high = word(2);
     d = halves(words[3], 1);
     // Scales 4 i to 4 i + 3 in the bytes of scales[i].
-    const __m256i joined[4] = {
-        _mm256_or_si256(bits<0, 0, 4>(low03), bits<0, 4, 2>(high)),
-        _mm256_or_si256(bits<0, 0, 4>(low47), bits<2, 4, 2>(high)),
-        _mm256_or_si256(bits<4, 0, 4>(low03), bits<4, 4, 2>(high)),
-        _mm256_or_si256(bits<4, 0, 4>(low47), bits<6, 4, 2>(high))};
+    const __m256i joined[4] = {_mm256_or_si256(bits<0, 0, 4>(low03), bits<0, 4, 2>(high)),
+                               _mm256_or_si256(bits<0, 0, 4>(low47), bits<2, 4, 2>(high)),
+                               _mm256_or_si256(bits<4, 0, 4>(low03), bits<4, 4, 2>(high)),
+                               _mm256_or_si256(bits<4, 0, 4>(low47), bits<6, 4, 2>(high))};
     for (int i = 0; i < 4; ++i) scales[i] = _mm256_sub_epi8(joined[i], constant(32));
   }
 

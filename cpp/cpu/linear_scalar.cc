@@ -1,4 +1,5 @@
-// The portable kernels: plain loops over weights unpacked a row at a time. The oracle of the others.
+// The portable kernels: plain loops over weights unpacked a row at a time. The oracle of the
+// others.
 #include <algorithm>
 #include <cstring>
 #include <limits>

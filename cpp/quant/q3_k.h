@@ -6,7 +6,8 @@ namespace tramontane::quant {
 
 // 3.4375 bits a weight, 256 a block: d (s - 32) (q - 4), with s of six bits for every 16 values.
 // The low two bits of q lie as in Q2_K; bit g of byte l of `third` is bit 2 of value 32 g + l.
-// Scale j: low four bits in nibble j / 8 of byte j % 8, high two at bits 2 (j / 4) of byte 8 + j % 4.
+// Scale j: low four bits in nibble j / 8 of byte j % 8, high two at bits 2 (j / 4) of
+// byte 8 + j % 4.
 struct Q3_K {
   uint8_t third[32];
   uint8_t pairs[64];

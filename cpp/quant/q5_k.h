@@ -4,7 +4,8 @@
 
 namespace tramontane::quant {
 
-// 5.5 bits a weight, 256 a block: as Q4_K, and bit g of byte l of `fifth` is bit 4 of value 32 g + l.
+// 5.5 bits a weight, 256 a block: as Q4_K, and bit g of byte l of `fifth` is bit 4 of
+// value 32 g + l.
 struct Q5_K {
   uint16_t d, dmin;
   uint8_t scales[12];

@@ -6,8 +6,11 @@ namespace tramontane::quant {
 
 // 6.5625 bits a weight, 256 a block: d s (q - 32), with s an int8 for every 16 values. Of each 128
 // values, 64 bytes hold the low four bits and 32 bytes the high two:
-// group 0: low nibbles of bytes 0..31, bits 0, 1;   group 1: low nibbles of bytes 32..63, bits 2, 3;
-// group 2: high nibbles of bytes 0..31, bits 4, 5;  group 3: high nibbles of bytes 32..63, bits 6, 7.
+//   group   nibbles                    pairs
+//   0       low ones of bytes 0..31    bits 0, 1
+//   1       low ones of bytes 32..63   bits 2, 3
+//   2       high ones of bytes 0..31   bits 4, 5
+//   3       high ones of bytes 32..63  bits 6, 7
 struct Q6_K {
   uint8_t nibbles[128];
   uint8_t pairs[64];
@@ -23,7 +26,8 @@ inline void unpack(const Q6_K& block, Group* groups) {
     const uint8_t* nibbles = block.nibbles + g / 4 * 64 + quarter % 2 * 32;
     const uint8_t* pairs = block.pairs + g / 4 * 32;
     for (int i = 0; i < 32; ++i) {
-      const int low = (nibbles[i] >> (quarter / 2 * 4)) & 15, high = (pairs[i] >> (2 * quarter)) & 3;
+      const int low = (nibbles[i] >> (quarter / 2 * 4)) & 15;
+      const int high = (pairs[i] >> (2 * quarter)) & 3;
       groups[g].q[i] = static_cast<int8_t>(low + 16 * high - 32);
     }
     for (int half = 0; half < 2; ++half) {

@@ -68,8 +68,10 @@ struct Gptq {
                                   ? f32_to_f16(value)
                                   : static_cast<uint16_t>(bits_from_float(value) >> 16);
         uint8_t* p = scale_data.data() + 1 + (size_t(g) * rows + n) * scale_bytes;
-        if (scale_format == Format::kF32) std::memcpy(p, &value, 4);
-        else std::memcpy(p, &half, 2);
+        if (scale_format == Format::kF32)
+          std::memcpy(p, &value, 4);
+        else
+          std::memcpy(p, &half, 2);
         scale[g * rows + n] = scale_format == Format::kF32   ? value
                               : scale_format == Format::kF16 ? f16_to_f32(half)
                                                              : bf16_to_f32(half);
@@ -128,8 +130,10 @@ struct Prepared {
     sums.resize(permuted.size() / 16);
     for (int32_t r = 0; r < rows; ++r) {
       const float* in = &values[r * gptq.columns];
-      if (order.in_place()) std::copy_n(in, columns, &permuted[r * columns]);
-      else permute_gptq(order, in, &permuted[r * columns]);
+      if (order.in_place())
+        std::copy_n(in, columns, &permuted[r * columns]);
+      else
+        permute_gptq(order, in, &permuted[r * columns]);
       kernels.quantize(&permuted[r * columns], columns, &q[r * columns],
                        &scales[r * (columns / 32)], &sums[r * (columns / 16)]);
     }
@@ -168,14 +172,13 @@ std::vector<float> run(const LinearKernels& kernels, const Gptq& gptq, const Pre
     in.scales += first_row * (in.columns / 32);
     in.sums += first_row * (in.columns / 16);
   }
-  const size_t bytes =
-      kernels.scratch_bytes(std::max(gptq.columns, prepared.layout.columns), rows);
+  const size_t bytes = kernels.scratch_bytes(std::max(gptq.columns, prepared.layout.columns), rows);
   std::unique_ptr<uint8_t[]> memory(new uint8_t[bytes + 64]);
   uint8_t* scratch = memory.get() + (64 - reinterpret_cast<uintptr_t>(memory.get()) % 64) % 64;
   std::memset(scratch, 0xff, bytes);
   std::vector<float> out(size_t(rows) * gptq.rows, std::numeric_limits<float>::quiet_NaN());
-  const LinearTask task = {&gptq.weight, &in,   first,   last,
-                           out.data(),   gptq.rows, false, scratch, &prepared.layout};
+  const LinearTask task = {&gptq.weight, &in,     first,           last, out.data(), gptq.rows,
+                           false,        scratch, &prepared.layout};
   (f32 ? kernels.linear_f32 : kernels.linear)(task);
   return out;
 }
@@ -291,8 +294,7 @@ TEST("a row of a GPTQ product has the same bits in every batch and split") {
         const Gptq gptq(bits, columns, kOutputs, 128, kind, 1, Format::kF16, 2);
         const Prepared prepared(kernels, gptq, kRows, 4);
         for (const bool f32 : {false, true}) {
-          const std::vector<float> whole =
-              run(kernels, gptq, prepared, f32, 0, kRows, 0, kOutputs);
+          const std::vector<float> whole = run(kernels, gptq, prepared, f32, 0, kRows, 0, kOutputs);
           for (const int32_t batch : {1, 2, 3, 4, 5, 8}) {
             for (const int32_t split : {7, 32}) {
               if (f32 && batch > 2) continue;
@@ -303,9 +305,9 @@ TEST("a row of a GPTQ product has the same bits in every batch and split") {
                   const std::vector<float> part =
                       run(kernels, gptq, prepared, f32, row, rows, first, last);
                   for (int32_t r = 0; r < rows; ++r) {
-                    const bool same =
-                        std::memcmp(&part[r * kOutputs + first], &whole[(row + r) * kOutputs + first],
-                                    (last - first) * sizeof(float)) == 0;
+                    const bool same = std::memcmp(&part[r * kOutputs + first],
+                                                  &whole[(row + r) * kOutputs + first],
+                                                  (last - first) * sizeof(float)) == 0;
                     CHECK(same);
                     if (!same) return;
                     // What was not asked for is not touched.

@@ -64,7 +64,10 @@ std::vector<uint8_t> random_weights(Format format, int32_t outputs, int32_t colu
 struct Case {
   Case(const Implementation& implementation, Format format, int32_t outputs, int32_t columns,
        int32_t rows)
-      : kernels(*implementation.linear), outputs(outputs), columns(columns), rows(rows),
+      : kernels(*implementation.linear),
+        outputs(outputs),
+        columns(columns),
+        rows(rows),
         bytes(random_weights(format, outputs, columns)) {
     std::mt19937 random(2);
     values.resize(static_cast<size_t>(rows) * columns);
@@ -91,8 +94,8 @@ struct Case {
     return parallel(threads, [&](int t) {
       uint8_t* memory = scratch[t].data();
       memory += (64 - reinterpret_cast<uintptr_t>(memory) % 64) % 64;
-      const LinearTask task = {&weight, &in, t * part, std::min(outputs, (t + 1) * part),
-                               out.data(), outputs, false, memory};
+      const LinearTask task = {&weight,    &in,     t * part, std::min(outputs, (t + 1) * part),
+                               out.data(), outputs, false,    memory};
       kernels.linear(task);
     });
   }
@@ -154,11 +157,16 @@ int main(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
-    if (name == "--threads") options.threads = std::atoi(argv[i + 1]);
-    else if (name == "--repeat") options.repeat = std::atoi(argv[i + 1]);
-    else if (name == "--implementation") options.implementation = argv[i + 1];
-    else if (name == "--format") options.format = argv[i + 1];
-    else return std::fprintf(stderr, "unknown option %s\n", argv[i]), 1;
+    if (name == "--threads")
+      options.threads = std::atoi(argv[i + 1]);
+    else if (name == "--repeat")
+      options.repeat = std::atoi(argv[i + 1]);
+    else if (name == "--implementation")
+      options.implementation = argv[i + 1];
+    else if (name == "--format")
+      options.format = argv[i + 1];
+    else
+      return std::fprintf(stderr, "unknown option %s\n", argv[i]), 1;
   }
   std::string error;
   const Implementation* implementation =

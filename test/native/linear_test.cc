@@ -18,9 +18,9 @@ using namespace tramontane::cpu;
 
 namespace {
 
-constexpr Format kFormats[] = {Format::kF32,  Format::kF16,  Format::kBF16,   Format::kQ4_0,
-                               Format::kQ4_1, Format::kQ5_0, Format::kQ5_1,   Format::kQ8_0,
-                               Format::kQ2_K, Format::kQ3_K, Format::kQ4_K,   Format::kQ5_K,
+constexpr Format kFormats[] = {Format::kF32,  Format::kF16,    Format::kBF16,  Format::kQ4_0,
+                               Format::kQ4_1, Format::kQ5_0,   Format::kQ5_1,  Format::kQ8_0,
+                               Format::kQ2_K, Format::kQ3_K,   Format::kQ4_K,  Format::kQ5_K,
                                Format::kQ6_K, Format::kIQ4_NL, Format::kIQ4_XS};
 
 bool is_float(Format format) { return quant::unpack_function(format) == nullptr; }
@@ -36,11 +36,19 @@ std::vector<const Implementation*> supported() {
 // Where the f16 scales of a block lie.
 std::vector<int> half_offsets(Format format) {
   switch (format) {
-    case Format::kQ2_K: return {80, 82};
-    case Format::kQ3_K: return {108};
-    case Format::kQ6_K: return {208};
-    case Format::kQ4_1: case Format::kQ5_1: case Format::kQ4_K: case Format::kQ5_K: return {0, 2};
-    default: return {0};
+    case Format::kQ2_K:
+      return {80, 82};
+    case Format::kQ3_K:
+      return {108};
+    case Format::kQ6_K:
+      return {208};
+    case Format::kQ4_1:
+    case Format::kQ5_1:
+    case Format::kQ4_K:
+    case Format::kQ5_K:
+      return {0, 2};
+    default:
+      return {0};
   }
 }
 
@@ -60,10 +68,12 @@ struct Weights {
       if (is_float(format)) {
         const float value = normal(random);
         const uint32_t bits = bits_from_float(value);
-        const uint16_t half = format == Format::kF16 ? f32_to_f16(value)
-                                                     : static_cast<uint16_t>(bits >> 16);
-        if (format == Format::kF32) std::memcpy(data, &bits, 4);
-        else std::memcpy(data, &half, 2);
+        const uint16_t half =
+            format == Format::kF16 ? f32_to_f16(value) : static_cast<uint16_t>(bits >> 16);
+        if (format == Format::kF32)
+          std::memcpy(data, &bits, 4);
+        else
+          std::memcpy(data, &half, 2);
         continue;
       }
       const uint8_t fill = random() % 2 ? 255 : 0;
@@ -90,7 +100,8 @@ struct Weights {
     if (const auto unpack = quant::unpack_function(weight.format)) {
       quant::Group groups[quant::kMaxBlockGroups];
       for (int32_t i = 0; i < columns; ++i) {
-        if (i % info.block_values == 0) unpack(row + i / info.block_values * info.block_bytes, groups);
+        if (i % info.block_values == 0)
+          unpack(row + i / info.block_values * info.block_bytes, groups);
         const quant::Group& g = groups[i % info.block_values / 32];
         const double scaled = double{g.scale[i % 32 / 16]} * g.q[i % 32];
         (*values)[i] = scaled + double{g.offset[i % 32 / 16]};
@@ -190,9 +201,9 @@ void check_against_naive(const Implementation& implementation, Format format, bo
     for (int32_t r = 0; r < rows; ++r) {
       double expected = 0, size = 0;
       for (int32_t i = 0; i < columns; ++i) {
-        const double x = quantized ? double{inputs.scales[(r * columns + i) / 32]} *
-                                         inputs.q[r * columns + i]
-                                   : double{inputs.values[r * columns + i]};
+        const double x =
+            quantized ? double{inputs.scales[(r * columns + i) / 32]} * inputs.q[r * columns + i]
+                      : double{inputs.values[r * columns + i]};
         expected += w[i] * x;
         size += sizes[i] * std::fabs(x);
       }
@@ -347,7 +358,8 @@ TEST("bytes that are no weights give numbers or not, but never a crash") {
       const int32_t columns = 512, outputs = 16;
       Weights weights(format, outputs, columns, 3);
       std::mt19937 random(4);
-      for (size_t i = 0; i < weights.size; ++i) weights.bytes[1 + i] = static_cast<uint8_t>(random());
+      for (size_t i = 0; i < weights.size; ++i)
+        weights.bytes[1 + i] = static_cast<uint8_t>(random());
       for (const int32_t rows : {1, 9}) {
         const Inputs inputs(kernels, rows, columns, 5);
         for (const bool f32 : {false, true}) {
@@ -429,8 +441,8 @@ TEST("activations that are not finite make the output so, and leave other rows a
   for (const Implementation* implementation : supported()) {
     const LinearKernels& kernels = *implementation->linear;
     for (const Format format : kFormats) {
-      for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                              std::numeric_limits<float>::infinity()}) {
+      for (const float bad :
+           {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         const int32_t columns = 256, outputs = 9, rows = 7;
         const Weights weights(format, outputs, columns, 8);
         Inputs inputs(kernels, rows, columns, 9);

@@ -22,8 +22,8 @@ __attribute__((target("avx2"))) uint64_t read_all(const uint8_t* data, size_t by
       sums[j % 4] = _mm256_xor_si256(sums[j % 4], x);
     }
   }
-  const __m256i all = _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]),
-                                       _mm256_xor_si256(sums[2], sums[3]));
+  const __m256i all =
+      _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
   return static_cast<uint64_t>(_mm256_extract_epi64(all, 0) ^ _mm256_extract_epi64(all, 1) ^
                                _mm256_extract_epi64(all, 2) ^ _mm256_extract_epi64(all, 3));
 }
@@ -70,8 +70,8 @@ __attribute__((target("avx2"))) uint64_t madd_each_eighth() {
       sums[j] = _mm256_add_epi32(sums[j], _mm256_madd_epi16(products[j], ones));
     }
   }
-  const __m256i all = _mm256_add_epi32(_mm256_add_epi32(sums[0], sums[1]),
-                                       _mm256_add_epi32(sums[2], sums[3]));
+  const __m256i all =
+      _mm256_add_epi32(_mm256_add_epi32(sums[0], sums[1]), _mm256_add_epi32(sums[2], sums[3]));
   return static_cast<uint64_t>(_mm256_extract_epi64(all, 0));
 }
 

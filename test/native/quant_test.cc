@@ -31,8 +31,9 @@ TEST("every quantized format decodes as gguf-py does, to the bit, at any address
         }
       }
       if (different != 0) {
-        test::fail(__FILE__, __LINE__, std::string(reference.format) + ": " +
-                                           std::to_string(different) + " values differ");
+        test::fail(
+            __FILE__, __LINE__,
+            std::string(reference.format) + ": " + std::to_string(different) + " values differ");
       }
     }
   }
