@@ -42,8 +42,9 @@ struct LinearTask {
 };
 
 // A block's largest activation becomes one of the kLevels largest integers, whichever leaves the
-// least squared error over the block: 6 to 10% less noise than always 127 (normal, Laplace and
-// outlier-ridden blocks), for a few hundredths of a layer's time.
+// least squared error over the block; the scale is then fitted to the integers by least squares.
+// Against a plain 127 that is 6 to 11% less noise (normal, Laplace and outlier-ridden blocks), and
+// 20% less squared error in the reference logits, for a few hundredths of a layer's time.
 constexpr int kLargestLevel = 127, kLevels = 8;
 
 struct LinearKernels {

@@ -28,12 +28,9 @@
 #pragma GCC target("avx2,fma,f16c")
 #endif
 
-// clang-format off: each builds on those before it.
 #include "cpu/linear_avx2_dot.h"
 #include "cpu/linear_avx2_float.h"
 #include "cpu/linear_avx2_gptq.h"
-#include "cpu/linear_avx2_unpack.h"
-// clang-format on
 
 namespace tramontane::cpu {
 namespace {
@@ -69,11 +66,9 @@ inline int best_level(const __m256 v[4], float amax) {
       const __m256 off = _mm256_fnmadd_ps(rounded, scale, v[i]);
       error = _mm256_fmadd_ps(off, off, error);
     }
-    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(error), _mm256_extractf128_ps(error, 1));
-    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-    sum = _mm_add_ss(sum, _mm_movehdup_ps(sum));
-    if (_mm_cvtss_f32(sum) < least) {
-      least = _mm_cvtss_f32(sum);
+    const float sum = sum_lanes(error);
+    if (sum < least) {
+      least = sum;
       best = level;
     }
   }
@@ -94,14 +89,20 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
     const bool tiny = bits < 0x04800000u;  // 2^-118
     const bool finite = bits < 0x7f800000u;
     const int level = tiny || !finite ? kLargestLevel : best_level(v, amax);
-    scales[first / 32] = tiny ? 0.0f : amax / static_cast<float>(level);
     const __m256 inverse =
         _mm256_set1_ps(tiny || !finite ? 0.0f : static_cast<float>(level) / amax);
     const __m256 keep = _mm256_castsi256_ps(_mm256_set1_epi32(finite ? -1 : 0));
     __m256i n[4];
+    __m256 product = _mm256_setzero_ps(), square = _mm256_setzero_ps();
     for (int i = 0; i < 4; ++i) {
-      n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_and_ps(v[i], keep), inverse));
+      const __m256 scaled = _mm256_mul_ps(_mm256_and_ps(v[i], keep), inverse);
+      n[i] = _mm256_cvtps_epi32(scaled);
+      const __m256 rounded = _mm256_cvtepi32_ps(n[i]);
+      product = _mm256_fmadd_ps(scaled, rounded, product);
+      square = _mm256_fmadd_ps(rounded, rounded, square);
     }
+    const float fit = tiny || !finite ? 1.0f : sum_lanes(product) / sum_lanes(square);
+    scales[first / 32] = tiny ? 0.0f : amax / static_cast<float>(level) * fit;
     const __m256i low = _mm256_packs_epi32(n[0], n[1]), high = _mm256_packs_epi32(n[2], n[3]);
     const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high),
                                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));

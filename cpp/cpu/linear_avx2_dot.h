@@ -2,6 +2,8 @@
 // pragma.
 #pragma once
 
+#include "cpu/linear_avx2_unpack.h"
+
 namespace tramontane::cpu {
 namespace {
 

@@ -5,6 +5,8 @@
 // lanes are added in one fixed tree: the same bits for any tile of outputs and rows.
 #pragma once
 
+#include "cpu/linear_avx2_unpack.h"
+
 namespace tramontane::cpu {
 namespace {
 

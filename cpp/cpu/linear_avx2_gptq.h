@@ -5,6 +5,9 @@
 // inputs of all outputs; it is read along, and each output's float waits in L1 or L2 meanwhile.
 #pragma once
 
+#include "cpu/linear_avx2_dot.h"
+#include "cpu/linear_avx2_float.h"
+
 namespace tramontane::cpu {
 namespace {
 

@@ -55,14 +55,19 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
     const bool finite = largest < 0x7f800000u;
     const int level = tiny || !finite ? kLargestLevel : best_level(values + first, magnitude);
     const float inverse = tiny || !finite ? 0.0f : static_cast<float>(level) / magnitude;
-    scales[first / kGroup] = tiny ? 0.0f : magnitude / static_cast<float>(level);
     int sum[2] = {0, 0};
+    float product = 0, square = 0;
     for (int i = 0; i < kGroup; ++i) {
-      const float scaled = finite ? round_to_integer(values[first + i] * inverse) : 0.0f;
-      const int integer = static_cast<int>(scaled);
+      const float scaled = finite ? values[first + i] * inverse : 0.0f;
+      const float rounded = round_to_integer(scaled);
+      const int integer = static_cast<int>(rounded);
       q[first + i] = static_cast<int8_t>(integer);
       sum[i / 16] += integer;
+      product += scaled * rounded;
+      square += rounded * rounded;
     }
+    const float fit = tiny || !finite ? 1.0f : product / square;
+    scales[first / kGroup] = tiny ? 0.0f : magnitude / static_cast<float>(level) * fit;
     sums[first / 16] = static_cast<int16_t>(sum[0]);
     sums[first / 16 + 1] = static_cast<int16_t>(sum[1]);
   }

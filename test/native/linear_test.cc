@@ -383,43 +383,47 @@ TEST("activations are quantized to the nearest step of a scale that leaves littl
   std::fill_n(values.begin() + 1024, 32, 0.0f);
   // Integers, which the scale 1 leaves as they are.
   for (int i = 0; i < 32; ++i) values[2048 + i] = i == 0 ? 127.0f : i % 2 == 0 ? 64.0f : -2.0f;
-  const auto squared_error = [&](int32_t block, float scale) {
-    double error = 0;
-    for (int i = 0; i < 32; ++i) {
-      const double value = values[32 * block + i];
-      const double off = value - std::nearbyint(value / scale) * scale;
-      error += off * off;
-    }
-    return error;
-  };
   for (const Implementation* implementation : supported()) {
     std::vector<int8_t> q(kColumns);
     std::vector<float> scales(kColumns / 32);
     std::vector<int16_t> sums(kColumns / 16);
     implementation->linear->quantize(values.data(), kColumns, q.data(), scales.data(), sums.data());
+    // The squared error of a block under integers and a scale.
+    const auto error = [&](int32_t block, auto integer, double scale) {
+      double sum = 0;
+      for (int i = 0; i < 32; ++i) {
+        const double value = values[32 * block + i];
+        sum += (value - integer(value, i) * scale) * (value - integer(value, i) * scale);
+      }
+      return sum;
+    };
     int wrong_scales = 0, wrong_steps = 0, wrong_sums = 0;
     for (int32_t block = 0; block < kColumns / 32; ++block) {
       float largest = 0;
       for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(values[32 * block + i]));
+      const auto ours = [&](double, int i) { return static_cast<double>(q[32 * block + i]); };
       if (largest < 0x1p-118f) {
         wrong_scales += scales[block] != 0;
         for (int i = 0; i < 32; ++i) wrong_steps += q[32 * block + i] != 0;
         continue;
       }
+      // The integers are the nearest for one of the levels.
       double least = INFINITY;
       bool is_a_level = false;
       for (int level = kLargestLevel; level > kLargestLevel - kLevels; --level) {
-        const float scale = largest / static_cast<float>(level);
-        is_a_level = is_a_level || scales[block] == scale;
-        least = std::min(least, squared_error(block, scale));
+        const double scale = double{largest} / level;
+        const auto nearest = [&](double value, int) { return std::nearbyint(value / scale); };
+        bool same = true;
+        for (int i = 0; i < 32; ++i) {
+          same = same && std::fabs(ours(0, i) - values[32 * block + i] / scale) < 0.5001;
+        }
+        is_a_level = is_a_level || same;
+        least = std::min(least, error(block, nearest, scale));
       }
-      wrong_scales += !is_a_level;
-      if (largest > 0x1p-50f && largest < 0x1p50f) {  // The squares are floats.
-        wrong_scales += squared_error(block, scales[block]) > least * 1.0001;
-      }
-      for (int i = 0; i < 32; ++i) {
-        const double step = values[32 * block + i] / double{scales[block]};
-        wrong_steps += std::fabs(q[32 * block + i] - step) > 0.5001;
+      wrong_steps += !is_a_level;
+      wrong_scales += std::fabs(scales[block] * 123.5f / largest - 1) > 0.05f;
+      if (largest > 0x1p-50f && largest < 0x1p50f) {  // The kernels square floats.
+        wrong_scales += error(block, ours, scales[block]) > least * 1.0001;
       }
     }
     for (int32_t s = 0; s < kColumns / 16; ++s) {
