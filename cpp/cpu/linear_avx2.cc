@@ -28,7 +28,7 @@
 #pragma GCC target("avx2,fma,f16c")
 #endif
 
-#include "cpu/linear_avx2_dot.h"
+#include "cpu/linear_avx2_blocks.h"
 #include "cpu/linear_avx2_float.h"
 #include "cpu/linear_avx2_gptq.h"
 

@@ -5,7 +5,7 @@
 // lanes are added in one fixed tree: the same bits for any tile of outputs and rows.
 #pragma once
 
-#include "cpu/linear_avx2_unpack.h"
+#include "cpu/linear_avx2_dot.h"
 
 namespace tramontane::cpu {
 namespace {

@@ -5,8 +5,8 @@
 // inputs of all outputs; it is read along, and each output's float waits in L1 or L2 meanwhile.
 #pragma once
 
-#include "cpu/linear_avx2_dot.h"
 #include "cpu/linear_avx2_float.h"
+#include "cpu/linear_avx2_panel.h"
 
 namespace tramontane::cpu {
 namespace {

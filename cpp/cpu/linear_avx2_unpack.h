@@ -10,10 +10,10 @@
 //   ...                       ...
 #pragma once
 
+#include "cpu/linear_avx2_dot.h"
+
 namespace tramontane::cpu {
 namespace {
-
-constexpr int kLanes = 8;
 
 // Eight rows of weights: row i starts at base + i * stride.
 struct Rows {
@@ -24,35 +24,8 @@ struct Rows {
   Rows operator+(int64_t bytes) const { return {base + bytes, stride}; }
 };
 
-// What the dot products need to know of a format at compile time.
-template <int kSubgroup_, int kBits_, bool kInner_, bool kZero_, bool kOffset_>
-struct Shape {
-  using ShapeType = Shape;
-  static constexpr int kSubgroup = kSubgroup_;  // Inputs that share a scale: 16 or 32.
-  static constexpr int kBits = kBits_;          // Of unsigned integers; 8: signed.
-  static constexpr bool kInner = kInner_;       // There are integer scales inside a block.
-  static constexpr bool kZero = kZero_;         // There is an integer zero point.
-  static constexpr bool kOffset = kOffset_;     // There is a float offset.
-  static constexpr int kSubgroups = 32 / kSubgroup;
-};
-
-// 32 inputs of 8 outputs. Weight i of a lane is scale * inner[i / 16] * (w[i] - zero) + offset.
-struct Group {
-  __m256i w[8];      // Vector j: inputs 4j to 4j + 3.
-  __m256i inner[2];  // Pairs of equal int16, one vector a subgroup.
-  __m256i zero;      // Pairs of int16 that meet the two sums of 16 activations: inner * zero.
-  __m256 scale;
-  __m256 offset[2];  // One vector a subgroup.
-};
-
 template <Format kFormat>
 struct Unpack;
-
-inline __m256i constant(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
-
-inline __m128i load16(const uint8_t* p) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-}
 
 inline int load_int(const uint8_t* p) {
   int value;
@@ -281,210 +254,6 @@ struct Unpack<Format::kIQ4_NL> : Shape<32, 8, false, false, false> {
     x.scale = load_half(rows, offsetof(Block, d));
   }
   Rows rows;
-};
-
-template <>
-struct Unpack<Format::kIQ4_XS> : Shape<32, 8, true, false, false> {
-  using Block = quant::IQ4_XS;
-  explicit Unpack(const Rows& rows) : rows(rows) {
-    const __m256i first = load_word(rows, 0);  // d, scales_high
-    const __m256i low = load_word(rows, offsetof(Block, scales_low));
-    d = halves(first, 0);
-    const __m256i high = _mm256_srli_epi32(first, 16);
-    // Nibble n, the high bits of groups 2 n and 2 n + 1, moves to byte n. Then groups 0 2 4 6 are
-    // in the bytes of scales[0], 1 3 5 7 in those of scales[1].
-    const __m256i spread = _mm256_or_si256(
-        _mm256_or_si256(_mm256_and_si256(high, _mm256_set1_epi32(0x0f)),
-                        _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(0xf0)), 4)),
-        _mm256_or_si256(_mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(0xf00)), 8),
-                        _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(0xf000)), 12)));
-    const __m256i even = _mm256_or_si256(bits<0, 0, 4>(low), bits<0, 4, 2>(spread));
-    const __m256i odd = _mm256_or_si256(bits<4, 0, 4>(low), bits<2, 4, 2>(spread));
-    scales[0] = _mm256_sub_epi8(even, constant(32));
-    scales[1] = _mm256_sub_epi8(odd, constant(32));
-  }
-
-  template <int kGroup>
-  void group(Group& x) const {
-    load_nibbles(rows, offsetof(Block, nibbles) + 16 * kGroup, x.w);
-    look_up_iq4(x.w);
-    x.inner[0] = signed_pairs(scales[kGroup % 2], kGroup / 2);
-    x.scale = d;
-  }
-  Rows rows;
-  __m256 d;
-  __m256i scales[2];
-};
-
-template <>
-struct Unpack<Format::kQ2_K> : Shape<16, 2, true, false, true> {
-  using Block = quant::Q2_K;
-  explicit Unpack(const Rows& rows) : rows(rows) {
-    load_words(rows, offsetof(Block, scales), scales);
-    const __m256i d_dmin = load_word(rows, offsetof(Block, d));
-    d = halves(d_dmin, 0);
-    dmin = _mm256_xor_ps(halves(d_dmin, 1), _mm256_set1_ps(-0.0f));
-  }
-
-  template <int kGroup>
-  void group(Group& x) {
-    if constexpr (kGroup % 4 == 0) {
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
-    }
-    for (int j = 0; j < 8; ++j) x.w[j] = bits<kGroup % 4 * 2, 0, 2>(pairs[j]);
-    const __m256i low = bits<0, 0, 4>(scales[kGroup / 2]);
-    const __m256i high = bits<4, 0, 4>(scales[kGroup / 2]);
-    for (int half = 0; half < 2; ++half) {
-      const int byte = kGroup % 2 * 2 + half;
-      x.inner[half] = unsigned_pairs(low, byte);
-      x.offset[half] = _mm256_mul_ps(dmin, byte_floats(high, byte));
-    }
-    x.scale = d;
-  }
-  Rows rows;
-  __m256 d, dmin;
-  __m256i scales[4], pairs[8];
-};
-
-template <>
-struct Unpack<Format::kQ3_K> : Shape<16, 3, true, true, false> {
-  using Block = quant::Q3_K;
-  explicit Unpack(const Rows& rows) : rows(rows) {
-    load_words(rows, offsetof(Block, third), third);
-    load_words(rows, offsetof(Block, third) + 16, third + 4);
-    // 16 bytes that end with the block: two others, the 12 of the scales, d.
-    __m256i words[4];
-    load_words(rows, sizeof(Block) - 16, words);
-    const auto word = [&](int i) {
-      return _mm256_or_si256(_mm256_srli_epi32(words[i], 16), _mm256_slli_epi32(words[i + 1], 16));
-    };
-    const __m256i low03 = word(0), low47 = word(1), high = word(2);
-    d = halves(words[3], 1);
-    // Scales 4 i to 4 i + 3 in the bytes of scales[i].
-    const __m256i joined[4] = {_mm256_or_si256(bits<0, 0, 4>(low03), bits<0, 4, 2>(high)),
-                               _mm256_or_si256(bits<0, 0, 4>(low47), bits<2, 4, 2>(high)),
-                               _mm256_or_si256(bits<4, 0, 4>(low03), bits<4, 4, 2>(high)),
-                               _mm256_or_si256(bits<4, 0, 4>(low47), bits<6, 4, 2>(high))};
-    for (int i = 0; i < 4; ++i) scales[i] = _mm256_sub_epi8(joined[i], constant(32));
-  }
-
-  template <int kGroup>
-  void group(Group& x) {
-    if constexpr (kGroup % 4 == 0) {
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
-    }
-    for (int j = 0; j < 8; ++j) {
-      x.w[j] = _mm256_or_si256(bits<kGroup % 4 * 2, 0, 2>(pairs[j]), bits<kGroup, 2, 1>(third[j]));
-    }
-    for (int half = 0; half < 2; ++half) {
-      x.inner[half] = signed_pairs(scales[kGroup / 2], kGroup % 2 * 2 + half);
-    }
-    x.zero = zero_pairs<2>(x.inner[0], x.inner[1]);
-    x.scale = d;
-  }
-  Rows rows;
-  __m256 d;
-  __m256i scales[4], pairs[8], third[8];
-};
-
-// The first 16 bytes of Q4_K and Q5_K.
-struct ScalesAndMinimums {
-  explicit ScalesAndMinimums(const Rows& rows) {
-    __m256i words[4];  // d | dmin << 16, then the twelve bytes
-    load_words(rows, 0, words);
-    d = halves(words[0], 0);
-    dmin = _mm256_xor_ps(halves(words[0], 1), _mm256_set1_ps(-0.0f));
-    scales[0] = bits<0, 0, 6>(words[1]);
-    scales[1] = _mm256_or_si256(bits<0, 0, 4>(words[3]), bits<6, 4, 2>(words[1]));
-    minimums[0] = bits<0, 0, 6>(words[2]);
-    minimums[1] = _mm256_or_si256(bits<4, 0, 4>(words[3]), bits<6, 4, 2>(words[2]));
-  }
-
-  template <int kGroup>
-  void set(Group& x) const {
-    x.inner[0] = unsigned_pairs(scales[kGroup / 4], kGroup % 4);
-    x.offset[0] = _mm256_mul_ps(dmin, byte_floats(minimums[kGroup / 4], kGroup % 4));
-    x.scale = d;
-  }
-  __m256 d, dmin;
-  __m256i scales[2], minimums[2];  // Groups 4 i to 4 i + 3 in the bytes of vector i.
-};
-
-template <>
-struct Unpack<Format::kQ4_K> : Shape<32, 4, true, false, true> {
-  using Block = quant::Q4_K;
-  explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {}
-
-  template <int kGroup>
-  void group(Group& x) {
-    if constexpr (kGroup % 2 == 0) {
-      load_words(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
-      load_words(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
-    }
-    nibbles<kGroup % 2 * 4>(words, 8, x.w);
-    scales.set<kGroup>(x);
-  }
-  Rows rows;
-  ScalesAndMinimums scales;
-  __m256i words[8];
-};
-
-template <>
-struct Unpack<Format::kQ5_K> : Shape<32, 5, true, false, true> {
-  using Block = quant::Q5_K;
-  explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {
-    load_words(rows, offsetof(Block, fifth), fifth);
-    load_words(rows, offsetof(Block, fifth) + 16, fifth + 4);
-  }
-
-  template <int kGroup>
-  void group(Group& x) {
-    if constexpr (kGroup % 2 == 0) {
-      load_words(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
-      load_words(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
-    }
-    nibbles<kGroup % 2 * 4>(words, 8, x.w);
-    for (int j = 0; j < 8; ++j) x.w[j] = _mm256_or_si256(x.w[j], bits<kGroup, 4, 1>(fifth[j]));
-    scales.set<kGroup>(x);
-  }
-  Rows rows;
-  ScalesAndMinimums scales;
-  __m256i words[8], fifth[8];
-};
-
-template <>
-struct Unpack<Format::kQ6_K> : Shape<16, 6, true, true, false> {
-  using Block = quant::Q6_K;
-  explicit Unpack(const Rows& rows) : rows(rows) {
-    load_words(rows, offsetof(Block, scales), scales);
-    d = load_half(rows, offsetof(Block, d));
-  }
-
-  template <int kGroup>
-  void group(Group& x) {
-    constexpr int kQuarter = kGroup % 4;
-    if constexpr (kQuarter == 0) {
-      for (int i = 0; i < 4; ++i) {
-        load_words(rows, offsetof(Block, nibbles) + 16 * kGroup + 16 * i, words + 4 * i);
-      }
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
-    }
-    nibbles<kQuarter / 2 * 4>(words + kQuarter % 2 * 8, 8, x.w);
-    for (int j = 0; j < 8; ++j) {
-      x.w[j] = _mm256_or_si256(x.w[j], bits<2 * kQuarter, 4, 2>(pairs[j]));
-    }
-    for (int half = 0; half < 2; ++half) {
-      x.inner[half] = signed_pairs(scales[kGroup / 2], kGroup % 2 * 2 + half);
-    }
-    x.zero = zero_pairs<5>(x.inner[0], x.inner[1]);
-    x.scale = d;
-  }
-  Rows rows;
-  __m256 d;
-  __m256i scales[4], words[16], pairs[8];
 };
 
 }  // namespace
