@@ -4,6 +4,13 @@ import { join } from 'node:path';
 
 const root = join(__dirname, '../..');
 
+const running = new Set<ChildProcessWithoutNullStreams>();
+
+// A test that fails leaves nothing behind that computes for ever.
+afterEach(() => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 export interface Outcome {
   readonly status: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -14,7 +21,10 @@ export interface Outcome {
 /** Starts `tramontane` from its TypeScript, which is never older than the tests. */
 export function start(...args: readonly string[]): ChildProcessWithoutNullStreams {
   const options = ['-r', join(root, 'scripts/typescript.js'), join(root, 'lib/cli/main.ts')];
-  return spawn(process.execPath, [...options, ...args]);
+  const child = spawn(process.execPath, [...options, ...args]);
+  running.add(child);
+  child.on('close', () => running.delete(child));
+  return child;
 }
 
 /** What a started command printed and how it ended. */
