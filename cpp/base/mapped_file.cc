@@ -61,10 +61,14 @@ struct Descriptor {
 #if defined(_WIN32)
 
 MappedFile::MappedFile(const std::string& path) {
+  const std::wstring wide = to_wide(path);
+  const DWORD attributes = GetFileAttributesW(wide.c_str());
+  if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
+    fail(path, "it is not a regular file");
+  }
   // FILE_SHARE_DELETE: others may rename or remove the file while it is mapped, as on POSIX.
-  const Handle file{CreateFileW(to_wide(path).c_str(), GENERIC_READ,
-                                FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr, OPEN_EXISTING,
-                                FILE_ATTRIBUTE_NORMAL, nullptr)};
+  const Handle file{CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE,
+                                nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr)};
   if (file.value == INVALID_HANDLE_VALUE) fail(path, last_error_text());
   LARGE_INTEGER size;
   if (!GetFileSizeEx(file.value, &size)) fail(path, last_error_text());

@@ -9,6 +9,7 @@
 #include <immintrin.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #if defined(__clang__)
@@ -141,7 +142,11 @@ void to_f16(const float* in, int32_t n, uint16_t* out) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
                      _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
   }
-  for (; i < n; ++i) out[i] = _cvtss_sh(in[i], _MM_FROUND_TO_NEAREST_INT);
+  if (i == n) return;
+  alignas(16) uint16_t last[8];
+  const __m256 x = _mm256_maskload_ps(in + i, first_lanes(n - i));
+  _mm_store_si128(reinterpret_cast<__m128i*>(last), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  std::memcpy(out + i, last, static_cast<size_t>(n - i) * sizeof *last);
 }
 
 void from_f16(const uint16_t* in, int32_t n, float* out) {
@@ -150,7 +155,11 @@ void from_f16(const uint16_t* in, int32_t n, float* out) {
     _mm256_storeu_ps(out + i,
                      _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i))));
   }
-  for (; i < n; ++i) out[i] = _cvtsh_ss(in[i]);
+  if (i == n) return;
+  alignas(16) uint16_t last[8] = {};
+  std::memcpy(last, in + i, static_cast<size_t>(n - i) * sizeof *last);
+  const __m128i halves = _mm_load_si128(reinterpret_cast<const __m128i*>(last));
+  _mm256_maskstore_ps(out + i, first_lanes(n - i), _mm256_cvtph_ps(halves));
 }
 
 __m256 load(const float* values) { return _mm256_load_ps(values); }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <new>
+#include <random>
 #include <string>
 #include <utility>
 
@@ -18,8 +19,10 @@ namespace {
 
 class TemporaryFile {
  public:
+  // Its name begins with `name`; the rest keeps runs at the same time apart.
   TemporaryFile(const std::u8string& name, const std::string& content)
       : path_(std::filesystem::temp_directory_path() / std::filesystem::path(name)) {
+    path_ += std::to_string(std::random_device()());
     std::ofstream(path_, std::ios::binary) << content;
   }
   ~TemporaryFile() { std::filesystem::remove(path_); }
@@ -32,13 +35,15 @@ class TemporaryFile {
   std::filesystem::path path_;
 };
 
-std::string error_code(const std::string& path) {
+// Whether mapping fails with an error that names the file and gives the reason.
+bool fails(const std::string& path, const std::string& reason) {
   try {
     const MappedFile file(path);
-    return "";
+    return false;
   } catch (const Error& error) {
-    CHECK(std::string(error.what()).find(path) != std::string::npos);
-    return error.code();
+    const std::string message = error.what();
+    return std::string(error.code()) == "FILE_NOT_READABLE" &&
+           message.find(path) != std::string::npos && message.find(reason) != std::string::npos;
   }
 }
 
@@ -51,7 +56,7 @@ size_t resident_bytes() {
 }
 
 TEST("a mapped file holds the file's bytes, under a name outside ASCII too") {
-  const TemporaryFile temporary(u8"tramontane-mistral-\u00e9\u98a8.bin", "the wind of the north");
+  const TemporaryFile temporary(u8"tramontane-mistral-\u00e9\u98a8-", "the wind of the north");
   const MappedFile file(temporary.path());
   CHECK_EQ(file.size(), 21u);
   CHECK(std::memcmp(file.data(), "the wind of the north", 21) == 0);
@@ -59,11 +64,11 @@ TEST("a mapped file holds the file's bytes, under a name outside ASCII too") {
 
 TEST("a file that cannot be mapped is an error that names it") {
   const std::string directory = std::filesystem::temp_directory_path().string();
-  CHECK(error_code(directory + "/tramontane-no-such-file") == "FILE_NOT_READABLE");
-  CHECK(error_code(directory) == "FILE_NOT_READABLE");
-  CHECK(error_code("") == "FILE_NOT_READABLE");
-  const TemporaryFile empty(u8"tramontane-empty.bin", "");
-  CHECK(error_code(empty.path()) == "FILE_NOT_READABLE");
+  CHECK(fails(directory + "/tramontane-no-such-file", ""));
+  CHECK(fails(directory, "not a regular file"));
+  CHECK(fails("", ""));
+  const TemporaryFile empty(u8"tramontane-empty-", "");
+  CHECK(fails(empty.path(), "empty"));
 }
 
 TEST("reserved memory takes memory only where it is used") {
