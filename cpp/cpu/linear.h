@@ -45,7 +45,7 @@ struct LinearTask {
 // least squared error over the block; the scale is then fitted to the integers by least squares.
 // Against a plain 127 that is 6 to 11% less noise (normal, Laplace and outlier-ridden blocks), and
 // 20% less squared error in the reference logits, for a few hundredths of a layer's time.
-constexpr int kLargestLevel = 127, kLevels = 8;
+constexpr int kLargestLevel = 127, kLevels = 6;
 
 struct LinearKernels {
   // Quantizes one row of activations; columns is a multiple of 32.
