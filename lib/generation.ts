@@ -191,11 +191,9 @@ export class ActiveGeneration implements Generation {
     if (event.finish === 'failed') {
       this.ended.reject(fromNative(event.error));
     } else {
-      if (this.stopSequence === undefined) {
-        this.emit(this.stream.flush());
-        const rest = this.stopSequence === undefined ? this.stops.flush() : '';
-        if (rest !== '') this.push(rest);
-      }
+      if (this.stopSequence === undefined) this.emit(this.stream.flush());
+      const rest = this.stopSequence === undefined ? this.stops.flush() : '';
+      if (rest !== '') this.push(rest);
       if (this.heldIds.length > 0) this.push('');
       this.ended.resolve(this.summary(event));
     }

@@ -16,7 +16,7 @@ export function invalidOption(name: string, expected: string, value: unknown): T
 }
 
 /** Unknown names are errors, so that a misspelt option is not silently ignored. */
-export function checkNames(of: string, options: object, known: readonly string[]): void {
+export function checkNames(of: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidOption(`the options of ${of}`, 'an object', options);
   }

@@ -49,26 +49,35 @@ struct BackendOptions {
   int32_t threads;      // CPU: threads that compute, the caller's included.
   KvType kv_type;
   Compute compute;
-  int32_t device;       // CUDA: which device, counted as CUDA_VISIBLE_DEVICES leaves them.
+  int32_t device;  // CUDA: which device, counted as CUDA_VISIBLE_DEVICES leaves them.
 };
 
 // The weights of the model, by what they do. The ones of a layer exist once a layer.
 enum class Role : int32_t {
-  kTokenEmbedding, kOutputNorm, kOutput,
-  kAttentionNorm, kQuery, kKey, kValue, kAttentionOutput,
-  kFfnNorm, kFfnGate, kFfnUp, kFfnDown,
+  kTokenEmbedding,
+  kOutputNorm,
+  kOutput,
+  kAttentionNorm,
+  kQuery,
+  kKey,
+  kValue,
+  kAttentionOutput,
+  kFfnNorm,
+  kFfnGate,
+  kFfnUp,
+  kFfnDown,
 };
 
 // The parts of a GPTQ weight; see lib/files/checkpoint.ts. No alignment is promised.
 struct GptqParts {
-  int32_t bits;        // 2, 3, 4, 8
-  int32_t group_size;  // Inputs per group.
-  int32_t zero_bias;   // Added to a stored zero point modulo 2^bits.
-  Format scale_format;             // F16, BF16 or F32
-  const uint8_t* qweight;          // int32 [columns * bits / 32][rows]
-  const uint8_t* qzeros;           // int32 [groups][rows * bits / 32]
-  const uint8_t* scales;           // [groups][rows]
-  const uint8_t* group_index;      // int32 [columns], checked: 0 <= g < groups. Null: k / group_size.
+  int32_t bits;                // 2, 3, 4, 8
+  int32_t group_size;          // Inputs per group.
+  int32_t zero_bias;           // Added to a stored zero point modulo 2^bits.
+  Format scale_format;         // F16, BF16 or F32
+  const uint8_t* qweight;      // int32 [columns * bits / 32][rows]
+  const uint8_t* qzeros;       // int32 [groups][rows * bits / 32]
+  const uint8_t* scales;       // [groups][rows]
+  const uint8_t* group_index;  // int32 [columns], checked: 0 <= g < groups. Null: k / group_size.
 };
 
 // A weight where it lies in the mapped file: `rows` outputs by `columns` inputs, row by row.
@@ -76,38 +85,38 @@ struct GptqParts {
 struct WeightData {
   Format format;
   int32_t rows, columns;
-  const uint8_t* data;      // Not for GPTQ.
-  const GptqParts* gptq;    // Only for GPTQ.
+  const uint8_t* data;    // Not for GPTQ.
+  const GptqParts* gptq;  // Only for GPTQ.
 };
 
 // Activations, one row a token of the step unless said otherwise.
 enum class Buffer : int32_t {
-  kResidual,   // [rows][hidden] the residual stream
-  kNormed,     // [rows][hidden]
-  kQuery,      // [rows][heads * head_size]
-  kKey,        // [rows][kv_heads * head_size]
-  kValue,      // [rows][kv_heads * head_size]
-  kAttended,   // [rows][heads * head_size]
-  kGate,       // [rows][ffn]
-  kUp,         // [rows][ffn]
-  kLogits,     // [outputs][vocabulary]
+  kResidual,  // [rows][hidden] the residual stream
+  kNormed,    // [rows][hidden]
+  kQuery,     // [rows][heads * head_size]
+  kKey,       // [rows][kv_heads * head_size]
+  kValue,     // [rows][kv_heads * head_size]
+  kAttended,  // [rows][heads * head_size]
+  kGate,      // [rows][ffn]
+  kUp,        // [rows][ffn]
+  kLogits,    // [outputs][vocabulary]
 };
 
 // The rows of a step that belong to one sequence: consecutive tokens at consecutive positions.
 struct SequenceSlice {
   int32_t first_row, rows;
-  int32_t position;       // Of the first row. Keys before it are in the pages already.
-  const int32_t* pages;   // Page that holds position p: pages[(p / kPageTokens) % page_count].
-  int32_t page_count;     // Entries of the ring.
-  int32_t adapter;        // 0: none.
+  int32_t position;      // Of the first row. Keys before it are in the pages already.
+  const int32_t* pages;  // Page that holds position p: pages[(p / kPageTokens) % page_count].
+  int32_t page_count;    // Entries of the ring.
+  int32_t adapter;       // 0: none.
 };
 
 struct Step {
-  const int32_t* tokens;            // [rows], each in [0, vocabulary)
+  const int32_t* tokens;  // [rows], each in [0, vocabulary)
   int32_t rows;
-  const SequenceSlice* sequences;   // In the order of their rows, covering all of them.
+  const SequenceSlice* sequences;  // In the order of their rows, covering all of them.
   int32_t sequence_count;
-  const int32_t* output_rows;       // [outputs] ascending rows whose logits are wanted.
+  const int32_t* output_rows;  // [outputs] ascending rows whose logits are wanted.
   int32_t outputs;
 };
 
@@ -120,21 +129,21 @@ struct Projection {
 // A draw's view of one row of logits. Applied in this order: bias, repetition penalty (a positive
 // logit is divided by it, a negative one multiplied), presence and frequency penalties, mask.
 struct SampleRow {
-  int32_t output;                   // Index into Step::output_rows.
-  float temperature;                // > 0; 0: greedy, mass is not computed.
-  const int32_t* bias_tokens;       // [bias_count]
+  int32_t output;              // Index into Step::output_rows.
+  float temperature;           // > 0; 0: greedy, mass is not computed.
+  const int32_t* bias_tokens;  // [bias_count]
   const float* bias_values;
   int32_t bias_count;
-  const int32_t* seen_tokens;       // [seen_count] distinct tokens of prompt and output, and
-  const int32_t* seen_counts;       // how often each is in the output. 0: in the prompt only, where
-                                    // only the repetition penalty applies.
+  const int32_t* seen_tokens;  // [seen_count] distinct tokens of prompt and output, and
+  const int32_t* seen_counts;  // how often each is in the output. 0: in the prompt only, where
+                               // only the repetition penalty applies.
   int32_t seen_count;
-  float repetition_penalty;         // 1: none
-  float presence_penalty;           // 0: none
-  float frequency_penalty;          // 0: none
-  const uint32_t* mask;             // [ceil(vocabulary / 32)] a set bit allows the token. Null: all.
-  int32_t candidates;               // How many of the best candidates are wanted, >= 1.
-  int32_t top;                      // How many of the best unmodified logits are wanted.
+  float repetition_penalty;  // 1: none
+  float presence_penalty;    // 0: none
+  float frequency_penalty;   // 0: none
+  const uint32_t* mask;      // [ceil(vocabulary / 32)] a set bit allows the token. Null: all.
+  int32_t candidates;        // How many of the best candidates are wanted, >= 1.
+  int32_t top;               // How many of the best unmodified logits are wanted.
 };
 
 struct TokenLogit {
@@ -144,14 +153,14 @@ struct TokenLogit {
 
 // Best first; equal logits: the smaller token first. The arrays are the caller's.
 struct SampleResult {
-  TokenLogit* candidates;      // [SampleRow::candidates] modified logits (not divided by temperature)
-  int32_t candidate_count;     // Fewer than wanted where the mask allows fewer.
-  float* candidate_raw;        // [SampleRow::candidates] the same tokens' unmodified logits
-  double candidate_log_mass;   // log sum exp(modified / temperature) over every allowed token
-  TokenLogit* top;             // [SampleRow::top] unmodified logits
+  TokenLogit* candidates;   // [SampleRow::candidates] modified logits (not divided by temperature)
+  int32_t candidate_count;  // Fewer than wanted where the mask allows fewer.
+  float* candidate_raw;     // [SampleRow::candidates] the same tokens' unmodified logits
+  double candidate_log_mass;  // log sum exp(modified / temperature) over every allowed token
+  TokenLogit* top;            // [SampleRow::top] unmodified logits
   int32_t top_count;
-  double log_sum_exp;          // Of the unmodified logits.
-  int32_t finite;              // 0: a logit is NaN or infinite; nothing else is set.
+  double log_sum_exp;  // Of the unmodified logits.
+  int32_t finite;      // 0: a logit is NaN or infinite; nothing else is set.
 };
 
 class Backend {
@@ -172,17 +181,19 @@ class Backend {
 
   // A step: begin_step, the operations in the order forward() has them, end_step.
   virtual Status begin_step(const Step& step) = 0;
-  virtual Status embed() = 0;                                         // kResidual
-  virtual Status rms_norm(Role norm, int32_t layer) = 0;              // kNormed of kResidual
-  virtual Status linear(const Projection* projections, int32_t count, // outputs that share an input
+  virtual Status embed() = 0;                             // kResidual
+  virtual Status rms_norm(Role norm, int32_t layer) = 0;  // kNormed of kResidual
+  virtual Status linear(const Projection* projections,
+                        int32_t count,  // outputs that share an input
                         int32_t layer, Buffer in) = 0;
-  virtual Status linear_add(Role role, int32_t layer, Buffer in) = 0; // kResidual += in * weight^T
-  virtual Status rope_and_store(int32_t layer) = 0;  // rotates kQuery, kKey; kKey, kValue into pages
-  virtual Status attend(int32_t layer) = 0;          // kAttended from kQuery and the pages
-  virtual Status swiglu() = 0;                       // kGate = silu(kGate) * kUp
+  virtual Status linear_add(Role role, int32_t layer, Buffer in) = 0;  // kResidual += in * weight^T
+  virtual Status rope_and_store(
+      int32_t layer) = 0;                    // rotates kQuery, kKey; kKey, kValue into pages
+  virtual Status attend(int32_t layer) = 0;  // kAttended from kQuery and the pages
+  virtual Status swiglu() = 0;               // kGate = silu(kGate) * kUp
   virtual Status output_logits() = 0;  // rms_norm of the asked rows of kResidual, then kLogits
   virtual Status sample(const SampleRow* rows, int32_t count, SampleResult* results) = 0;
-  virtual Status read_logits(int32_t output, float* out) = 0;         // out [vocabulary]
+  virtual Status read_logits(int32_t output, float* out) = 0;  // out [vocabulary]
   virtual Status end_step() = 0;
 
  protected:

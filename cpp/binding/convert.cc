@@ -32,8 +32,8 @@ Format to_format(const std::string& name) {
 
 // In the order of enum Role.
 constexpr std::string_view kRoles[] = {
-    "token_embedding", "output_norm", "output",   "attention_norm", "query",  "key",
-    "value",           "attention_output", "ffn_norm", "ffn_gate",   "ffn_up", "ffn_down"};
+    "token_embedding", "output_norm",      "output",   "attention_norm", "query",  "key",
+    "value",           "attention_output", "ffn_norm", "ffn_gate",       "ffn_up", "ffn_down"};
 
 Role to_role(const std::string& name) {
   for (size_t i = 0; i < std::size(kRoles); ++i) {
@@ -58,7 +58,8 @@ GptqPlace to_gptq(const Napi::Object& object) {
   gptq.qzeros = to_place(object.Get("qzeros").As<Napi::Object>());
   gptq.scales = to_place(scales);
   gptq.has_group_index = has(object, "groupIndex");
-  if (gptq.has_group_index) gptq.group_index = to_place(object.Get("groupIndex").As<Napi::Object>());
+  if (gptq.has_group_index)
+    gptq.group_index = to_place(object.Get("groupIndex").As<Napi::Object>());
   return gptq;
 }
 

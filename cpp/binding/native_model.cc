@@ -43,12 +43,12 @@ void Mailbox::close() {
 }
 
 Napi::Function NativeModel::define(Napi::Env env) {
-  return DefineClass(env, "NativeModel",
-                     {InstanceMethod<&NativeModel::generate>("generate"),
-                      InstanceMethod<&NativeModel::score>("score"),
-                      InstanceMethod<&NativeModel::abort>("abort"),
-                      InstanceMethod<&NativeModel::stats>("stats"),
-                      InstanceMethod<&NativeModel::dispose>("dispose")});
+  return DefineClass(
+      env, "NativeModel",
+      {InstanceMethod<&NativeModel::generate>("generate"),
+       InstanceMethod<&NativeModel::score>("score"), InstanceMethod<&NativeModel::abort>("abort"),
+       InstanceMethod<&NativeModel::stats>("stats"),
+       InstanceMethod<&NativeModel::dispose>("dispose")});
 }
 
 NativeModel::NativeModel(const Napi::CallbackInfo& info)
@@ -68,11 +68,9 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info)
 
   mailbox_ = std::make_shared<Mailbox>(wake_);
   running_.engine = std::make_unique<Engine>(
-      *running_.model, [mailbox = mailbox_](std::vector<Event> events) {
-        mailbox->put(std::move(events));
-      });
-  info.This().As<Napi::Object>().Set("implementation",
-                                     running_.model->backend().implementation());
+      *running_.model,
+      [mailbox = mailbox_](std::vector<Event> events) { mailbox->put(std::move(events)); });
+  info.This().As<Napi::Object>().Set("implementation", running_.model->backend().implementation());
 }
 
 NativeModel::~NativeModel() { close(); }
@@ -102,9 +100,9 @@ void NativeModel::count_in_flight(int change) {
 // generate(id, request): starts one generation.
 Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
   translate_errors(info.Env(), [&] {
-    running_.engine->submit(to_id(info[0]),
-                            to_generate_request(info[1].As<Napi::Object>(),
-                                                running_.model->shape().vocabulary));
+    running_.engine->submit(
+        to_id(info[0]),
+        to_generate_request(info[1].As<Napi::Object>(), running_.model->shape().vocabulary));
   });
   count_in_flight(1);
   return info.Env().Undefined();

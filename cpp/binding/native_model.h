@@ -13,9 +13,9 @@
 
 namespace tramontane::binding {
 
-// Events on their way from the engine's thread to JavaScript: collected here, and fetched there when
-// the wake-up call arrives, so that one call carries whatever has come together. Once closed, events
-// are dropped: the environment they were meant for is going away.
+// Events on their way from the engine's thread to JavaScript: collected here, and fetched there
+// when the wake-up call arrives, so that one call carries whatever has come together. Once closed,
+// events are dropped: the environment they were meant for is going away.
 class Mailbox {
  public:
   explicit Mailbox(napi_threadsafe_function wake) : wake_(wake) {}
@@ -57,12 +57,12 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   void deliver(Napi::Env env);
   void close();
 
-  Running running_;                   // Empty after dispose().
+  Running running_;  // Empty after dispose().
   napi_threadsafe_function wake_ = nullptr;
   std::shared_ptr<Mailbox> mailbox_;  // Also held by the engine's report.
   Napi::FunctionReference on_events_;
   napi_env env_;
-  int in_flight_ = 0;                 // Above 0, the process stays alive.
+  int in_flight_ = 0;  // Above 0, the process stays alive.
   bool closed_ = false;
   // The arrays that scores in flight write to.
   std::unordered_map<uint64_t, Napi::Reference<Napi::Float32Array>> outputs_;

@@ -39,10 +39,7 @@ int32_t Engine::Active::outputs(int32_t rows) const {
 }
 
 Engine::Engine(Model& model, Report report)
-    : model_(model),
-      pool_(model.pages()),
-      report_(std::move(report)),
-      thread_([this] { run(); }) {}
+    : model_(model), pool_(model.pages()), report_(std::move(report)), thread_([this] { run(); }) {}
 
 Engine::~Engine() {
   stop();
@@ -75,11 +72,11 @@ void Engine::enqueue(ActivePtr active, int64_t most_tokens) {
   const int32_t tokens = static_cast<int32_t>(std::min<int64_t>(most_tokens, limits.context));
   const int32_t pages = pages_needed(limits, tokens, 1);
   if (pages > model_.pages()) {
-    throw Error("INVALID_PROMPT",
-                "prompt and maxTokens need " + std::to_string(pages * kPageTokens) +
-                    " tokens of KV cache, but the model was loaded with " +
-                    std::to_string(model_.pages() * kPageTokens) +
-                    ": raise kvCacheTokens, or ask for less");
+    throw Error("INVALID_PROMPT", "prompt and maxTokens need " +
+                                      std::to_string(pages * kPageTokens) +
+                                      " tokens of KV cache, but the model was loaded with " +
+                                      std::to_string(model_.pages() * kPageTokens) +
+                                      ": raise kvCacheTokens, or ask for less");
   }
   active->prompt_length = static_cast<int32_t>(active->tokens.size());
   {

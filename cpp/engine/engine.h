@@ -58,7 +58,7 @@ class Engine {
     Active(uint64_t id, PagePool& pool, const SequenceLimits& limits);
 
     uint64_t id;
-    std::vector<int32_t> tokens;   // The prompt and what was drawn.
+    std::vector<int32_t> tokens;  // The prompt and what was drawn.
     int32_t prompt_length = 0;
     Sequence sequence;
     bool started = false;  // It was in a step.

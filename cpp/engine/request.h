@@ -13,10 +13,10 @@ namespace tramontane {
 // Continue a prompt. Validated by the caller: at least one token, all in the vocabulary.
 struct GenerateRequest {
   std::vector<int32_t> prompt;
-  int32_t max_tokens;                     // At least 1.
+  int32_t max_tokens;  // At least 1.
   SamplingOptions sampling;
-  std::vector<int32_t> stop_tokens;       // End the generation; the last token of the output then.
-  int32_t logprobs = -1;                  // Best alternatives to report; -1: no log-probabilities.
+  std::vector<int32_t> stop_tokens;  // End the generation; the last token of the output then.
+  int32_t logprobs = -1;             // Best alternatives to report; -1: no log-probabilities.
   std::unique_ptr<TokenConstraint> constraint;  // Null: everything is allowed.
 };
 
@@ -24,8 +24,8 @@ struct GenerateRequest {
 struct ScoreRequest {
   std::vector<int32_t> tokens;
   std::vector<int32_t> positions;  // Ascending, distinct; logits of these go to `out`.
-  float* out = nullptr;            // [positions][vocabulary], kept alive by the caller until the end
-                                   // of the request is reported. Null: perplexity.
+  float* out = nullptr;  // [positions][vocabulary], kept alive by the caller until the end
+                         // of the request is reported. Null: perplexity.
 };
 
 enum class Finish : int32_t { kNone, kStop, kLength, kAborted, kScored, kFailed };
@@ -44,10 +44,10 @@ struct Event {
   std::vector<TokenLogit> top;  // Log-probabilities of the best alternatives.
 
   Finish finish = Finish::kNone;
-  int32_t cached_tokens = 0;          // With an end: prompt tokens that the prefix cache held.
-  Timings timings;                    // With an end.
-  double negative_log_likelihood = 0; // With kScored: the sum over tokens 1..n-1.
-  const char* error_code = nullptr;   // With kFailed.
+  int32_t cached_tokens = 0;           // With an end: prompt tokens that the prefix cache held.
+  Timings timings;                     // With an end.
+  double negative_log_likelihood = 0;  // With kScored: the sum over tokens 1..n-1.
+  const char* error_code = nullptr;    // With kFailed.
   std::string error_message;
 };
 

@@ -64,7 +64,8 @@ class Sampler {
   const int32_t vocabulary_;
   bool penalties_;
   std::vector<int32_t> seen_tokens_, seen_counts_;
-  std::vector<int32_t> seen_index_;  // [vocabulary] index into seen_tokens_, or -1; with penalties only
+  std::vector<int32_t>
+      seen_index_;  // [vocabulary] index into seen_tokens_, or -1; with penalties only
 };
 
 // A number in [0, 1) that depends on its two arguments alone.

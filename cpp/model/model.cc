@@ -102,8 +102,8 @@ void Model::load(const WeightPlace& weight) {
     parts.scale_format = gptq.scale_format;
     parts.qweight = range(weight, gptq.qweight, 4 * word_rows * rows);
     parts.qzeros = range(weight, gptq.qzeros, 4 * zero_words * groups);
-    parts.scales = range(weight, gptq.scales,
-                         tensor_bytes(weight.name, gptq.scale_format, groups, rows));
+    parts.scales =
+        range(weight, gptq.scales, tensor_bytes(weight.name, gptq.scale_format, groups, rows));
     if (gptq.has_group_index) {
       parts.group_index = range(weight, gptq.group_index, uint64_t{4} * columns);
       check_group_index(weight.name, parts.group_index, columns, groups);

@@ -30,8 +30,8 @@ struct WeightPlace {
   int32_t layer;  // 0 for weights that exist once.
   Format format;
   int32_t rows, columns;
-  FilePlace place;   // Not for GPTQ.
-  GptqPlace gptq;    // Only for GPTQ.
+  FilePlace place;  // Not for GPTQ.
+  GptqPlace gptq;   // Only for GPTQ.
 };
 
 // What the TypeScript side says about a checkpoint. Believed only as far as it is checked again.

@@ -35,8 +35,8 @@ int32_t Sequence::resume(const int32_t* tokens, int32_t count, int32_t limit) {
   std::vector<PageKey> keys;
   std::vector<int32_t> pages;
   PageKey key = key_;
-  int32_t best = 0;   // Pages whose tokens need no computation.
-  int32_t run = 0;    // Pages found in a row up to here.
+  int32_t best = 0;  // Pages whose tokens need no computation.
+  int32_t run = 0;   // Pages found in a row up to here.
   for (int32_t page = 0; page < full_pages; ++page) {
     const int32_t* held = tokens + page * kPageTokens;
     key = key.next(held);
@@ -71,8 +71,7 @@ bool Sequence::reserve(int32_t tokens) {
 }
 
 SequenceSlice Sequence::slice(int32_t first_row, int32_t rows) const {
-  return {first_row,     rows, written_, table_.data(), static_cast<int32_t>(table_.size()),
-          adapter_};
+  return {first_row, rows, written_, table_.data(), static_cast<int32_t>(table_.size()), adapter_};
 }
 
 void Sequence::commit(const int32_t* tokens, int32_t length) {

@@ -22,7 +22,8 @@ struct SequenceLimits {
 // Without a window the table simply grows.
 //
 // `written` counts tokens whose keys are in the pages, `committed` those that will not be taken
-// back. Pages are recycled and published by `committed`, so truncate() to it or beyond always works.
+// back. Pages are recycled and published by `committed`, so truncate() to it or beyond always
+// works.
 class Sequence {
  public:
   Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter = 0);
@@ -60,10 +61,10 @@ class Sequence {
   PagePool& pool_;
   const SequenceLimits limits_;
   const int32_t adapter_;
-  std::vector<int32_t> table_;               // The ring; entries of pages not held are stale.
-  int32_t first_page_ = 0, end_page_ = 0;    // Absolute numbers of the pages held.
+  std::vector<int32_t> table_;             // The ring; entries of pages not held are stale.
+  int32_t first_page_ = 0, end_page_ = 0;  // Absolute numbers of the pages held.
   int32_t written_ = 0, committed_ = 0;
-  PageKey key_;                              // Of the last page before published_pages_.
+  PageKey key_;  // Of the last page before published_pages_.
   int32_t published_pages_ = 0;
 };
 

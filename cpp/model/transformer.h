@@ -12,8 +12,8 @@ using Cancelled = std::function<bool()>;
 
 // Runs one step: writes the keys and values of all its rows into their pages and leaves the
 // logits of the asked rows in Buffer::kLogits, for sample() and read_logits(). The caller ends the
-// step with end_step(), whatever is returned. Throws Error when the backend fails; returns false when
-// the step was cancelled.
+// step with end_step(), whatever is returned. Throws Error when the backend fails; returns false
+// when the step was cancelled.
 bool forward(Backend& backend, const ModelShape& shape, const Step& step,
              const Cancelled& cancelled);
 

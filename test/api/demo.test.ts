@@ -52,7 +52,7 @@ function testForm(path: string, form: Form): void {
 }
 
 function form(name: string): Form {
-  const found = breeze[name] as Form | undefined;
+  const found = breeze[name];
   if (!found) throw new Error(`breeze.json has no ${name}`);
   return found;
 }

@@ -34,7 +34,9 @@ GenerateRequest request_of(uint32_t seed, int32_t length, int32_t max_tokens) {
 class Server {
  public:
   explicit Server(const TinyModel::Options& options)
-      : tiny_(options), model_(tiny_.description), engine_(model_, [this](std::vector<Event> events) {
+      : tiny_(options),
+        model_(tiny_.description),
+        engine_(model_, [this](std::vector<Event> events) {
           const std::lock_guard lock(mutex_);
           for (Event& event : events) {
             if (event.token >= 0) {
@@ -104,7 +106,8 @@ TEST("requests that share steps get the tokens they get alone") {
     }
     CHECK(server.wait_for(kRequests));
     for (uint32_t i = 0; i < kRequests; ++i) {
-      CHECK(server.tokens[i] == alone(options, request_of(i, 1 + 23 * static_cast<int32_t>(i), 20 + i)));
+      CHECK(server.tokens[i] ==
+            alone(options, request_of(i, 1 + 23 * static_cast<int32_t>(i), 20 + i)));
       CHECK(server.ends[i].finish == Finish::kLength);
     }
     CHECK_EQ(server.engine().stats().pages_in_use, 0);
@@ -115,7 +118,8 @@ TEST("a pool of one and a half sequences serves eight requests with the same tok
   for (const int32_t window : {0, 48}) {
     TinyModel::Options roomy, tight;
     roomy.window = tight.window = window;
-    tight.kv_tokens = window == 0 ? 192 : 160;  // A sequence takes 128, or 5 pages for a prompt's chunk.
+    tight.kv_tokens =
+        window == 0 ? 192 : 160;  // A sequence takes 128, or 5 pages for a prompt's chunk.
     Server server(tight);
     for (uint32_t i = 0; i < 8; ++i) server.engine().submit(i, request_of(i, 60, 68));
     CHECK(server.wait_for(8));

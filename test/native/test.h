@@ -29,28 +29,30 @@ struct Registration {
 #define TEST_CONCAT_(a, b) a##b
 #define TEST_CONCAT(a, b) TEST_CONCAT_(a, b)
 #define TEST(name) TEST_AT(name, __LINE__)
-#define TEST_AT(name, line)                                                                     \
-  static void TEST_CONCAT(test_case_, line)();                                                  \
-  static const ::tramontane::test::Registration TEST_CONCAT(test_registration_, line)(          \
-      __FILE__, name, TEST_CONCAT(test_case_, line));                                           \
+#define TEST_AT(name, line)                                                            \
+  static void TEST_CONCAT(test_case_, line)();                                         \
+  static const ::tramontane::test::Registration TEST_CONCAT(test_registration_, line)( \
+      __FILE__, name, TEST_CONCAT(test_case_, line));                                  \
   static void TEST_CONCAT(test_case_, line)()
 
-#define CHECK(condition)                                                     \
-  do {                                                                       \
+#define CHECK(condition)                                                        \
+  do {                                                                          \
     if (!(condition)) ::tramontane::test::fail(__FILE__, __LINE__, #condition); \
   } while (false)
-#define CHECK_EQ(a, b)                                                                  \
-  do {                                                                                  \
-    const auto left_ = (a);                                                             \
-    const auto right_ = (b);                                                            \
-    if (!(left_ == right_))                                                             \
-      ::tramontane::test::fail(__FILE__, __LINE__, std::string(#a " == " #b ": ") +     \
-                               std::to_string(left_) + " and " + std::to_string(right_)); \
+#define CHECK_EQ(a, b)                                                                            \
+  do {                                                                                            \
+    const auto left_ = (a);                                                                       \
+    const auto right_ = (b);                                                                      \
+    if (!(left_ == right_))                                                                       \
+      ::tramontane::test::fail(__FILE__, __LINE__,                                                \
+                               std::string(#a " == " #b ": ") + std::to_string(left_) + " and " + \
+                                   std::to_string(right_));                                       \
   } while (false)
-#define CHECK_NEAR(a, b, tolerance)                                                     \
-  do {                                                                                  \
-    const double left_ = (a), right_ = (b);                                             \
-    if (!(std::fabs(left_ - right_) <= (tolerance)))                                    \
-      ::tramontane::test::fail(__FILE__, __LINE__, std::string(#a " near " #b ": ") +   \
-                               std::to_string(left_) + " and " + std::to_string(right_)); \
+#define CHECK_NEAR(a, b, tolerance)                                                       \
+  do {                                                                                    \
+    const double left_ = (a), right_ = (b);                                               \
+    if (!(std::fabs(left_ - right_) <= (tolerance)))                                      \
+      ::tramontane::test::fail(__FILE__, __LINE__,                                        \
+                               std::string(#a " near " #b ": ") + std::to_string(left_) + \
+                                   " and " + std::to_string(right_));                     \
   } while (false)
