@@ -64,7 +64,8 @@ void Engine::submit(uint64_t id, ScoreRequest request) {
   active->tokens = std::move(request.tokens);
   active->positions = std::move(request.positions);
   active->out = request.out;
-  enqueue(std::move(active), int64_t(active->tokens.size()));
+  const int64_t tokens = static_cast<int64_t>(active->tokens.size());
+  enqueue(std::move(active), tokens);
 }
 
 void Engine::enqueue(ActivePtr active, int64_t most_tokens) {
