@@ -7,11 +7,16 @@
 #include "device/runtime_api.h"
 #if defined(TRAMONTANE_CUDA_EMULATION)
 #include "device/ptx_emulated.h"
-#else
+#elif defined(__CUDACC__)
 #include "device/ptx.h"
 #endif
 
 namespace tramontane::cuda {
+
+__host__ __device__ constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
+
+// The host side of the plug-in is compiled by the C++ compiler and sees no kernels.
+#if defined(TRAMONTANE_CUDA_EMULATION) || defined(__CUDACC__)
 
 constexpr unsigned kAllLanes = 0xffffffffu;
 
@@ -123,6 +128,6 @@ __device__ __forceinline__ float warp_max(float value) {
   return value;
 }
 
-__host__ __device__ constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
+#endif
 
 }  // namespace tramontane::cuda

@@ -48,7 +48,6 @@ __global__ void __launch_bounds__(kThreads)
   WarpResults<kHeads>& results = shared<WarpResults<kHeads>>();
   const int row = row_list[blockIdx.z];
   const StepRow at = task.step.rows[row];
-  if (at.position < 0) return;
   const int per_kv_head = task.heads / task.kv_heads;
   const int head_tiles = divide_up(per_kv_head, kHeads);
   const int kv_head = static_cast<int>(blockIdx.x) / head_tiles;

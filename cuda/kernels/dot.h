@@ -47,7 +47,7 @@ template <class F, int kRows>
 __device__ __forceinline__ float dot_output(const Weight& w, int output, const QuantizedRows& in) {
   const int groups = w.columns / kGroup;
   float sums[kRows] = {};
-#pragma unroll 2
+#pragma unroll kRows <= 2 ? 2 : 1
   for (int b = static_cast<int>(threadIdx.x % 32); b < groups; b += 32) {
     const Group group = load<F>(w, output, b);
 #pragma unroll
@@ -62,7 +62,7 @@ __device__ __forceinline__ float dot_output(const Weight& w, int output, const Q
 // One warp an output of one of the weights. The second bound is said to leave registers enough:
 // without it ptxas spills a few to fit more blocks.
 template <class F, int kRows, bool kSwiglu>
-__global__ void __launch_bounds__(kDotWarps * 32, kRows <= 2 ? 8 : 4) dot_kernel(LinearTask task) {
+__global__ void __launch_bounds__(kDotWarps * 32, kRows <= 2 ? 5 : 3) dot_kernel(LinearTask task) {
   int output = static_cast<int>(blockIdx.x * kDotWarps + threadIdx.x / 32);
   int p = 0;
   for (; !kSwiglu && p + 1 < task.count; ++p) {

@@ -41,7 +41,7 @@ __device__ __forceinline__ void load_values(BF16, const uint8_t* weight, int64_t
 
 // One warp an output of one weight, for kRows rows of activations from row blockIdx.y * kRows.
 template <class F, int kRows>
-__global__ void __launch_bounds__(kWarps * 32) dot_float_kernel(LinearTask task) {
+__global__ void __launch_bounds__(kWarps * 32, 4) dot_float_kernel(LinearTask task) {
   int output = static_cast<int>(blockIdx.x * kWarps + threadIdx.x / 32);
   int p = 0;
   for (; p + 1 < task.count; ++p) {

@@ -201,7 +201,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // One thread a group; neighbouring threads have neighbouring outputs, as GPTQ's words have.
 template <class F, int kBits>
-__global__ void __launch_bounds__(kThreads, 4) pack_gptq_kernel(GptqSource source, Weight to) {
+__global__ void __launch_bounds__(kThreads, 2) pack_gptq_kernel(GptqSource source, Weight to) {
   const int row = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
   const int b = static_cast<int>(blockIdx.y);
   if (row >= to.rows) return;

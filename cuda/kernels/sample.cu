@@ -31,7 +31,8 @@ __device__ float block_max(float value, Shared& s) {
   return value;
 }
 
-// Sum of exp((logit - largest) / temperature): f32 terms, a few a thread, then double.
+// Sum of exp((logit - largest) / temperature): f32 terms, a few a thread, then double. Two calls
+// need a barrier between them: modify() has some.
 __device__ double block_exp_sum(const float* logits, int vocabulary, float largest,
                                 float temperature, Shared& s) {
   float sum = 0.0f;
@@ -39,7 +40,6 @@ __device__ double block_exp_sum(const float* logits, int vocabulary, float large
     sum += expf((logits[i] - largest) / temperature);
   }
   double total = warp_sum(sum);
-  __syncthreads();
   if (threadIdx.x % 32 == 0) s.doubles[threadIdx.x / 32] = total;
   __syncthreads();
   total = 0.0;

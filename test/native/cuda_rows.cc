@@ -84,6 +84,27 @@ TEST("quantize: zeros stay zeros, and what is not finite is not hidden") {
   CHECK(is_quantized(in.data() + 3 * kGroup, kGroup, q.data() + 3 * kGroup, &scales[3]));
 }
 
+TEST("quantize and swiglu: nothing is written behind the last group") {
+  constexpr int kColumns = 5 * kGroup;
+  DeviceArray<float> in(random_values(2 * kColumns, 14));
+  for (const bool gated : {false, true}) {
+    DeviceArray<int8_t> q(3 * kColumns);
+    DeviceArray<ActivationScale> scales(3 * 5);
+    DeviceArray<float> values(3 * kColumns);
+    if (gated) {
+      swiglu(in.data(), in.data(), 2, kColumns, {values.data(), {q.data(), scales.data()}},
+             nullptr);
+    } else {
+      quantize(in.data(), nullptr, 2, kColumns, {q.data(), scales.data()}, nullptr);
+    }
+    int written = 0;
+    for (size_t k = 2 * kColumns; k < 3 * kColumns; ++k) written += q[k] != -1;
+    for (size_t k = 2 * kColumns; k < 3 * kColumns; ++k) written += !std::isnan(values[k]);
+    for (size_t b = 10; b < 15; ++b) written += !std::isnan(scales[b].scale);
+    CHECK_EQ(written, 0);
+  }
+}
+
 TEST("swiglu: values and quantized values") {
   constexpr int kColumns = 160;
   DeviceArray<float> gate(random_values(2 * kColumns, 4)), up(random_values(2 * kColumns, 5));

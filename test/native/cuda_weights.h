@@ -43,15 +43,15 @@ inline std::vector<TestFormat> quantized_formats() {
   return all;
 }
 
-// A weight as a file has it. GPTQ has groups of 64.
+// A weight as a file has it, its scales multiplied by `size`. GPTQ has groups of 64.
 class TestWeight {
  public:
-  TestWeight(const TestFormat& format, int rows, int columns, unsigned seed) {
+  TestWeight(const TestFormat& format, int rows, int columns, unsigned seed, float size = 1) {
     std::mt19937 random(seed);
-    std::uniform_real_distribution<float> scale(0.02f, 0.1f);
+    std::uniform_real_distribution<float> scale(0.02f * size, 0.1f * size);
     data_ = {format.format, rows, columns, nullptr, nullptr};
     if (format.format == Format::kGptq) {
-      make_gptq(format, random);
+      make_gptq(format, random, scale);
       return;
     }
     const FormatInfo& info = format_info(format.format);
@@ -111,7 +111,8 @@ class TestWeight {
     }
   }
 
-  void make_gptq(const TestFormat& format, std::mt19937& random) {
+  void make_gptq(const TestFormat& format, std::mt19937& random,
+                 std::uniform_real_distribution<float>& scale) {
     constexpr int kGroupSize = 64;
     const int groups = (data_.columns + kGroupSize - 1) / kGroupSize;
     const auto words = [&](int64_t count) {
@@ -121,7 +122,6 @@ class TestWeight {
     };
     bytes_ = words(int64_t{data_.columns} * format.gptq_bits / 32 * data_.rows);
     zeros_ = words(int64_t{groups} * data_.rows * format.gptq_bits / 32);
-    std::uniform_real_distribution<float> scale(0.02f, 0.1f);
     for (int i = 0; i < groups * data_.rows; ++i) {
       scales_.push_back(f32_to_f16(scale(random)));
     }
