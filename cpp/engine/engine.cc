@@ -405,7 +405,7 @@ void Engine::score(const Output& output) {
   active.negative_log_likelihood += std::log(sum) + highest - next;
 }
 
-// An ended request gives its pages back at once, and leaves the queues in drop_ended().
+// An ended request leaves the queues, and gives its pages back, in drop_ended().
 void Engine::end(Active& active, Finish reason) {
   Event event;
   event.id = active.id;
@@ -419,7 +419,6 @@ void Engine::end(Active& active, Finish reason) {
                    milliseconds(first_token - first_step), milliseconds(now - first_token)};
   events_.push_back(std::move(event));
   active.ended = true;
-  active.sequence.release();
 }
 
 void Engine::fail(Active& active, const char* code, const std::string& message) {

@@ -124,7 +124,9 @@ TEST("few candidates give the same draws as all of them, or ask for more") {
 }
 
 TEST("fewer candidates than asked for are all there are") {
-  const Sampler sampler(at(1), {}, 5);
+  SamplingOptions options = at(1);
+  options.top_p = 0.999f;  // Both are needed to reach it.
+  const Sampler sampler(options, {}, 100);
   Candidates masked(kLogits, 1, 2);
   masked.result.candidate_log_mass =
       std::log(std::exp(3.0) + std::exp(2.0));  // The mask allows only these two.
