@@ -68,7 +68,7 @@ export class CandidateHeap {
   }
 }
 
-const INITIAL_LENGTH = 4096;
+const INITIAL_LENGTH = 512;
 
 function isBefore(priority: number, node: number, thanPriority: number, thanNode: number): boolean {
   return priority < thanPriority || (priority === thanPriority && node < thanNode);

@@ -83,4 +83,4 @@ export abstract class PairMerger {
 export const NEVER = Infinity;
 
 /** Nodes whose memory is kept from one text to the next. */
-export const KEPT_NODES = 4096;
+export const KEPT_NODES = 512;

@@ -36,7 +36,7 @@ export class Seams {
 }
 
 /** Enough that different pairs rarely share a bit; where they do, a cut is missed, no more. */
-const HASHES = 2 ** 20;
+const HASHES = 2 ** 17;
 
 function hashOf(left: number, right: number): number {
   return ((left << 10) ^ right) & (HASHES - 1);

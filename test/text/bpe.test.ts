@@ -173,10 +173,19 @@ describe('a tokenizer.json that is broken is refused', () => {
     ['{"model":{"vocab":{"a":1e15},"merges":[]}}', /"a"/],
     ['{"model":{"vocab":{"a":0,"b":0},"merges":[]}}', /"a" and "b"/],
     ['{"model":{"vocab":{"a":0}}}', /merges/],
-    [`{"model":${'['.repeat(200_000)}${']'.repeat(200_000)}}`, /model is an array/],
   ])('%s', (text, message) => {
     const source = { kind: 'tokenizer.json', path: 'broken.json', text } as const;
     refused(() => createTokenizer(source), 'INVALID_FILE', 'broken.json', message);
+  });
+
+  test('deeply nested values are not written out in messages', () => {
+    const depth = 200_000;
+    const arrays = `{"model":${'['.repeat(depth)}${']'.repeat(depth)}}`;
+    const objects = `{"model":{"type":${'{"a":'.repeat(depth)}0${'}'.repeat(depth)}}}`;
+    for (const text of [arrays, objects]) {
+      const source = { kind: 'tokenizer.json', path: 'deep.json', text } as const;
+      refused(() => createTokenizer(source), 'INVALID_FILE', /is an (array|object), not/);
+    }
   });
 
   test('pieces named like keys of Object.prototype are pieces', () => {
@@ -197,6 +206,21 @@ describe('byte-level BPE', () => {
     expect(tokenizer.encode('éè')).toEqual([257, 1 + 0xc3, 1 + 0xa8]);
     expect(tokenizer.decode([1 + 0xc3, 1 + 0xa8, 257])).toBe('èé');
     expect(tokenizer.decode([1 + 0xc3, 257])).toBe('\ufffdé');
+  });
+
+  test('has a piece for each byte, as GPT-2 writes them', () => {
+    const tokenizer = createTokenizer(byteLevelSource([]));
+    for (let byte = 0; byte < 256; byte++) {
+      expect(tokenizer.tokenBytes(1 + byte)).toEqual(Uint8Array.of(byte));
+    }
+    const all = String.fromCharCode(...Array.from({ length: 0x180 }, (_, code) => code));
+    expect(tokenizer.encode(all)).toEqual(Array.from(Buffer.from(all), (byte) => 1 + byte));
+  });
+
+  test('loses nothing of a word of any length', () => {
+    const tokenizer = createTokenizer(byteLevelSource(['a b', 'ab ab']));
+    const word = 'ab'.repeat(30_001);
+    expect(tokenizer.encode(word)).toEqual([...new Array<number>(15_000).fill(258), 257]);
   });
 
   test('does not merge across words', () => {

@@ -14,7 +14,7 @@ import {
   type Piece,
   type TokenizerJson,
 } from './builders';
-import { countCalls } from './count';
+import { callsOf, countCalls } from './count';
 
 const LENGTH = 10_000;
 
@@ -49,6 +49,14 @@ describe.each([
     const added = countCalls(CandidateHeap.prototype, 'add', () => tokenizer.encode(text));
     expect(added).toBeLessThanOrEqual(3 * (LENGTH + 1));
   });
+});
+
+test('text is looked up in parts no longer than the longest piece', () => {
+  const tokenizer = createTokenizer(ggufSource([{ piece: '▁' }, ...doubled]));
+  const text = 'a'.repeat(LENGTH);
+  const keys = callsOf(Map.prototype, 'get', () => tokenizer.encode(text));
+  const longest = Math.max(...keys.map((key) => (typeof key === 'string' ? key.length : 0)));
+  expect(longest).toBe(16);
 });
 
 describe.each([

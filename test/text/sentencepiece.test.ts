@@ -128,6 +128,12 @@ describe('characters without a piece', () => {
     expect(tokenizer.decode([3, 0, 4, 0])).toBe(' \u2047 a \u2047 ');
   });
 
+  test('decode with all of their mark, whatever the name of the piece', () => {
+    const spaced = [{ piece: '▁u', type: PieceType.UNKNOWN }, ...noBytes.pieces.slice(1)];
+    const tokenizer = createTokenizer(sentencePieceSource({ ...noBytes, pieces: spaced }));
+    expect(tokenizer.decode([0])).toBe(' \u2047 ');
+  });
+
   test('decode as the model says', () => {
     const trainer = { 35: 0, 44: '?' };
     const tokenizer = createTokenizer(sentencePieceSource({ ...noBytes, trainer }));
@@ -191,17 +197,27 @@ describe('a SentencePiece model', () => {
     expect(createTokenizer(source).encode('a')).toEqual([FIRST]);
   });
 
-  test.each<[string, Buffer]>([
-    ['cut short in a number', Buffer.of(0x0a, 0x80)],
-    ['a piece longer than the file', Buffer.concat([varint(0x0a), varint(2 ** 40)])],
-    ['a number without end', Buffer.alloc(32, 0xff)],
-    ['a group', Buffer.of(0x0b, 0x0c)],
-    ['a string that is not UTF-8', bytesField(1, bytesField(1, Buffer.of(0xff)))],
-    ['a piece that is a number', Buffer.of(0x08, 0x01)],
-    ['an empty file', Buffer.alloc(0)],
-  ])('that is broken is refused: %s', (_, bytes) => {
+  test.each<[string, Buffer, RegExp]>([
+    ['cut short in a number', Buffer.of(0x0a, 0x80), /middle of a number.*byte 2/],
+    [
+      'a piece longer than the file',
+      Buffer.concat([varint(0x0a), varint(2 ** 40)]),
+      /field 1.*longer/,
+    ],
+    ['a length beyond all numbers', Buffer.concat([varint(0x0a), varint(-1)]), /too large/],
+    ['a number without end', Buffer.alloc(32, 0xff), /10 bytes/],
+    ['a group', Buffer.of(0x2b, 0x2c), /wire type 3/],
+    ['a string that is not UTF-8', bytesField(1, bytesField(1, Buffer.of(0xff))), /UTF-8.*byte 4/],
+    ['a piece that is a number', Buffer.of(0x08, 0x01), /field 1 has wire type 0/],
+    ['an empty file', Buffer.alloc(0), /no pieces/],
+  ])('that is broken is refused: %s', (_, bytes, message) => {
     const source = { kind: 'sentencepiece', path: 'broken.model', bytes } as const;
-    refused(() => createTokenizer(source), 'INVALID_FILE', 'broken.model');
+    refused(() => createTokenizer(source), 'INVALID_FILE', 'broken.model', message);
+  });
+
+  test('may have U+FFFD in a piece', () => {
+    const source = sentencePieceSource({ pieces: [...pieces, { piece: '\ufffd' }] });
+    expect(createTokenizer(source).decode([260])).toBe('\ufffd');
   });
 
   test('gets the tokens a fine-tune added in tokenizer_config.json', () => {

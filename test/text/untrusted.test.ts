@@ -151,7 +151,7 @@ function mutateTree(random: Random, root: Record<string, unknown>): void {
 test.each(['v1-384-prepend', 'v3-419-metaspace'])('%s.tokenizer.json', (name) => {
   const text = readFileSync(fixture(`tokens/tokenizer-json/${name}.tokenizer.json`), 'utf8');
   const bytes = Buffer.from(text);
-  const { counts, failures } = run(2500, (random) => {
+  const { counts, failures } = run(1500, (random) => {
     const source = { kind: 'tokenizer.json', path: 'mutated.json' } as const;
     if (random(4) === 0) return { ...source, text: mutateBytes(random, bytes).toString() };
     const tree = JSON.parse(text) as Record<string, unknown>;
@@ -159,9 +159,9 @@ test.each(['v1-384-prepend', 'v3-419-metaspace'])('%s.tokenizer.json', (name) =>
     return { ...source, text: JSON.stringify(tree) };
   });
   expect(failures).toEqual([]);
-  expect(counts.get('made')).toBeGreaterThan(300);
-  expect(counts.get('INVALID_FILE')).toBeGreaterThan(500);
-  expect(counts.get('UNSUPPORTED_FILE')).toBeGreaterThan(50);
+  expect(counts.get('made')).toBeGreaterThan(200);
+  expect(counts.get('INVALID_FILE')).toBeGreaterThan(200);
+  expect(counts.get('UNSUPPORTED_FILE')).toBeGreaterThan(20);
 });
 
 test('tokenizer_config.json', () => {
@@ -172,7 +172,7 @@ test('tokenizer_config.json', () => {
     added_tokens_decoder: { '384': { content: 'x y', special: false }, '385': { content: '<z>' } },
   };
   const bytes = readFileSync(fixture('tokens/tokenizer-json/v1-384.model'));
-  const { counts, failures } = run(1000, (random) => {
+  const { counts, failures } = run(600, (random) => {
     const tree = structuredClone(config);
     mutateTree(random, tree);
     const source = { kind: 'sentencepiece', path: 'x.model', bytes } as const;
@@ -244,7 +244,7 @@ function mutateGguf(random: Random, source: GgufTokenizer): GgufTokenizer {
 
 test('GGUF arrays of SentencePiece', async () => {
   const source = (await readTokenizerSource(fixture('gguf/swa-Q4_0.gguf'))) as GgufTokenizer;
-  const { counts, failures } = run(2500, (random) => mutateGguf(random, source));
+  const { counts, failures } = run(2000, (random) => mutateGguf(random, source));
   expect(failures).toEqual([]);
   expect(counts.get('made')).toBeGreaterThan(300);
   expect(counts.get('INVALID_FILE')).toBeGreaterThan(500);
@@ -257,7 +257,7 @@ test.each(['default', 'smollm', 'llama-bpe', 'tekken'])(
       pre,
       bosId: 0,
     });
-    const { counts, failures } = run(800, (random) => mutateGguf(random, source));
+    const { counts, failures } = run(600, (random) => mutateGguf(random, source));
     expect(failures).toEqual([]);
     expect(counts.get('made')).toBeGreaterThan(50);
     expect(counts.get('INVALID_FILE')).toBeGreaterThan(200);

@@ -1,5 +1,6 @@
 import { createTokenizer } from '../../lib/text/create';
 import { TokenStream } from '../../lib/text/token-stream';
+import { characterLength } from '../../lib/text/utf8';
 import { Utf8Stream } from '../../lib/text/utf8-stream';
 import { byteId, FIRST, ggufSource } from './builders';
 
@@ -58,6 +59,23 @@ test('a chunk may be changed by its owner after it was pushed', () => {
   utf8.push(chunk);
   chunk[0] = 0x41;
   expect(utf8.push(Uint8Array.of(0xa9))).toBe('é');
+});
+
+test.each([
+  [[0x41], 1],
+  [[0xc3, 0xa9], 2],
+  [[0xe4, 0xb8, 0xad], 3],
+  [[0xf0, 0x9f, 0x98, 0x80, 0x41], 4],
+  [[0xe4, 0xb8], -1],
+  [[0x80], 0],
+  [[0xc1, 0x80], 0],
+  [[0xe0, 0x9f, 0x80], 0],
+  [[0xed, 0xa0, 0x80], 0],
+  [[0xf4, 0x90, 0x80, 0x80], 0],
+  [[0xf5, 0x80, 0x80, 0x80], 0],
+  [[0xe4, 0x41], 0],
+])('characterLength of %j is %i', (bytes, length) => {
+  expect(characterLength(bytes, 0)).toBe(length);
 });
 
 describe('TokenStream', () => {
