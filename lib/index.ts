@@ -1,5 +1,6 @@
 /** The public surface; nothing else is exported. */
 export { TramontaneError, type TramontaneErrorCode } from './errors';
+export type { GptqFacts } from './files/checkpoint';
 export type { Generation, GenerationChunk, GenerationResult, LogprobInfo } from './generation';
 export type { GenerateOptions } from './generate-options';
 export { inspect, type Inspection } from './inspect';

@@ -1,4 +1,4 @@
-import type { Checkpoint, ModelShape, SlidingWindow } from './files/checkpoint';
+import type { Checkpoint, GptqFacts, ModelShape, SlidingWindow } from './files/checkpoint';
 import { openCheckpoint } from './files/open';
 
 /** What a model file says about itself, read from its headers alone. */
@@ -14,6 +14,8 @@ export interface Inspection extends ModelShape {
   readonly parameters: number;
   /** Tensors per storage format. */
   readonly formats: Readonly<Record<string, number>>;
+  /** How the weights are quantized, of the kind `gptq`. */
+  readonly gptq?: GptqFacts;
   readonly slidingWindow: SlidingWindow;
   readonly tiedOutput: boolean;
   readonly tokenizer: string;
@@ -43,6 +45,7 @@ export async function inspect(path: string): Promise<Inspection> {
     fileBytes: fileBytes(checkpoint),
     parameters,
     formats: checkpoint.formats,
+    ...(checkpoint.gptq !== undefined && { gptq: checkpoint.gptq }),
     ...checkpoint.shape,
     slidingWindow: checkpoint.slidingWindow,
     tiedOutput: named.size < checkpoint.weights.length,

@@ -1,5 +1,5 @@
 import { TramontaneError } from './errors';
-import type { Checkpoint, SlidingWindow } from './files/checkpoint';
+import type { Checkpoint, GptqFacts, SlidingWindow } from './files/checkpoint';
 import { openCheckpoint } from './files/open';
 import { checkGenerateOptions, type GenerateOptions } from './generate-options';
 import { ActiveGeneration, type Generation } from './generation';
@@ -21,6 +21,8 @@ export interface ModelInfo {
   readonly fileBytes: number;
   /** Tensors per storage format. */
   readonly formats: Readonly<Record<string, number>>;
+  /** How the weights of a GPTQ checkpoint are quantized. */
+  readonly gptq?: GptqFacts;
   readonly layers: number;
   readonly hiddenSize: number;
   readonly heads: number;
@@ -132,6 +134,7 @@ export class Model implements AsyncDisposable {
       path: checkpoint.path,
       fileBytes: fileBytes(checkpoint),
       formats: checkpoint.formats,
+      ...(checkpoint.gptq !== undefined && { gptq: checkpoint.gptq }),
       layers: shape.layers,
       hiddenSize: shape.hiddenSize,
       heads: shape.heads,

@@ -54,6 +54,23 @@ export interface GptqParts {
   readonly groupIndex?: FileRange;
 }
 
+/** How the weights of a GPTQ checkpoint are quantized, in short. */
+export interface GptqFacts {
+  readonly bits: 2 | 3 | 4 | 8;
+  /** Inputs that share a scale; null: the whole column. */
+  readonly groupSize: number | null;
+  /** Whether inputs of a group are scattered (a g_idx out of order) in some module. */
+  readonly actOrder: boolean;
+  /** What the configuration says, if it does. */
+  readonly symmetric?: boolean;
+  /** How zero points are stored: less one (v1, `gptq`), or as they are (v2, `gptq_v2`). */
+  readonly zeroFormat: 'v1' | 'v2';
+  /** Linear layers that are not quantized, such as `lm_head` and `model.layers.0-3.mlp.up_proj`. */
+  readonly plainModules: readonly string[];
+  /** Modules quantized otherwise (`dynamic`), and how: `{ 'model.layers.7.mlp.up_proj': 'GPTQ-8bit-g32' }`. */
+  readonly otherModules: Readonly<Record<string, string>>;
+}
+
 /** What a weight does in the model. Layer roles exist once a layer, the others once. */
 export type WeightRole =
   | 'token_embedding'
@@ -122,6 +139,8 @@ export interface Checkpoint {
   readonly weights: readonly Weight[];
   /** Tensors per storage format, as in the file (a GPTQ weight counts as one, e.g. `GPTQ-4bit-g128`). */
   readonly formats: Readonly<Record<string, number>>;
+  /** Of the kind `gptq` only. */
+  readonly gptq?: GptqFacts;
   readonly tokenizer: TokenizerSource;
   /** Tokens that end a generation: end of sequence, end of turn. */
   readonly endTokens: readonly number[];

@@ -18,6 +18,9 @@ export interface GptqRules extends Pick<GptqParts, 'bits' | 'zeroBias'> {
 export interface GptqConfig {
   /** Of the file the rules come from, for messages. */
   readonly path: string;
+  /** Of modules that `dynamic` does not single out. */
+  readonly general: GptqRules;
+  readonly symmetric?: boolean;
   /** The rules of each module: the general ones, or a `dynamic` entry's. */
   rules(module: string): GptqRules;
 }
@@ -40,7 +43,13 @@ export async function readGptqConfig(
   refuseOtherMethods(facts);
   const general = readRules(facts, undefined);
   const overrides = readDynamic(facts, general, modules);
-  return { path: facts.path, rules: (module) => overrides.get(module) ?? general };
+  const symmetric = facts.boolean('sym');
+  return {
+    path: facts.path,
+    general,
+    ...(symmetric === undefined ? {} : { symmetric }),
+    rules: (module) => overrides.get(module) ?? general,
+  };
 }
 
 async function findQuantization(folder: Folder, config: JsonFacts): Promise<JsonFacts | undefined> {

@@ -3,6 +3,7 @@ import type { Checkpoint, TensorFormat, Weight } from './checkpoint';
 import type { Folder } from './byte-source';
 import { isFloat } from './formats';
 import { gptqFormatName, gptqWeight } from './gptq';
+import { gptqFacts } from './gptq-facts';
 import { readGptqConfig, type GptqConfig } from './gptq-config';
 import { readChatTemplate, readEndTokens, readHfModel } from './hf-config';
 import { withTensors, type HfTensor, type HfTensors } from './hf-tensors';
@@ -42,6 +43,7 @@ export async function readHfCheckpoint(
       slidingWindow,
       weights,
       formats: countFormats(weights, gptq),
+      ...(quantized && gptq !== undefined ? { gptq: gptqFacts(gptq, weights) } : {}),
       tokenizer,
       endTokens,
       ...(chatTemplate === undefined ? {} : { chatTemplate }),

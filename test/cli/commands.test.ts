@@ -173,6 +173,20 @@ describe('inspect', () => {
     const facts = JSON.parse(json.stdout) as Record<string, unknown>;
     expect(facts).toMatchObject({ path: EMBEDDED_MODEL, architecture: 'llama' });
   });
+
+  test('shows how a GPTQ directory is quantized', async () => {
+    const { stdout } = await run('inspect', fixture('gptq/swa-gptq-b4-g128-actorder'));
+    for (const [key, value] of [
+      ['bits', '4'],
+      ['groupSize', '128'],
+      ['actOrder', 'true'],
+      ['symmetric', 'true'],
+      ['zeroFormat', 'v1'],
+      ['plainModules', 'lm_head'],
+    ] as const) {
+      expect(stdout).toMatch(new RegExp(`^gptq\\.${key} +${value}$`, 'm'));
+    }
+  });
 });
 
 describe('bench', () => {

@@ -206,6 +206,60 @@ describe('dynamic', () => {
   });
 });
 
+describe('what is said in short', () => {
+  test('bits, groups, order, zeros and what is not quantized', async () => {
+    expect((await open(gptq())).gptq).toEqual({
+      bits: 4,
+      groupSize: 32,
+      actOrder: false,
+      symmetric: true,
+      zeroFormat: 'v1',
+      plainModules: ['lm_head'],
+      otherModules: {},
+    });
+    const other = gptq({ bits: 3, groupSize: -1, quantized: () => true });
+    other.quantization()['checkpoint_format'] = 'gptq_v2';
+    other.quantization()['sym'] = false;
+    expect((await open(other)).gptq).toEqual({
+      bits: 3,
+      groupSize: null,
+      actOrder: false,
+      symmetric: false,
+      zeroFormat: 'v2',
+      plainModules: [],
+      otherModules: {},
+    });
+  });
+
+  test('act-order of one module is act-order', async () => {
+    const hf = gptq();
+    hf.find(`${DOWN}.g_idx`).data!.writeInt32LE(2, 0);
+    expect((await open(hf)).gptq).toMatchObject({ actOrder: true });
+  });
+
+  test('nothing about being symmetric where the file says nothing', async () => {
+    const hf = gptq();
+    delete hf.quantization()['sym'];
+    expect((await open(hf)).gptq).not.toHaveProperty('symmetric');
+    expect(await open(new HfBuilder())).not.toHaveProperty('gptq');
+  });
+
+  test('modules of many layers by ranges', async () => {
+    const plain = /layers\.([0235]|10)\.mlp\.up_proj|layers\.1\.mlp\.down_proj/;
+    const shape = { ...TINY_HF, layers: 11 };
+    const hf = new HfBuilder(shape, { ...SETTINGS, quantized: (module) => !plain.test(module) });
+    const eight = new HfBuilder(shape, { bits: 8, groupSize: 64 });
+    for (const { name } of hf.tensors.filter((tensor) => /\.[7-9]\.mlp\.gate/.test(tensor.name))) {
+      Object.assign(hf.find(name), eight.find(name));
+    }
+    hf.quantization()['dynamic'] = { '+:.*[7-9].mlp.gate.*': { bits: 8, group_size: 64 } };
+    expect((await open(hf)).gptq).toMatchObject({
+      plainModules: ['model.layers.0,2-3,5,10.mlp.up_proj', 'model.layers.1.mlp.down_proj'],
+      otherModules: { 'model.layers.7-9.mlp.gate_proj': 'GPTQ-8bit-g64' },
+    });
+  });
+});
+
 describe('layouts that are refused', () => {
   test.each<[string, Record<string, unknown>, string]>([
     ['AWQ', { quant_method: 'awq' }, 'quant_method is "awq"; GPTQ in the gptq and gptq_v2'],

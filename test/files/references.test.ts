@@ -28,6 +28,8 @@ const FULL = {
   ropeBase: 1_000_000,
 };
 
+const LAYERS = 'model.layers';
+
 const gptqOf = (checkpoint: Checkpoint): { weight: Weight; gptq: GptqParts }[] =>
   checkpoint.weights.flatMap((weight) =>
     weight.storage.format === 'GPTQ' ? [{ weight, gptq: weight.storage.gptq }] : [],
@@ -202,6 +204,17 @@ describeWithReference('GPTQ references', (directory) => {
       expect(gptq.qzeros.byteLength).toBe((groups * weight.rows * width) / 8);
       expect(gptq.scales).toMatchObject({ format: 'F16', byteLength: 2 * groups * weight.rows });
     }
+    expect(checkpoint.gptq).toEqual({
+      bits: Number(bits),
+      groupSize: group === 'all' ? null : Number(group),
+      actOrder,
+      symmetric: !/asym|-b2-/.test(name),
+      zeroFormat: name.endsWith('v2') ? 'v2' : 'v1',
+      plainModules: [...(name.includes('mixed') ? [`${LAYERS}.0.mlp.down_proj`] : []), 'lm_head'],
+      otherModules: name.includes('mixed')
+        ? { [`${LAYERS}.0-2.self_attn.v_proj`]: 'GPTQ-8bit-g32' }
+        : {},
+    });
     expect(quantized).toBe(7 * shape.layers - (name.includes('mixed') ? 1 : 0));
     // Only a g_idx that says nothing is left out: four bytes for each input of each module.
     const inputs = gptqOf(checkpoint).reduce((sum, { weight }) => sum + weight.columns, 0);
