@@ -75,6 +75,10 @@ describeWithReference('the embedded model in bf16', (directory) => {
   testForm(join(directory, 'demo/breeze-hf'), form('breeze-bf16'));
 });
 
+describeWithReference('the embedded model in GPTQ, 4 bits with act-order', (directory) => {
+  testForm(join(directory, 'demo/breeze-gptq'), form('breeze-gptq'));
+});
+
 interface SmolLm {
   readonly text_ids: number[];
   readonly perplexity: number;
