@@ -1,3 +1,10 @@
+'use strict';
+const { join } = require('node:path');
+
+// The tests compute on the CPU, whatever the machine has: `auto` finds no plug-in. Those of CUDA
+// name theirs.
+process.env.TRAMONTANE_CUDA_PLUGIN = join(__dirname, 'no-plug-in');
+
 /** @type {import('jest').Config} */
 module.exports = {
   testEnvironment: 'node',

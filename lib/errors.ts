@@ -14,6 +14,8 @@ export type TramontaneErrorCode =
   | 'OUT_OF_MEMORY'
   /** The model was disposed. */
   | 'DISPOSED'
+  /** The backend that was asked for cannot be used here. The message says why and what to do. */
+  | 'BACKEND_UNAVAILABLE'
   /** A computation went wrong, such as logits that are not finite. */
   | 'COMPUTE_FAILED'
   /** The native addon is missing or does not fit this package. The message has the command to rebuild it. */

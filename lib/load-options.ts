@@ -1,3 +1,5 @@
+import { findCudaPlugin } from './cuda-plugin';
+import { TramontaneError } from './errors';
 import type { Checkpoint, SlidingWindow } from './files/checkpoint';
 import { defaultThreads, usableMemory } from './limits';
 import type { NativeDescription } from './native';
@@ -30,10 +32,21 @@ export interface LoadOptions {
   /** @default 'f16' */
   readonly kvCacheType?: 'f16' | 'f32';
   /**
-   * Tokens the KV cache holds, over all sequences. Memory is used as it fills.
-   * @default four full sequences, at most a quarter of the memory, at least one sequence
+   * Tokens the KV cache holds, over all sequences. On the CPU, memory is used as it fills.
+   * @default on the CPU four full sequences, at most a quarter of the memory, at least one
+   * sequence; on a GPU what fits into `memoryFraction`, at least one sequence
    */
   readonly kvCacheTokens?: number;
+  /**
+   * What computes. `cuda` is an error where it cannot be used or the model does not fit; `auto`
+   * then takes the CPU, and `model.info.backend` says why.
+   * @default 'auto'
+   */
+  readonly backend?: 'auto' | 'cpu' | 'cuda';
+  /** The GPU, counted as CUDA_VISIBLE_DEVICES leaves them. @default 0 */
+  readonly device?: number;
+  /** The part of the GPU's free memory that may be used, above 0 and at most 1. @default 0.9 */
+  readonly memoryFraction?: number;
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Gives the load up, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -46,6 +59,9 @@ const NAMES = [
   'compute',
   'kvCacheType',
   'kvCacheTokens',
+  'backend',
+  'device',
+  'memoryFraction',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
@@ -54,6 +70,8 @@ const MOST_TOKENS = 2 ** 30;
 /** Tokens of a page and most tokens of a step, as in cpp/backend/backend.h and cpp/model/model.h. */
 const PAGE_TOKENS = 32;
 const MAX_STEP_TOKENS = 512;
+/** Sequences that run at once at most, as in cpp/engine/engine.cc. */
+const MAX_RUNNING = 128;
 
 /** Checks what can be checked before the file is known. @throws TramontaneError INVALID_OPTION */
 export function checkLoadOptions(options: LoadOptions): void {
@@ -67,19 +85,32 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (compute !== undefined) check.oneOf('compute', compute, ['int8', 'f32']);
   if (kvCacheType !== undefined) check.oneOf('kvCacheType', kvCacheType, ['f16', 'f32']);
   if (kvCacheTokens !== undefined) check.integer('kvCacheTokens', kvCacheTokens, 1, MOST_TOKENS);
+  checkBackend(options);
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
     throw check.invalidOption('onProgress', 'a function', options.onProgress);
   }
   if (options.signal !== undefined) check.signal('signal', options.signal);
 }
 
+function checkBackend({ backend, device, memoryFraction }: LoadOptions): void {
+  if (backend !== undefined) check.oneOf('backend', backend, ['auto', 'cpu', 'cuda']);
+  if (device !== undefined) check.integer('device', device, 0, 1023);
+  if (memoryFraction !== undefined) check.number('memoryFraction', memoryFraction, 0.01, 1);
+  if (backend === 'cpu' && (device !== undefined || memoryFraction !== undefined)) {
+    const name = device !== undefined ? 'device' : 'memoryFraction';
+    throw new TramontaneError('INVALID_OPTION', `${name} is for a GPU, but backend is cpu`);
+  }
+}
+
 export interface Settings {
   readonly slidingWindow: SlidingWindow;
   readonly threads: { readonly count: number; readonly source: string };
+  /** Why the CPU computes, when that is known before native is asked. */
+  readonly cpuBecause?: string;
   readonly description: NativeDescription;
 }
 
-/** What options and file come to together. @throws TramontaneError INVALID_OPTION */
+/** What options and file come to together. @throws TramontaneError INVALID_OPTION, BACKEND_UNAVAILABLE */
 export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
   const { shape } = checkpoint;
   const slidingWindow: SlidingWindow =
@@ -106,10 +137,15 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
   const affordable = Math.floor(usableMemory() / 4 / bytesPerToken);
   const kvCacheTokens =
     options.kvCacheTokens ?? Math.max(sequence, Math.min(4 * sequence, affordable, MOST_TOKENS));
+  const cuda = cudaRequest(options, {
+    leastKvCacheTokens: options.kvCacheTokens ?? sequence,
+    mostKvCacheTokens: options.kvCacheTokens ?? Math.min(MAX_RUNNING * sequence, MOST_TOKENS),
+  });
 
   return {
     slidingWindow,
     threads,
+    ...(typeof cuda === 'string' && { cpuBecause: cuda }),
     description: {
       files: checkpoint.files.map((file) => file.path),
       weights: checkpoint.weights,
@@ -120,6 +156,23 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
       threads: threads.count,
       kvCacheType,
       compute: options.compute ?? 'int8',
+      ...(typeof cuda === 'object' && { cuda }),
     },
   };
+}
+
+/** What native is asked of a GPU, or why it is not asked. @throws TramontaneError BACKEND_UNAVAILABLE */
+function cudaRequest(
+  options: LoadOptions,
+  kvCache: { leastKvCacheTokens: number; mostKvCacheTokens: number },
+): NativeDescription['cuda'] | string {
+  if (options.backend === 'cpu') return 'option';
+  const required = options.backend === 'cuda';
+  const plugin = findCudaPlugin();
+  if (plugin.path === undefined) {
+    if (required) throw new TramontaneError('BACKEND_UNAVAILABLE', plugin.problem);
+    return plugin.problem;
+  }
+  const { device = 0, memoryFraction = 0.9 } = options;
+  return { plugin: plugin.path, device, memoryFraction, ...kvCache, required };
 }

@@ -32,8 +32,15 @@ export interface ModelInfo {
   /** Most tokens of prompt and output together. */
   readonly contextSize: number;
   readonly slidingWindow: SlidingWindow;
-  /** The set of CPU kernels in use: `avx2`, `scalar`, ... */
+  /** The set of kernels in use: `avx2`, `scalar`, ..., `cuda sm_90` */
   readonly implementation: string;
+  readonly backend: {
+    readonly name: 'cpu' | 'cuda';
+    /** The GPU's name. */
+    readonly device?: string;
+    /** `option`, or what kept `auto` from CUDA, or that nothing did. */
+    readonly source: string;
+  };
   readonly threads: { readonly count: number; readonly source: string };
   readonly kvCache: {
     readonly type: string;
@@ -54,6 +61,15 @@ export interface LogitsOptions {
 interface Score {
   resolve: (negativeLogLikelihood: number) => void;
   reject: (reason: unknown) => void;
+}
+
+function backendInfo(native: NativeModel, settings: Settings): ModelInfo['backend'] {
+  if (native.device === undefined) {
+    return { name: 'cpu', source: settings.cpuBecause ?? native.cudaProblem ?? 'option' };
+  }
+  const asked = settings.description.cuda?.required === true;
+  const source = asked ? 'option' : 'CUDA is there, and the model fits';
+  return { name: 'cuda', device: native.device, source };
 }
 
 /**
@@ -83,7 +99,7 @@ export class Model implements AsyncDisposable {
   /**
    * Loads a model from a GGUF file, or from a Hugging Face directory, GPTQ included.
    * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, INVALID_FILE, UNSUPPORTED_FILE,
-   * OUT_OF_MEMORY, NATIVE_UNAVAILABLE; the signal's reason when it is aborted
+   * OUT_OF_MEMORY, BACKEND_UNAVAILABLE, NATIVE_UNAVAILABLE; the signal's reason when it is aborted
    */
   static async load(path: string, options: LoadOptions = {}): Promise<Model> {
     if (typeof path !== 'string' || path === '') {
@@ -144,10 +160,11 @@ export class Model implements AsyncDisposable {
       contextSize: settings.description.contextSize,
       slidingWindow: settings.slidingWindow,
       implementation: this.native.implementation,
+      backend: backendInfo(this.native, settings),
       threads: settings.threads,
       kvCache: {
         type: settings.description.kvCacheType,
-        tokens: settings.description.kvCacheTokens,
+        tokens: this.native.kvCacheTokens,
         pagesInUse: stats.pagesInUse,
         pagesCached: stats.pagesCached,
       },

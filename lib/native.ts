@@ -15,6 +15,15 @@ export interface NativeDescription {
   readonly threads: number;
   readonly kvCacheType: 'f16' | 'f32';
   readonly compute: 'int8' | 'f32';
+  /** Run on a GPU. Unless `required`, the CPU computes where that cannot be. */
+  readonly cuda?: {
+    readonly plugin: string;
+    readonly device: number;
+    readonly memoryFraction: number;
+    readonly leastKvCacheTokens: number;
+    readonly mostKvCacheTokens: number;
+    readonly required: boolean;
+  };
 }
 
 /** A generation with every option spelled out. */
@@ -59,6 +68,11 @@ export interface NativeEvent {
 /** A loaded model. No call does more than copy its arguments; what comes of it arrives as events. */
 export interface NativeModel {
   readonly implementation: string;
+  readonly kvCacheTokens: number;
+  /** Name of the GPU that computes. */
+  readonly device?: string;
+  /** Why CUDA was asked for and is not used. */
+  readonly cudaProblem?: string;
   generate(id: number, request: NativeRequest): void;
   /** Logits at `positions` (ascending, distinct) into `out`; without them the likelihood of `tokens`. */
   score(id: number, tokens: Int32Array, positions?: Int32Array, out?: Float32Array): void;
@@ -67,14 +81,58 @@ export interface NativeModel {
   dispose(): Promise<void>;
 }
 
+/** What this machine can compute with. */
+export interface NativeBackends {
+  readonly cpu: {
+    readonly implementations: string[];
+    /** The one in use; absent when there is a problem. */
+    readonly implementation?: string;
+    readonly problem?: string;
+  };
+  /** Absent when no plug-in was named. */
+  readonly cuda?: {
+    readonly problem?: string;
+    /** 13000 is 13.0; 0: no driver. Absent, like all below, when the plug-in could not be loaded. */
+    readonly driverVersion?: number;
+    readonly runtimeVersion?: number;
+    readonly devices?: {
+      readonly name: string;
+      readonly computeCapability: string;
+      readonly supported: boolean;
+      readonly memoryBytes: number;
+    }[];
+  };
+}
+
 interface NativeAddon {
+  backends(plugin?: string): Promise<NativeBackends>;
   load(
     description: NativeDescription,
     onEvents: (events: NativeEvent[]) => void,
   ): Promise<NativeModel>;
 }
 
+interface FindAddon {
+  (directory: string): NativeAddon;
+  path(directory: string): string;
+}
+
+const root = join(__dirname, '..');
 let addon: NativeAddon | undefined;
+
+function findAddon(): FindAddon {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- both are CommonJS
+  return require('node-gyp-build') as FindAddon;
+}
+
+/** The addon's file, where there is one. */
+export function addonPath(): string | undefined {
+  try {
+    return findAddon().path(root);
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * The addon, loaded at first use: from `build/Release` where the package was compiled, else from
@@ -83,11 +141,8 @@ let addon: NativeAddon | undefined;
  */
 export function native(): NativeAddon {
   if (addon) return addon;
-  const root = join(__dirname, '..');
   try {
-    // eslint-disable-next-line @typescript-eslint/no-require-imports -- both are CommonJS
-    const find = require('node-gyp-build') as (directory: string) => NativeAddon;
-    addon = find(root);
+    addon = findAddon()(root);
   } catch (cause) {
     const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
     throw new TramontaneError(

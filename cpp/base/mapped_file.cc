@@ -1,10 +1,9 @@
 #include "base/mapped_file.h"
 
 #include "base/error.h"
+#include "base/wide_string.h"
 
-#if defined(_WIN32)
-#include <windows.h>
-#else
+#if !defined(_WIN32)
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -32,16 +31,6 @@ struct Handle {
   }
 };
 
-std::wstring to_wide(const std::string& path) {
-  const int size = static_cast<int>(path.size());
-  const int length =
-      MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.data(), size, nullptr, 0);
-  if (length <= 0) fail(path, "the path is empty or not UTF-8");
-  std::wstring wide(static_cast<size_t>(length), L'\0');
-  MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.data(), size, wide.data(), length);
-  return wide;
-}
-
 #else
 
 // Not strerror(), which threads may not share.
@@ -62,6 +51,7 @@ struct Descriptor {
 
 MappedFile::MappedFile(const std::string& path) {
   const std::wstring wide = to_wide(path);
+  if (wide.empty()) fail(path, "the path is empty or not UTF-8");
   const DWORD attributes = GetFileAttributesW(wide.c_str());
   if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
     fail(path, "it is not a regular file");

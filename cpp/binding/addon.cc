@@ -1,4 +1,4 @@
-// What the addon exports: load(description, onEvents) -> Promise<NativeModel>.
+// What the addon exports: load(description, onEvents) -> Promise<NativeModel>, and backends().
 #include <napi.h>
 
 #include <memory>
@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "binding/backends.h"
 #include "binding/convert.h"
 #include "binding/native_model.h"
 
@@ -75,6 +76,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment{Napi::Persistent(NativeModel::define(env))};
   env.SetInstanceData(environment);  // Deleted with the environment.
   exports.Set("load", Napi::Function::New(env, load, "load"));
+  exports.Set("backends", Napi::Function::New(env, backends, "backends"));
   return exports;
 }
 

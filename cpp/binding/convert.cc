@@ -96,6 +96,15 @@ ModelShape to_shape(const Napi::Object& object) {
   return shape;
 }
 
+CudaRequest to_cuda_request(const Napi::Object& object) {
+  return {get_string(object, "plugin"),
+          get_int(object, "device"),
+          object.Get("memoryFraction").As<Napi::Number>().DoubleValue(),
+          get_int(object, "leastKvCacheTokens"),
+          get_int(object, "mostKvCacheTokens"),
+          object.Get("required").As<Napi::Boolean>().Value()};
+}
+
 }  // namespace
 
 ModelDescription to_description(const Napi::Object& object) {
@@ -115,6 +124,8 @@ ModelDescription to_description(const Napi::Object& object) {
   description.threads = get_int(object, "threads");
   description.kv_type = get_string(object, "kvCacheType") == "f32" ? KvType::kF32 : KvType::kF16;
   description.compute = get_string(object, "compute") == "f32" ? Compute::kF32 : Compute::kInt8;
+  if (has(object, "cuda"))
+    description.cuda = to_cuda_request(object.Get("cuda").As<Napi::Object>());
   return description;
 }
 

@@ -70,7 +70,12 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info)
   running_.engine = std::make_unique<Engine>(
       *running_.model,
       [mailbox = mailbox_](std::vector<Event> events) { mailbox->put(std::move(events)); });
-  info.This().As<Napi::Object>().Set("implementation", running_.model->backend().implementation());
+  const Model& model = *running_.model;
+  auto self = info.This().As<Napi::Object>();
+  self.Set("implementation", running_.model->backend().implementation());
+  self.Set("kvCacheTokens", model.pages() * kPageTokens);
+  if (!model.device().empty()) self.Set("device", model.device());
+  if (!model.cuda_problem().empty()) self.Set("cudaProblem", model.cuda_problem());
 }
 
 NativeModel::~NativeModel() { close(); }

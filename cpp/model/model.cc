@@ -1,5 +1,8 @@
 #include "model/model.h"
 
+#include <algorithm>
+#include <set>
+
 #include "base/error.h"
 #include "model/transformer.h"
 
@@ -31,36 +34,97 @@ void check_group_index(const std::string& name, const uint8_t* data, int32_t col
   }
 }
 
+int32_t pages_of(int32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+void set_weight(Backend& backend, const WeightPlace& weight, const WeightData& data) {
+  const Status status = backend.set_weight(weight.role, weight.layer, data);
+  if (status == Status::kOk) return;
+  const char* code = status == Status::kOutOfMemory    ? "OUT_OF_MEMORY"
+                     : status == Status::kDeviceFailed ? "COMPUTE_FAILED"
+                     : status == Status::kUnsupported  ? "UNSUPPORTED_FILE"
+                                                       : "INVALID_FILE";
+  throw Error(code, weight.name + ": " + backend.last_error());
+}
+
 }  // namespace
 
 Model::Model(const ModelDescription& description)
     : paths_(description.files),
       shape_(description.shape),
-      limits_{description.window, description.context, kMaxStepRows},
-      pages_((description.kv_tokens + kPageTokens - 1) / kPageTokens) {
+      limits_{description.window, description.context, kMaxStepRows} {
   for (const std::string& path : paths_) files_.push_back(std::make_unique<MappedFile>(path));
+  std::vector<FoundWeight> weights;
+  for (const WeightPlace& weight : description.weights) weights.push_back(find(weight));
 
   BackendOptions options{};
   options.abi_version = kBackendAbiVersion;
   options.struct_size = sizeof(BackendOptions);
   options.shape = shape_;
   options.window = description.window;
-  options.pages = pages_;
   options.max_rows = kMaxStepRows;
   options.max_outputs = kMaxStepOutputs;
   options.threads = description.threads;
   options.kv_type = description.kv_type;
   options.compute = description.compute;
 
+  if (description.cuda) {
+    try {
+      use_cuda(*description.cuda, options, weights);
+      return;
+    } catch (const Error& error) {
+      if (description.cuda->required) throw;
+      cuda_problem_ = error.what();
+      backend_.reset();
+      plugin_.reset();
+    }
+  }
+  options.pages = pages_of(description.kv_tokens);
+  use_backend(tramontane_create_cpu_backend, options, weights);
+}
+
+// An output that is the embedding's data is stored once.
+std::vector<cuda::WeightShape> Model::stored_once(const std::vector<FoundWeight>& weights) {
+  std::vector<cuda::WeightShape> shapes;
+  std::set<const uint8_t*> known;
+  for (const FoundWeight& w : weights) {
+    const bool gptq = w.data.format == Format::kGptq;
+    if (!known.insert(gptq ? w.parts.qweight : w.data.data).second) continue;
+    shapes.push_back(
+        {w.data.format, w.parts.bits, w.parts.group_size, w.data.rows, w.data.columns});
+  }
+  return shapes;
+}
+
+void Model::use_cuda(const CudaRequest& request, BackendOptions options,
+                     const std::vector<FoundWeight>& weights) {
+  plugin_ = std::make_unique<CudaPlugin>(request.plugin);
+  const cuda::DeviceInfo device = plugin_->device(request.device);
+  options.device = request.device;
+  options.pages = pages_of(request.least_kv_tokens);
+  options.pages =
+      std::min(plugin_->max_pages(options, stored_once(weights), request.memory_fraction),
+               pages_of(request.most_kv_tokens));
+  use_backend(plugin_->create(), options, weights);
+  device_ = device.name;
+}
+
+void Model::use_backend(CreateBackend* create, const BackendOptions& options,
+                        const std::vector<FoundWeight>& weights) {
   Backend* backend = nullptr;
   char error[512] = "";
-  const Status status = tramontane_create_cpu_backend(&options, &backend, error, sizeof error);
+  const Status status = create(&options, &backend, error, sizeof error);
   backend_.reset(backend);
   if (status == Status::kInvalid) throw Error("INVALID_OPTION", error);
   if (status == Status::kOutOfMemory) throw Error("OUT_OF_MEMORY", error);
+  if (status == Status::kUnsupported) throw Error("UNSUPPORTED_FILE", error);
   if (status != Status::kOk) throw Error("COMPUTE_FAILED", error);
+  pages_ = options.pages;
 
-  for (const WeightPlace& weight : description.weights) load(weight);
+  for (const FoundWeight& weight : weights) {
+    WeightData data = weight.data;
+    if (data.format == Format::kGptq) data.gptq = &weight.parts;
+    set_weight(*backend_, weight.place, data);
+  }
   check(*backend_, backend_->finish_loading());
 }
 
@@ -78,7 +142,7 @@ const uint8_t* Model::range(const WeightPlace& weight, const FilePlace& place,
   return file.data() + place.offset;
 }
 
-void Model::load(const WeightPlace& weight) {
+Model::FoundWeight Model::find(const WeightPlace& weight) const {
   const int32_t rows = weight.rows, columns = weight.columns;
   if (rows < 1 || columns < 1 || rows > kMaxDimension || columns > kMaxDimension) {
     invalid(weight.name + ": impossible shape " + std::to_string(rows) + " x " +
@@ -108,16 +172,11 @@ void Model::load(const WeightPlace& weight) {
       parts.group_index = range(weight, gptq.group_index, uint64_t{4} * columns);
       check_group_index(weight.name, parts.group_index, columns, groups);
     }
-    data.gptq = &parts;
   } else {
     data.data =
         range(weight, weight.place, tensor_bytes(weight.name, weight.format, rows, columns));
   }
-  const Status status = backend_->set_weight(weight.role, weight.layer, data);
-  if (status == Status::kOk) return;
-  if (status == Status::kOutOfMemory) throw Error("OUT_OF_MEMORY", backend_->last_error());
-  throw Error(status == Status::kUnsupported ? "UNSUPPORTED_FILE" : "INVALID_FILE",
-              weight.name + ": " + backend_->last_error());
+  return {weight, data, parts};
 }
 
 }  // namespace tramontane

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/cuda_plugin.h"
 #include "base/mapped_file.h"
 #include "model/sequence.h"
 
@@ -34,6 +36,15 @@ struct WeightPlace {
   GptqPlace gptq;   // Only for GPTQ.
 };
 
+// That the model shall run on a GPU.
+struct CudaRequest {
+  std::string plugin;                       // Path of the shared library.
+  int32_t device;                           // As CUDA_VISIBLE_DEVICES leaves them, from 0.
+  double memory_fraction;                   // Of the device's free memory, (0, 1].
+  int32_t least_kv_tokens, most_kv_tokens;  // The pool holds what fits, between these.
+  bool required;                            // Otherwise the CPU computes where CUDA cannot.
+};
+
 // What the TypeScript side says about a checkpoint. Believed only as far as it is checked again.
 struct ModelDescription {
   std::vector<std::string> files;
@@ -41,10 +52,11 @@ struct ModelDescription {
   ModelShape shape;
   int32_t window;     // 0: none
   int32_t context;    // Most tokens of a sequence.
-  int32_t kv_tokens;  // Tokens the KV pool holds.
+  int32_t kv_tokens;  // Tokens the KV pool holds on the CPU.
   int32_t threads;
   KvType kv_type;
   Compute compute;
+  std::optional<CudaRequest> cuda;
 };
 
 // Most tokens one step computes, over all sequences.
@@ -54,28 +66,45 @@ constexpr int32_t kMaxStepOutputs = 256;
 
 class Model {
  public:
-  // Maps the files and hands every weight to the backend. Throws Error.
+  // Maps the files, chooses the backend and hands it every weight. Throws Error.
   explicit Model(const ModelDescription& description);
 
   Backend& backend() { return *backend_; }
   const ModelShape& shape() const { return shape_; }
   const SequenceLimits& limits() const { return limits_; }
   int32_t pages() const { return pages_; }
+  // Name of the GPU that computes; empty: the CPU does.
+  const std::string& device() const { return device_; }
+  // Why CUDA was asked for and is not used; empty otherwise.
+  const std::string& cuda_problem() const { return cuda_problem_; }
 
  private:
   struct Destroy {
     void operator()(Backend* backend) const { backend->destroy(); }
   };
+  // A weight whose ranges are within its files.
+  struct FoundWeight {
+    const WeightPlace& place;
+    WeightData data;  // Without `gptq`.
+    GptqParts parts;
+  };
 
   const uint8_t* range(const WeightPlace& weight, const FilePlace& place, uint64_t bytes) const;
-  void load(const WeightPlace& weight);
+  FoundWeight find(const WeightPlace& weight) const;
+  static std::vector<cuda::WeightShape> stored_once(const std::vector<FoundWeight>& weights);
+  void use_cuda(const CudaRequest& request, BackendOptions options,
+                const std::vector<FoundWeight>& weights);
+  void use_backend(CreateBackend* create, const BackendOptions& options,
+                   const std::vector<FoundWeight>& weights);
 
   std::vector<std::string> paths_;
   std::vector<std::unique_ptr<MappedFile>> files_;  // Outlive the backend, which points into them.
+  std::unique_ptr<CudaPlugin> plugin_;              // Outlives the backend it made.
   std::unique_ptr<Backend, Destroy> backend_;
   ModelShape shape_;
   SequenceLimits limits_;
-  int32_t pages_;
+  int32_t pages_ = 0;
+  std::string device_, cuda_problem_;
 };
 
 }  // namespace tramontane

@@ -1,5 +1,7 @@
 #include "emulation/runtime.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -9,9 +11,23 @@
 
 namespace {
 
+// TRAMONTANE_EMULATED_DEVICE, such as `12040 1 8000000 8000000`: the members of Device in order.
+// For tests that see the emulator only as a plug-in.
+emulation::Device configured_device() {
+  emulation::Device device;
+  const char* text = std::getenv("TRAMONTANE_EMULATED_DEVICE");
+  if (!text) return device;
+  if (std::sscanf(text, "%d %d %zu %zu", &device.driver_version, &device.count,
+                  &device.memory_bytes, &device.usable_bytes) != 4) {
+    std::fprintf(stderr, "TRAMONTANE_EMULATED_DEVICE is not four numbers: %s\n", text);
+    std::abort();
+  }
+  return device;
+}
+
 struct State {
   std::mutex mutex;
-  emulation::Device device;
+  emulation::Device device = configured_device();
   std::map<void*, size_t> allocations;
   size_t allocated = 0;
   cudaError_t last_error = cudaSuccess;
@@ -116,7 +132,9 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   *memory = nullptr;
   {
     const std::lock_guard<std::mutex> lock(state().mutex);
-    if (bytes > state().device.memory_bytes - state().allocated) {
+    const emulation::Device& device = state().device;
+    const size_t most = std::min(device.memory_bytes, device.usable_bytes);
+    if (state().allocated > most || bytes > most - state().allocated) {
       return state().last_error = cudaErrorMemoryAllocation;
     }
     const size_t rounded = (bytes + 255) / 256 * 256;

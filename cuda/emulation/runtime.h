@@ -88,6 +88,7 @@ struct Device {
   int driver_version = 13000;
   int count = 1;
   size_t memory_bytes = size_t{8} << 30;
+  size_t usable_bytes = SIZE_MAX;  // What allocations get of it, though more is said to be free.
 };
 // Until the next call; what is allocated stays.
 void set_device(const Device& device);

@@ -14,8 +14,6 @@ int padded(int rows) { return divide_up(rows, kMaxDotRows) * kMaxDotRows; }
 
 void check_options(const BackendOptions& o) {
   const ModelShape& s = o.shape;
-  require(o.abi_version == kBackendAbiVersion && o.struct_size == sizeof(BackendOptions),
-          "the plug-in is of another version than the package: install the same version of both");
   require(s.layers > 0 && s.vocabulary > 0 && s.heads > 0 && s.kv_heads > 0 && o.pages > 0 &&
               o.max_rows > 0 && o.max_outputs > 0 && o.window >= 0,
           "an option is out of range");

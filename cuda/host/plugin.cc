@@ -130,25 +130,29 @@ void plan_memory(const BackendOptions& options, const WeightShape* weights, int 
   const uint64_t value_bytes = options.kv_type == KvType::kF16 ? 2 : 4;
   plan.page_bytes = 2 * static_cast<uint64_t>(s.layers) * static_cast<uint64_t>(s.kv_heads) *
                     kPageTokens * static_cast<uint64_t>(s.head_size) * value_bytes;
+  require(plan.page_bytes > 0, "a shape without keys and values");
   plan.scratch_bytes = scratch_bytes(options);
   select_device(options.device);
   size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "asking for free memory");
   plan.budget_bytes = static_cast<uint64_t>(static_cast<double>(free) * fraction);
   const uint64_t fixed = plan.weight_bytes + plan.scratch_bytes + plan.upload_bytes;
-  if (fixed + plan.page_bytes <= plan.budget_bytes) {
+  const uint64_t least = plan.page_bytes * static_cast<uint64_t>(std::max(options.pages, 1));
+  if (fixed + least <= plan.budget_bytes) {
     const uint64_t pages = (plan.budget_bytes - fixed) / plan.page_bytes;
     plan.max_pages = static_cast<int32_t>(std::min<uint64_t>(pages, INT32_MAX));
     return;
   }
   char message[512];
   std::snprintf(message, sizeof message,
-                "the model does not fit on the device: weights %.2f GB + scratch %.2f GB + upload "
-                "%.2f GB + %.1f KB of KV cache a token, but %.2f GB may be used (%.2f GB are free, "
-                "memoryFraction %.2f). Use a smaller format, or another device",
+                "the model does not fit on the device: weights %.3f GB + scratch %.3f GB + upload "
+                "%.3f GB + KV cache %.3f GB (%lld tokens of %.1f KB) = %.3f GB, but %.3f GB may be "
+                "used (%.3f GB are free, memoryFraction %.2f). Lower contextSize or kvCacheTokens, "
+                "use a smaller format, or another device",
                 gigabytes(plan.weight_bytes), gigabytes(plan.scratch_bytes),
-                gigabytes(plan.upload_bytes),
-                static_cast<double>(plan.page_bytes) / kPageTokens / 1e3,
+                gigabytes(plan.upload_bytes), gigabytes(least),
+                static_cast<long long>(least / plan.page_bytes) * kPageTokens,
+                static_cast<double>(plan.page_bytes) / kPageTokens / 1e3, gigabytes(fixed + least),
                 gigabytes(plan.budget_bytes), gigabytes(free), fraction);
   throw StatusError(Status::kOutOfMemory, message);
 }
@@ -157,6 +161,8 @@ void plan_memory(const BackendOptions& options, const WeightShape* weights, int 
 }  // namespace tramontane::cuda
 
 using namespace tramontane;
+
+uint32_t tramontane_cuda_abi_version() { return kBackendAbiVersion; }
 
 Status tramontane_create_cuda_backend(const BackendOptions* options, Backend** backend, char* error,
                                       size_t error_size) {
@@ -173,7 +179,6 @@ Status tramontane_create_cuda_backend(const BackendOptions* options, Backend** b
 
 void tramontane_probe_cuda(cuda::ProbeResult* result) {
   *result = {};
-  result->abi_version = kBackendAbiVersion;
   cudaRuntimeGetVersion(&result->runtime_version);
   cuda::copy_text(cuda::find_problem(&result->driver_version, &result->device_count),
                   result->problem, sizeof result->problem);
@@ -188,10 +193,6 @@ void tramontane_probe_cuda(cuda::ProbeResult* result) {
     info.minor = properties.minor;
     info.supported = cuda::supported(properties.major, properties.minor);
     info.total_bytes = properties.totalGlobalMem;
-    size_t free = 0, total = 0;
-    if (cudaSetDevice(i) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess) {
-      info.free_bytes = free;
-    }
     usable = usable || info.supported;
   }
   if (result->device_count && !usable) {

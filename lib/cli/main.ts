@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { TramontaneError } from '../index';
 import { benchCommand } from './bench';
+import { doctorCommand } from './doctor';
 import { generateCommand } from './generate';
 import { inspectCommand } from './inspect';
 import { perplexityCommand } from './perplexity';
@@ -31,6 +32,7 @@ async function main(): Promise<void> {
     tokenizeCommand(),
     perplexityCommand(),
     benchCommand(),
+    doctorCommand(),
   ]) {
     program.addCommand(command);
   }

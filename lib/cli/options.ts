@@ -9,6 +9,9 @@ const LOAD_OPTIONS = [
   'compute',
   'kvCacheType',
   'kvCacheTokens',
+  'backend',
+  'device',
+  'memoryFraction',
 ] as const;
 
 const SAMPLING_OPTIONS = [
@@ -70,7 +73,16 @@ export function addLoadOptions(command: Command): Command {
         'f32',
       ]),
     )
-    .option('--kv-cache-tokens <n>', 'tokens the key-value cache holds in all', integer);
+    .option('--kv-cache-tokens <n>', 'tokens the key-value cache holds in all', integer)
+    .addOption(
+      new Option('--backend <name>', 'what computes; auto: a GPU if there is one').choices([
+        'auto',
+        'cpu',
+        'cuda',
+      ]),
+    )
+    .option('--device <n>', 'the GPU, from 0', integer)
+    .option('--memory-fraction <x>', "part of the GPU's free memory to use (default: 0.9)", number);
 }
 
 /** Adds how tokens are chosen and when to stop. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from './command';
 
-const commands = ['generate', 'inspect', 'tokenize', 'perplexity', 'bench'];
+const commands = ['generate', 'inspect', 'tokenize', 'perplexity', 'bench', 'doctor'];
 
 describe('help', () => {
   test('lists every command and ends well', async () => {
