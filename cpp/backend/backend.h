@@ -87,6 +87,8 @@ struct WeightData {
   int32_t rows, columns;
   const uint8_t* data;    // Not for GPTQ.
   const GptqParts* gptq;  // Only for GPTQ.
+  // The bytes lie in a MappedFile: a backend with a copy of its own may release() them.
+  bool mapped = false;
 };
 
 // Activations, one row a token of the step unless said otherwise.

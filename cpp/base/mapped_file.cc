@@ -36,6 +36,8 @@ struct Handle {
 // Not strerror(), which threads may not share.
 std::string last_error_text() { return std::generic_category().message(errno); }
 
+uintptr_t page_bytes() { return static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)); }
+
 struct Descriptor {
   int value;
   ~Descriptor() {
@@ -73,6 +75,13 @@ MappedFile::MappedFile(const std::string& path) {
 
 MappedFile::~MappedFile() { UnmapViewOfFile(data_); }
 
+void MappedFile::expect(const uint8_t*, size_t) {}
+
+// Unlocking pages that are not locked takes them out of the working set.
+void MappedFile::release(const uint8_t* data, size_t bytes) {
+  VirtualUnlock(const_cast<uint8_t*>(data), bytes);
+}
+
 #else
 
 MappedFile::MappedFile(const std::string& path) {
@@ -95,6 +104,24 @@ MappedFile::MappedFile(const std::string& path) {
 }
 
 MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(data_), static_cast<size_t>(size_)); }
+
+// Advice that cannot be taken is no error.
+void MappedFile::expect(const uint8_t* data, size_t bytes) {
+#if defined(MADV_POPULATE_READ)
+  constexpr int kAdvice = MADV_POPULATE_READ;
+#else
+  constexpr int kAdvice = MADV_WILLNEED;
+#endif
+  const uintptr_t page = page_bytes(), first = reinterpret_cast<uintptr_t>(data) / page * page;
+  madvise(reinterpret_cast<void*>(first), reinterpret_cast<uintptr_t>(data) + bytes - first,
+          kAdvice);
+}
+
+void MappedFile::release(const uint8_t* data, size_t bytes) {
+  const uintptr_t page = page_bytes(), start = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t first = (start + page - 1) / page * page, last = (start + bytes) / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
 
 #endif
 

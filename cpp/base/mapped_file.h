@@ -1,6 +1,7 @@
 // A file mapped read-only into memory.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -16,6 +17,13 @@ class MappedFile {
 
   const uint8_t* data() const { return data_; }
   uint64_t size() const { return size_; }
+
+  // For a range of a mapped file about to be read whole: brings its pages in, many at a time. A
+  // first touch brings in few.
+  static void expect(const uint8_t* data, size_t bytes);
+  // For a range of a mapped file that is not needed any more: its whole pages no longer count as
+  // this process's memory. They are there again when they are touched.
+  static void release(const uint8_t* data, size_t bytes);
 
  private:
   const uint8_t* data_ = nullptr;

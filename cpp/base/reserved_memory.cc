@@ -31,6 +31,8 @@ void ReservedMemory::commit(size_t offset, size_t bytes) {
   }
 }
 
+void ReservedMemory::prefer_huge_pages() {}
+
 #else
 
 ReservedMemory::ReservedMemory(size_t bytes) : size_(bytes) {
@@ -51,6 +53,12 @@ ReservedMemory::~ReservedMemory() {
 // The kernel gives memory at the first touch.
 void ReservedMemory::commit(size_t offset, size_t bytes) {
   if (offset > size_ || bytes > size_ - offset) throw std::bad_alloc();
+}
+
+void ReservedMemory::prefer_huge_pages() {
+#if defined(MADV_HUGEPAGE)
+  if (size_ > 0) madvise(data_, size_, MADV_HUGEPAGE);
+#endif
 }
 
 #endif

@@ -21,6 +21,9 @@ class ReservedMemory {
   // Makes [offset, offset + bytes) readable and writable; it holds zeros until written. May be
   // called again for bytes that are committed already. Throws std::bad_alloc.
   void commit(size_t offset, size_t bytes);
+  // For memory that will be used whole: larger pages, where the system has them, are filled with
+  // zeros faster and found faster.
+  void prefer_huge_pages();
 
  private:
   uint8_t* data_ = nullptr;

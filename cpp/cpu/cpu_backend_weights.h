@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "base/aligned_buffer.h"
+#include "base/reserved_memory.h"
 #include "cpu/gptq.h"
 #include "cpu/linear.h"
 #include "cpu/workers.h"
@@ -51,7 +51,7 @@ class Weights {
     Matrix matrix;
     GptqParts gptq{};
     std::vector<int32_t> block_groups;  // What matrix.layout points to,
-    AlignedBuffer<uint32_t> words;      // and this, where the order is another than the file's.
+    ReservedMemory words;               // and this, where the order is another than the file's.
     std::vector<float> norm;
   };
   size_t index(Role role, int32_t layer) const;

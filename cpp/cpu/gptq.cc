@@ -25,38 +25,19 @@ GptqOrder::GptqOrder(const GptqParts& parts, int32_t inputs) : columns(inputs) {
     for (int32_t k = 0; k < inputs; k += kBlock) block_groups.push_back(groups[k]);
     return;
   }
-  std::vector<int32_t> sorted(inputs);
-  for (int32_t k = 0; k < inputs; ++k) sorted[k] = k;
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [&](int32_t a, int32_t b) { return groups[a] < groups[b]; });
-  for (const int32_t k : sorted) {
-    const bool next_group = !order.empty() && groups[k] != block_groups.back();
-    while (next_group && order.size() % kBlock != 0) order.push_back(kNoInput);
-    if (order.size() % kBlock == 0) block_groups.push_back(groups[k]);
-    order.push_back(k);
+  std::vector<int32_t> next;  // Per group: its inputs, then where the next one goes.
+  for (const int32_t group : groups) {
+    next.resize(std::max(next.size(), static_cast<size_t>(group) + 1));
+    ++next[group];
   }
-  while (order.size() % kBlock != 0) order.push_back(kNoInput);
-  columns = static_cast<int32_t>(order.size());
-}
-
-void reorder_gptq(const GptqParts& parts, int32_t rows, const GptqOrder& order, int32_t first,
-                  int32_t last, uint32_t* words) {
-  const int bits = parts.bits;
-  std::fill(words + int64_t{first} * rows, words + int64_t{last} * rows, 0u);
-  const int32_t first_input = first / bits * kBlock, last_input = last / bits * kBlock;
-  for (int32_t to = first_input; to < last_input; ++to) {
-    const int32_t from = order.order[to];
-    if (from == GptqOrder::kNoInput) continue;
-    const int shift = to * bits % 32;
-    uint32_t* word = words + int64_t{to} * bits / 32 * rows;
-    const bool crosses = shift + bits > 32;
-    for (int32_t output = 0; output < rows; ++output) {
-      const uint32_t field =
-          quant::gptq_field(parts.qweight + int64_t{4} * output, rows, bits, from);
-      word[output] |= field << shift;
-      if (crosses) word[rows + output] |= field >> (32 - shift);
-    }
+  for (size_t group = 0; group < next.size(); ++group) {
+    const int32_t blocks = (next[group] + kBlock - 1) / kBlock;
+    next[group] = static_cast<int32_t>(block_groups.size()) * kBlock;
+    block_groups.insert(block_groups.end(), blocks, static_cast<int32_t>(group));
   }
+  columns = static_cast<int32_t>(block_groups.size()) * kBlock;
+  order.assign(columns, kNoInput);
+  for (int32_t k = 0; k < inputs; ++k) order[next[groups[k]]++] = k;
 }
 
 void permute_gptq(const GptqOrder& order, const float* in, float* out) {

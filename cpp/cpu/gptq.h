@@ -6,6 +6,7 @@
 // qweight, and the activations are permuted to match before they are quantized.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -31,11 +32,15 @@ struct GptqOrder {
   int32_t columns;                    // A multiple of 32.
 };
 
-// Brings rows of words [first, last) of [order.columns * bits / 32] into the order. `first` and
-// `last` are multiples of `bits` (32 inputs); `words` is the whole copy,
-// int32 [order.columns * bits / 32][rows].
-void reorder_gptq(const GptqParts& parts, int32_t rows, const GptqOrder& order, int32_t first,
-                  int32_t last, uint32_t* words);
+// Outputs that reorder_gptq() takes at a time, and words of scratch it needs for them: a copy of
+// their words, so that the file is read once and along.
+constexpr int32_t kGptqStripe = 128;
+size_t gptq_stripe_words(const WeightData& weight);
+
+// Brings the inputs of outputs [first, last), at most kGptqStripe, into the order. `words` is the
+// whole copy, int32 [order.columns * bits / 32][weight.rows], aligned to 16 bytes.
+void reorder_gptq(const WeightData& weight, const GptqOrder& order, int32_t first, int32_t last,
+                  uint32_t* scratch, uint32_t* words);
 
 // out [columns]: the activations of one row in the order; in [columns of the file].
 void permute_gptq(const GptqOrder& order, const float* in, float* out);

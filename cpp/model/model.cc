@@ -148,7 +148,7 @@ Model::FoundWeight Model::find(const WeightPlace& weight) const {
     invalid(weight.name + ": impossible shape " + std::to_string(rows) + " x " +
             std::to_string(columns));
   }
-  WeightData data{weight.format, rows, columns, nullptr, nullptr};
+  WeightData data{weight.format, rows, columns, nullptr, nullptr, true};
   GptqParts parts{};
   if (weight.format == Format::kGptq) {
     const GptqPlace& gptq = weight.gptq;

@@ -71,6 +71,24 @@ TEST("a file that cannot be mapped is an error that names it") {
   CHECK(fails(empty.path(), "empty"));
 }
 
+TEST("pages of a mapped file that are released leave memory and come back as they were") {
+  constexpr size_t kBytes = size_t{1} << 24;
+  std::string content(kBytes, '\0');
+  for (size_t i = 0; i < kBytes; ++i) content[i] = static_cast<char>(i * 2654435761u >> 24);
+  const TemporaryFile temporary(u8"tramontane-release-", content);
+  const MappedFile file(temporary.path());
+  MappedFile::expect(file.data() + 5, kBytes - 5);
+  CHECK(std::memcmp(file.data(), content.data(), kBytes) == 0);
+  const size_t before = resident_bytes();
+  // Neighbours of the range stay, whatever page they share with it.
+  MappedFile::release(file.data() + 5, kBytes - 10);
+  if (before != 0) CHECK(resident_bytes() + kBytes / 2 < before);
+  CHECK(std::memcmp(file.data(), content.data(), kBytes) == 0);
+  MappedFile::release(file.data() + 1, 1);
+  MappedFile::release(file.data(), 0);
+  CHECK(std::memcmp(file.data(), content.data(), kBytes) == 0);
+}
+
 TEST("reserved memory takes memory only where it is used") {
   constexpr size_t kReserved = size_t{1} << 36, kUsed = size_t{1} << 24;
   const size_t before = resident_bytes();

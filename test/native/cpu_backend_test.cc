@@ -114,6 +114,10 @@ class TinyModel {
   void add_gptq(Role role, int32_t layer, int32_t rows, int32_t columns, uint32_t order_seed) {
     auto weight = std::make_unique<Weight>();
     const int32_t groups = columns / 32;
+    // One byte in front, as in add_plain().
+    for (auto* bytes : {&weight->bytes, &weight->zeros, &weight->scales, &weight->groups}) {
+      bytes->push_back(0);
+    }
     for (int32_t i = 0; i < columns * rows / 2; ++i) {
       weight->bytes.push_back(static_cast<uint8_t>(random_()));
     }
@@ -129,10 +133,10 @@ class TinyModel {
                     32,
                     1,
                     Format::kF16,
-                    weight->bytes.data(),
-                    weight->zeros.data(),
-                    weight->scales.data(),
-                    order_seed == 0 ? nullptr : weight->groups.data()};
+                    weight->bytes.data() + 1,
+                    weight->zeros.data() + 1,
+                    weight->scales.data() + 1,
+                    order_seed == 0 ? nullptr : weight->groups.data() + 1};
     weight->data = {Format::kGptq, rows, columns, nullptr, &weight->gptq};
     weight->exact.resize(static_cast<size_t>(rows) * static_cast<size_t>(columns));
     decode_gptq(weight->data, 0, rows, weight->exact.data());

@@ -11,6 +11,7 @@
 
 #include "base/half.h"
 #include "cpu/implementation.h"
+#include "quant/gptq.h"
 #include "test.h"
 
 using namespace tramontane;
@@ -114,9 +115,11 @@ struct Prepared {
     if (!order.in_place()) {
       const int32_t word_rows = order.columns * gptq.parts.bits / 32;
       words.resize(size_t(word_rows) * gptq.rows);
-      const int32_t middle = word_rows / 2 / gptq.parts.bits * gptq.parts.bits;
-      reorder_gptq(gptq.parts, gptq.rows, order, 0, middle, words.data());
-      reorder_gptq(gptq.parts, gptq.rows, order, middle, word_rows, words.data());
+      std::vector<uint32_t> scratch(gptq_stripe_words(gptq.weight));
+      for (int32_t first = 0; first < gptq.rows; first += kGptqStripe) {
+        reorder_gptq(gptq.weight, order, first, std::min(first + kGptqStripe, gptq.rows),
+                     scratch.data(), words.data());
+      }
       layout.qweight = reinterpret_cast<const uint8_t*>(words.data());
     }
     std::mt19937 random(seed);
@@ -258,6 +261,31 @@ TEST("inputs are brought into whole blocks of one group, each once") {
         CHECK_EQ(gptq.group[k], order.block_groups[i / 32]);
       }
       CHECK(std::all_of(seen.begin(), seen.end(), [](int n) { return n == 1; }));
+    }
+  }
+}
+
+TEST("a copy in group order has every field where the order says, however many outputs") {
+  for (const int bits : kBits) {
+    for (const int32_t rows : {32, 96, 2 * kGptqStripe, 2 * kGptqStripe + 64}) {
+      const Gptq gptq(bits, 320, rows, 64, Groups::kUneven, 1, Format::kF16, 7);
+      const GptqOrder order(gptq.parts, 320);
+      std::vector<uint32_t> scratch(gptq_stripe_words(gptq.weight));
+      std::vector<uint32_t> words(size_t(order.columns) * bits / 32 * rows, 0xa5a5a5a5u);
+      for (int32_t first = 0; first < rows; first += kGptqStripe) {
+        reorder_gptq(gptq.weight, order, first, std::min(first + kGptqStripe, rows), scratch.data(),
+                     words.data());
+      }
+      int different = 0;
+      for (int32_t n = 0; n < rows; ++n) {
+        const uint8_t* column = reinterpret_cast<const uint8_t*>(&words[n]);
+        for (int32_t i = 0; i < order.columns; ++i) {
+          if (order.order[i] == GptqOrder::kNoInput) continue;
+          different +=
+              quant::gptq_field(column, rows, bits, i) != gptq.q[order.order[i] * rows + n];
+        }
+      }
+      CHECK_EQ(different, 0);
     }
   }
 }
