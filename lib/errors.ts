@@ -6,6 +6,8 @@ export type TramontaneErrorCode =
   | 'INVALID_PROMPT'
   /** A file or directory is missing or cannot be read. */
   | 'FILE_NOT_READABLE'
+  /** A file that an option asks for cannot be written. */
+  | 'FILE_NOT_WRITABLE'
   /** A file breaks its format's rules. The message names file, tensor or key, and offset. */
   | 'INVALID_FILE'
   /** A well-formed file of a kind that is not supported. The message names what was found and what is supported. */

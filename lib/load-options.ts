@@ -6,7 +6,7 @@ import type { NativeDescription } from './native';
 import * as check from './options';
 
 export interface LoadProgress {
-  /** `header`, `tokenizer`, `weights`, `ready`. */
+  /** `header`, `tokenizer`, `weights`, `cache` (see `gptqCache`), `ready`. */
   readonly phase: string;
   /** Of the whole load, from 0 to 1. */
   readonly fraction: number;
@@ -47,6 +47,13 @@ export interface LoadOptions {
   readonly device?: number;
   /** The part of the GPU's free memory that may be used, above 0 and at most 1. @default 0.9 */
   readonly memoryFraction?: number;
+  /**
+   * A file that keeps GPTQ weights with act-order in the order in which the CPU reads them. The
+   * first load writes it, later ones map it and start faster. One file for each model; it is
+   * written anew when the model's files have changed.
+   * @default none: they are brought in order at each load, in memory
+   */
+  readonly gptqCache?: string;
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Gives the load up, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -62,6 +69,7 @@ const NAMES = [
   'backend',
   'device',
   'memoryFraction',
+  'gptqCache',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
@@ -86,6 +94,10 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (kvCacheType !== undefined) check.oneOf('kvCacheType', kvCacheType, ['f16', 'f32']);
   if (kvCacheTokens !== undefined) check.integer('kvCacheTokens', kvCacheTokens, 1, MOST_TOKENS);
   checkBackend(options);
+  const { gptqCache } = options;
+  if (gptqCache !== undefined && (typeof gptqCache !== 'string' || gptqCache === '')) {
+    throw check.invalidOption('gptqCache', 'the path of a file', gptqCache);
+  }
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
     throw check.invalidOption('onProgress', 'a function', options.onProgress);
   }

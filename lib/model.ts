@@ -3,9 +3,16 @@ import type { Checkpoint, GptqFacts, SlidingWindow } from './files/checkpoint';
 import { openCheckpoint } from './files/open';
 import { checkGenerateOptions, type GenerateOptions } from './generate-options';
 import { ActiveGeneration, type Generation } from './generation';
+import { useGptqCache, type GptqCacheUse } from './gptq-cache';
 import { fileBytes } from './inspect';
 import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
-import { fromNative, native, type NativeEvent, type NativeModel } from './native';
+import {
+  fromNative,
+  native,
+  type NativeDescription,
+  type NativeEvent,
+  type NativeModel,
+} from './native';
 import * as check from './options';
 import { createTokenizer } from './text/create';
 import type { Tokenizer } from './text/tokenizer';
@@ -23,6 +30,8 @@ export interface ModelInfo {
   readonly formats: Readonly<Record<string, number>>;
   /** How the weights of a GPTQ checkpoint are quantized. */
   readonly gptq?: GptqFacts;
+  /** What became of the option `gptqCache`. */
+  readonly gptqCache?: GptqCacheUse;
   readonly layers: number;
   readonly hiddenSize: number;
   readonly heads: number;
@@ -72,6 +81,21 @@ function backendInfo(native: NativeModel, settings: Settings): ModelInfo['backen
   return { name: 'cuda', device: native.device, source };
 }
 
+async function withGptqCache(
+  { gptqCache, signal }: LoadOptions,
+  checkpoint: Checkpoint,
+  { description }: Settings,
+  progress: (phase: string, fraction: number) => void,
+): Promise<{ description: NativeDescription; gptqCache?: GptqCacheUse }> {
+  if (gptqCache === undefined) return { description };
+  return useGptqCache(gptqCache, checkpoint, description, {
+    ...(signal && { signal }),
+    onProgress: (fraction) => {
+      progress('cache', 0.6 + 0.3 * fraction);
+    },
+  });
+}
+
 /**
  * A model in memory. Its files are mapped, not read; any number of generations share its threads
  * and its KV cache. Dispose of it to give the memory back (`await using` does).
@@ -89,6 +113,7 @@ export class Model implements AsyncDisposable {
     private readonly settings: Settings,
     tokenizer: Tokenizer,
     route: { events?: (events: NativeEvent[]) => void },
+    private readonly gptqCache?: GptqCacheUse,
   ) {
     this.tokenizer = tokenizer;
     route.events = (events) => {
@@ -98,8 +123,8 @@ export class Model implements AsyncDisposable {
 
   /**
    * Loads a model from a GGUF file, or from a Hugging Face directory, GPTQ included.
-   * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, INVALID_FILE, UNSUPPORTED_FILE,
-   * OUT_OF_MEMORY, BACKEND_UNAVAILABLE, NATIVE_UNAVAILABLE; the signal's reason when it is aborted
+   * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, FILE_NOT_WRITABLE, INVALID_FILE,
+   * UNSUPPORTED_FILE, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, NATIVE_UNAVAILABLE; the signal's reason when it is aborted
    */
   static async load(path: string, options: LoadOptions = {}): Promise<Model> {
     if (typeof path !== 'string' || path === '') {
@@ -124,13 +149,14 @@ export class Model implements AsyncDisposable {
       );
     }
     progress('weights', 0.6);
+    const { description, gptqCache } = await withGptqCache(options, checkpoint, settings, progress);
     const route: { events?: (events: NativeEvent[]) => void } = {};
     const loaded = await native()
-      .load(settings.description, (events) => route.events?.(events))
+      .load(description, (events) => route.events?.(events))
       .catch((error: unknown) => {
         throw fromNative(error);
       });
-    const model = new Model(loaded, checkpoint, settings, tokenizer, route);
+    const model = new Model(loaded, checkpoint, settings, tokenizer, route, gptqCache);
     try {
       progress('ready', 1);
     } catch (error) {
@@ -151,6 +177,7 @@ export class Model implements AsyncDisposable {
       fileBytes: fileBytes(checkpoint),
       formats: checkpoint.formats,
       ...(checkpoint.gptq !== undefined && { gptq: checkpoint.gptq }),
+      ...(this.gptqCache !== undefined && { gptqCache: this.gptqCache }),
       layers: shape.layers,
       hiddenSize: shape.hiddenSize,
       heads: shape.heads,

@@ -110,6 +110,13 @@ interface NativeAddon {
     description: NativeDescription,
     onEvents: (events: NativeEvent[]) => void,
   ): Promise<NativeModel>;
+  /** Brings the words of a GPTQ weight into the order in which the CPU reads them. */
+  orderGptq(
+    files: readonly string[],
+    weight: Weight,
+    threads: number,
+    out: Uint8Array,
+  ): Promise<void>;
 }
 
 interface FindAddon {

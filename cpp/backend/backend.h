@@ -78,6 +78,9 @@ struct GptqParts {
   const uint8_t* qzeros;       // int32 [groups][rows * bits / 32]
   const uint8_t* scales;       // [groups][rows]
   const uint8_t* group_index;  // int32 [columns], checked: 0 <= g < groups. Null: k / group_size.
+  // What tramontane_cpu_order_gptq() made of qweight, mapped from a file. Null: there is none.
+  const uint8_t* ordered = nullptr;
+  uint64_t ordered_bytes = 0;
 };
 
 // A weight where it lies in the mapped file: `rows` outputs by `columns` inputs, row by row.
@@ -212,3 +215,9 @@ using CreateBackend = Status(const BackendOptions* options, Backend** backend, c
 extern "C" tramontane::Status tramontane_create_cpu_backend(
     const tramontane::BackendOptions* options, tramontane::Backend** backend, char* error,
     size_t error_size);
+
+// Brings a GPTQ weight into the order in which the CPU reads it, for a file to keep: see
+// cpu/gptq.h. kInvalid: `bytes` is not the length of the result, kUnsupported: it has none.
+extern "C" tramontane::Status tramontane_cpu_order_gptq(const tramontane::WeightData* weight,
+                                                        int32_t threads, uint8_t* ordered,
+                                                        uint64_t bytes);

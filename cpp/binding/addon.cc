@@ -1,4 +1,5 @@
-// What the addon exports: load(description, onEvents) -> Promise<NativeModel>, and backends().
+// What the addon exports: load(description, onEvents) -> Promise<NativeModel>, orderGptq() and
+// backends().
 #include <napi.h>
 
 #include <memory>
@@ -10,6 +11,7 @@
 #include "binding/backends.h"
 #include "binding/convert.h"
 #include "binding/native_model.h"
+#include "binding/order_gptq.h"
 
 namespace tramontane::binding {
 namespace {
@@ -76,6 +78,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment{Napi::Persistent(NativeModel::define(env))};
   env.SetInstanceData(environment);  // Deleted with the environment.
   exports.Set("load", Napi::Function::New(env, load, "load"));
+  exports.Set("orderGptq", Napi::Function::New(env, order_gptq, "orderGptq"));
   exports.Set("backends", Napi::Function::New(env, backends, "backends"));
   return exports;
 }

@@ -60,24 +60,13 @@ GptqPlace to_gptq(const Napi::Object& object) {
   gptq.has_group_index = has(object, "groupIndex");
   if (gptq.has_group_index)
     gptq.group_index = to_place(object.Get("groupIndex").As<Napi::Object>());
-  return gptq;
-}
-
-WeightPlace to_weight(const Napi::Object& object) {
-  const auto storage = object.Get("storage").As<Napi::Object>();
-  WeightPlace weight{};
-  weight.name = get_string(object, "name");
-  weight.role = to_role(get_string(object, "role"));
-  weight.layer = std::max(0, get_int(object, "layer"));
-  weight.format = to_format(get_string(storage, "format"));
-  weight.rows = get_int(object, "rows");
-  weight.columns = get_int(object, "columns");
-  if (weight.format == Format::kGptq) {
-    weight.gptq = to_gptq(storage.Get("gptq").As<Napi::Object>());
-  } else {
-    weight.place = to_place(storage.Get("range").As<Napi::Object>());
+  if (has(object, "ordered")) {
+    const auto ordered = object.Get("ordered").As<Napi::Object>();
+    gptq.ordered = to_place(ordered);
+    gptq.ordered_bytes =
+        static_cast<uint64_t>(ordered.Get("byteLength").As<Napi::Number>().Int64Value());
   }
-  return weight;
+  return gptq;
 }
 
 ModelShape to_shape(const Napi::Object& object) {
@@ -107,12 +96,35 @@ CudaRequest to_cuda_request(const Napi::Object& object) {
 
 }  // namespace
 
+WeightPlace to_weight(const Napi::Object& object) {
+  const auto storage = object.Get("storage").As<Napi::Object>();
+  WeightPlace weight{};
+  weight.name = get_string(object, "name");
+  weight.role = to_role(get_string(object, "role"));
+  weight.layer = std::max(0, get_int(object, "layer"));
+  weight.format = to_format(get_string(storage, "format"));
+  weight.rows = get_int(object, "rows");
+  weight.columns = get_int(object, "columns");
+  if (weight.format == Format::kGptq) {
+    weight.gptq = to_gptq(storage.Get("gptq").As<Napi::Object>());
+  } else {
+    weight.place = to_place(storage.Get("range").As<Napi::Object>());
+  }
+  return weight;
+}
+
+std::vector<std::string> to_strings(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::string> strings;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    strings.push_back(array.Get(i).As<Napi::String>().Utf8Value());
+  }
+  return strings;
+}
+
 ModelDescription to_description(const Napi::Object& object) {
   ModelDescription description{};
-  const auto files = object.Get("files").As<Napi::Array>();
-  for (uint32_t i = 0; i < files.Length(); ++i) {
-    description.files.push_back(files.Get(i).As<Napi::String>().Utf8Value());
-  }
+  description.files = to_strings(object.Get("files"));
   const auto weights = object.Get("weights").As<Napi::Array>();
   for (uint32_t i = 0; i < weights.Length(); ++i) {
     description.weights.push_back(to_weight(weights.Get(i).As<Napi::Object>()));

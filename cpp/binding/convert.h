@@ -9,6 +9,8 @@
 
 namespace tramontane::binding {
 
+std::vector<std::string> to_strings(const Napi::Value& value);
+WeightPlace to_weight(const Napi::Object& object);
 ModelDescription to_description(const Napi::Object& object);
 GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabulary);
 std::vector<int32_t> to_tokens(const Napi::Value& value);

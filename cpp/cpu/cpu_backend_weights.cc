@@ -1,11 +1,8 @@
 #include "cpu/cpu_backend_weights.h"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
-#include "base/aligned_buffer.h"
-#include "base/mapped_file.h"
 #include "cpu/status_error.h"
 
 namespace tramontane::cpu {
@@ -88,34 +85,6 @@ void check_gptq(const WeightData& weight, const std::string& name) {
     throw StatusError(Status::kUnsupported,
                       name + " has a side that is no multiple of 32, which GPTQ needs");
   }
-}
-
-// A copy of qweight in another order, at the speed of memory: in stripes of outputs.
-ReservedMemory reordered(const WeightData& weight, const GptqOrder& order, const Workers& workers) {
-  const size_t row_bytes = size_t{4} * weight.rows;
-  const size_t old_bytes = size_t(weight.columns) / 32 * weight.gptq->bits * row_bytes;
-  const size_t bytes = size_t(order.columns) / 32 * weight.gptq->bits * row_bytes;
-  ReservedMemory memory(bytes);
-  memory.commit(0, bytes);
-  memory.prefer_huge_pages();
-  if (weight.mapped) {
-    constexpr size_t kPart = size_t{1} << 21;
-    const int32_t parts = static_cast<int32_t>((old_bytes + kPart - 1) / kPart);
-    workers.run(parts, static_cast<double>(old_bytes), [&](int32_t part, int) {
-      const size_t first = part * kPart;
-      MappedFile::expect(weight.gptq->qweight + first, std::min(kPart, old_bytes - first));
-    });
-  }
-  std::vector<AlignedBuffer<uint32_t>> scratch(workers.threads());
-  const int32_t stripes = (weight.rows + kGptqStripe - 1) / kGptqStripe;
-  workers.run(stripes, static_cast<double>(bytes), [&](int32_t stripe, int thread) {
-    const int32_t first = stripe * kGptqStripe;
-    scratch[thread].reserve(gptq_stripe_words(weight));
-    reorder_gptq(weight, order, first, std::min(first + kGptqStripe, weight.rows),
-                 scratch[thread].data(), reinterpret_cast<uint32_t*>(memory.data()));
-  });
-  if (weight.mapped) MappedFile::release(weight.gptq->qweight, old_bytes);
-  return memory;
 }
 
 }  // namespace
@@ -208,8 +177,17 @@ void Weights::arrange(Slot& slot, int32_t layer, const Workers& workers) {
   slot.block_groups = order.block_groups;
   slot.matrix.layout = {order.columns, slot.gptq.qweight, slot.block_groups.data()};
   if (order.in_place()) return;
-  slot.words = reordered(data, order, workers);
-  slot.matrix.layout.qweight = slot.words.data();
+  const uint64_t bytes = ordered_gptq_bytes(data, order);
+  if (slot.gptq.ordered != nullptr) {
+    require(slot.gptq.ordered_bytes == bytes, "a GPTQ weight in a cache file has a wrong length");
+    slot.matrix.layout.qweight = slot.gptq.ordered;
+  } else {
+    slot.words = ReservedMemory(bytes);
+    slot.words.commit(0, bytes);
+    slot.words.prefer_huge_pages();
+    reorder_gptq(data, order, workers, reinterpret_cast<uint32_t*>(slot.words.data()));
+    slot.matrix.layout.qweight = slot.words.data();
+  }
   slot.matrix.order = share(std::move(order), layer);
 }
 

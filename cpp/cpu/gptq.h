@@ -6,11 +6,11 @@
 // qweight, and the activations are permuted to match before they are quantized.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "backend/backend.h"
+#include "cpu/workers.h"
 
 namespace tramontane::cpu {
 
@@ -32,15 +32,13 @@ struct GptqOrder {
   int32_t columns;                    // A multiple of 32.
 };
 
-// Outputs that reorder_gptq() takes at a time, and words of scratch it needs for them: a copy of
-// their words, so that the file is read once and along.
-constexpr int32_t kGptqStripe = 128;
-size_t gptq_stripe_words(const WeightData& weight);
+// Bytes of a weight's copy in the order.
+uint64_t ordered_gptq_bytes(const WeightData& weight, const GptqOrder& order);
 
-// Brings the inputs of outputs [first, last), at most kGptqStripe, into the order. `words` is the
-// whole copy, int32 [order.columns * bits / 32][weight.rows], aligned to 16 bytes.
-void reorder_gptq(const WeightData& weight, const GptqOrder& order, int32_t first, int32_t last,
-                  uint32_t* scratch, uint32_t* words);
+// Brings the words into the order: int32 [order.columns * bits / 32][weight.rows], aligned to 16
+// bytes. Mapped pages of the file's words are given back. Throws std::bad_alloc.
+void reorder_gptq(const WeightData& weight, const GptqOrder& order, const Workers& workers,
+                  uint32_t* words);
 
 // out [columns]: the activations of one row in the order; in [columns of the file].
 void permute_gptq(const GptqOrder& order, const float* in, float* out);

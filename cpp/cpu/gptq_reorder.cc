@@ -5,7 +5,11 @@
 // past the cache, where the processor can.
 #include <algorithm>
 #include <cstring>
+#include <new>
+#include <vector>
 
+#include "base/aligned_buffer.h"
+#include "base/mapped_file.h"
 #include "cpu/gptq.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -16,11 +20,12 @@ namespace tramontane::cpu {
 namespace {
 
 constexpr int32_t kBlock = 32;
+constexpr int32_t kStripe = 128;  // Outputs that are taken at a time.
 
 // The words of a stripe of outputs in the old order: [columns * bits / 32][width].
 struct OldWords {
   const uint32_t* words;
-  int32_t width;  // A multiple of 32, at most kGptqStripe.
+  int32_t width;  // A multiple of 32, at most kStripe.
 };
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -54,7 +59,7 @@ inline void gather_word(const OldWords& old, const int32_t* order, uint32_t* out
     from[i] = old.words + int64_t{input / kFields} * old.width;
     shift[i] = input % kFields * kBits;
   }
-  uint32_t words[kGptqStripe];  // Of its own, so that compilers see that nothing overlaps.
+  uint32_t words[kStripe];  // Of its own, so that compilers see that nothing overlaps.
   for (int32_t column = 0; column < old.width; ++column) {
     uint32_t word = 0;
     for (int i = 0; i < kFields; ++i) word |= (from[i][column] >> shift[i] & kMask) << kBits * i;
@@ -74,28 +79,28 @@ inline void gather_block(const OldWords& old, const int32_t* order, uint32_t* ou
 template <>
 inline void gather_block<3>(const OldWords& old, const int32_t* order, uint32_t* out,
                             int64_t stride) {
-  uint32_t words[3 * kGptqStripe] = {};
+  uint32_t words[3 * kStripe] = {};
   for (int i = 0; i < kBlock; ++i) {
     const int32_t from = std::max(order[i], 0) * 3, to = i * 3;
     const uint32_t* source = old.words + int64_t{from / 32} * old.width;
-    uint32_t* target = words + to / 32 * kGptqStripe;
+    uint32_t* target = words + to / 32 * kStripe;
     const int right = from % 32, left = to % 32;
     for (int32_t column = 0; column < old.width; ++column) {
       uint32_t field = source[column] >> right;
       if (right > 29) field |= source[old.width + column] << (32 - right);
       field &= 7;
       target[column] |= field << left;
-      if (left > 29) target[kGptqStripe + column] |= field >> (32 - left);
+      if (left > 29) target[kStripe + column] |= field >> (32 - left);
     }
   }
   for (int word = 0; word < 3; ++word) {
-    store_words(words + word * kGptqStripe, old.width, out + word * stride);
+    store_words(words + word * kStripe, old.width, out + word * stride);
   }
 }
 
 template <int kBits>
-inline void reorder(const WeightData& weight, const GptqOrder& order, int32_t first, int32_t last,
-                    uint32_t* scratch, uint32_t* words) {
+inline void reorder_stripe(const WeightData& weight, const GptqOrder& order, int32_t first,
+                           int32_t last, uint32_t* scratch, uint32_t* words) {
   constexpr int kAhead = 4;  // Rows; they lie too far apart for the processor to foresee.
   constexpr int kLineWords = 16;
   const OldWords old{scratch, last - first};
@@ -115,23 +120,77 @@ inline void reorder(const WeightData& weight, const GptqOrder& order, int32_t fi
   finish_stores();
 }
 
-using Reorder = void(const WeightData& weight, const GptqOrder& order, int32_t first, int32_t last,
-                     uint32_t* scratch, uint32_t* words);
+template <int kBits>
+void reorder(const WeightData& weight, const GptqOrder& order, const Workers& workers,
+             uint32_t* words) {
+  std::vector<AlignedBuffer<uint32_t>> scratch(static_cast<size_t>(workers.threads()));
+  const int32_t stripes = (weight.rows + kStripe - 1) / kStripe;
+  const double work = static_cast<double>(weight.columns) * weight.rows;
+  workers.run(stripes, work, [&](int32_t stripe, int thread) {
+    AlignedBuffer<uint32_t>& old = scratch[static_cast<size_t>(thread)];
+    old.reserve(static_cast<size_t>(weight.columns) / 32 * kBits * kStripe);
+    const int32_t first = stripe * kStripe;
+    reorder_stripe<kBits>(weight, order, first, std::min(first + kStripe, weight.rows), old.data(),
+                          words);
+  });
+}
+
+// Brings in the pages of a mapped file by all threads.
+void expect(const uint8_t* data, uint64_t bytes, const Workers& workers) {
+  constexpr uint64_t kPart = uint64_t{1} << 21;
+  const int32_t parts = static_cast<int32_t>((bytes + kPart - 1) / kPart);
+  workers.run(parts, static_cast<double>(bytes), [&](int32_t part, int) {
+    const uint64_t first = part * kPart;
+    MappedFile::expect(data + first, static_cast<size_t>(std::min(kPart, bytes - first)));
+  });
+}
 
 }  // namespace
 
-size_t gptq_stripe_words(const WeightData& weight) {
-  return static_cast<size_t>(weight.columns) / 32 * weight.gptq->bits * kGptqStripe;
+uint64_t ordered_gptq_bytes(const WeightData& weight, const GptqOrder& order) {
+  return uint64_t{4} * (order.columns / kBlock * weight.gptq->bits) * weight.rows;
 }
 
-void reorder_gptq(const WeightData& weight, const GptqOrder& order, int32_t first, int32_t last,
-                  uint32_t* scratch, uint32_t* words) {
-  const int bits = weight.gptq->bits;
-  Reorder* const run = bits == 2   ? reorder<2>
-                       : bits == 3 ? reorder<3>
-                       : bits == 4 ? reorder<4>
-                                   : reorder<8>;
-  run(weight, order, first, last, scratch, words);
+void reorder_gptq(const WeightData& weight, const GptqOrder& order, const Workers& workers,
+                  uint32_t* words) {
+  const GptqParts& parts = *weight.gptq;
+  const uint64_t bytes = uint64_t{4} * (weight.columns / kBlock * parts.bits) * weight.rows;
+  if (weight.mapped) expect(parts.qweight, bytes, workers);
+  switch (parts.bits) {
+    case 2:
+      reorder<2>(weight, order, workers, words);
+      break;
+    case 3:
+      reorder<3>(weight, order, workers, words);
+      break;
+    case 4:
+      reorder<4>(weight, order, workers, words);
+      break;
+    default:
+      reorder<8>(weight, order, workers, words);
+  }
+  if (weight.mapped) MappedFile::release(parts.qweight, static_cast<size_t>(bytes));
 }
 
 }  // namespace tramontane::cpu
+
+using namespace tramontane;
+
+Status tramontane_cpu_order_gptq(const WeightData* weight, int32_t threads, uint8_t* ordered,
+                                 uint64_t bytes) {
+  try {
+    // What check_gptq() asks of a weight, and the vector stores above rely on.
+    if (weight->columns % 32 != 0 || weight->rows % 32 != 0) return Status::kUnsupported;
+    const cpu::GptqOrder order(*weight->gptq, weight->columns);
+    if (order.in_place() || bytes != cpu::ordered_gptq_bytes(*weight, order) ||
+        reinterpret_cast<uintptr_t>(ordered) % 16 != 0) {
+      return Status::kInvalid;
+    }
+    cpu::reorder_gptq(*weight, order, cpu::Workers(threads), reinterpret_cast<uint32_t*>(ordered));
+    return Status::kOk;
+  } catch (const std::bad_alloc&) {
+    return Status::kOutOfMemory;
+  } catch (...) {
+    return Status::kDeviceFailed;
+  }
+}

@@ -8,33 +8,10 @@
 
 #include "backend/backend.h"
 #include "backend/cuda_plugin.h"
-#include "base/mapped_file.h"
 #include "model/sequence.h"
+#include "model/weight_files.h"
 
 namespace tramontane {
-
-// Where a tensor lies; its length follows from format and shape.
-struct FilePlace {
-  int32_t file;
-  uint64_t offset;
-};
-
-struct GptqPlace {
-  int32_t bits, group_size, zero_bias;
-  Format scale_format;
-  FilePlace qweight, qzeros, scales, group_index;
-  bool has_group_index;
-};
-
-struct WeightPlace {
-  std::string name;  // For messages.
-  Role role;
-  int32_t layer;  // 0 for weights that exist once.
-  Format format;
-  int32_t rows, columns;
-  FilePlace place;  // Not for GPTQ.
-  GptqPlace gptq;   // Only for GPTQ.
-};
 
 // That the model shall run on a GPU.
 struct CudaRequest {
@@ -82,24 +59,15 @@ class Model {
   struct Destroy {
     void operator()(Backend* backend) const { backend->destroy(); }
   };
-  // A weight whose ranges are within its files.
-  struct FoundWeight {
-    const WeightPlace& place;
-    WeightData data;  // Without `gptq`.
-    GptqParts parts;
-  };
 
-  const uint8_t* range(const WeightPlace& weight, const FilePlace& place, uint64_t bytes) const;
-  FoundWeight find(const WeightPlace& weight) const;
   static std::vector<cuda::WeightShape> stored_once(const std::vector<FoundWeight>& weights);
   void use_cuda(const CudaRequest& request, BackendOptions options,
                 const std::vector<FoundWeight>& weights);
   void use_backend(CreateBackend* create, const BackendOptions& options,
                    const std::vector<FoundWeight>& weights);
 
-  std::vector<std::string> paths_;
-  std::vector<std::unique_ptr<MappedFile>> files_;  // Outlive the backend, which points into them.
-  std::unique_ptr<CudaPlugin> plugin_;              // Outlives the backend it made.
+  WeightFiles files_;                   // Outlive the backend, which points into them.
+  std::unique_ptr<CudaPlugin> plugin_;  // Outlives the backend it made.
   std::unique_ptr<Backend, Destroy> backend_;
   ModelShape shape_;
   SequenceLimits limits_;

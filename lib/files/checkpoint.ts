@@ -52,6 +52,13 @@ export interface GptqParts {
    * exists; groups need not have equally many inputs.
    */
   readonly groupIndex?: FileRange;
+  /**
+   * Inputs when those of a group are brought together and each group is filled up to whole blocks
+   * of 32, as the CPU does (cpp/cpu/gptq.h); absent when blocks are of one group as they lie.
+   */
+  readonly orderedColumns?: number;
+  /** int32 [orderedColumns * bits / 32][N]: a copy of qweight in that order, in a cache file. */
+  readonly ordered?: FileRange;
 }
 
 /** How the weights of a GPTQ checkpoint are quantized, in short. */

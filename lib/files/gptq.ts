@@ -26,16 +26,20 @@ export async function gptqWeight(
   parts.expect(qweight, 'I32', [parts.words(columns), rows]);
   parts.expect(qzeros, 'I32', [parts.groups, parts.words(rows)]);
   parts.expect(scales, format, [parts.groups, rows]);
-  const groupIndex = await outOfOrder(parts);
+  const order = await outOfOrder(parts);
+  const columnsInOrder = orderedColumns(
+    order?.groups ?? Array.from({ length: columns }, (_, k) => Math.floor(k / parts.groupSize)),
+  );
   const gptq: GptqParts = {
     bits: rules.bits,
     groupSize: parts.groupSize,
     zeroBias: rules.zeroBias,
-    actOrder: groupIndex !== undefined,
+    actOrder: order !== undefined,
     qweight: range(qweight),
     qzeros: range(qzeros),
     scales: { ...range(scales), format },
-    ...(groupIndex === undefined ? {} : { groupIndex: range(groupIndex) }),
+    ...(order === undefined ? {} : { groupIndex: range(order.tensor) }),
+    ...(columnsInOrder === undefined ? {} : { orderedColumns: columnsInOrder }),
   };
   return { name: module, role, layer, rows, columns, storage: { format: 'GPTQ', gptq } };
 }
@@ -115,7 +119,9 @@ class Parts {
  * The g_idx of a module, when it says anything but k / groupSize. AutoGPTQ's predecessors wrote
  * zeros into the g_idx of files without act-order, which mean nothing.
  */
-async function outOfOrder(parts: Parts): Promise<HfTensor | undefined> {
+async function outOfOrder(
+  parts: Parts,
+): Promise<{ tensor: HfTensor; groups: Int32Array } | undefined> {
   const { groupSize, groups, rules, slot } = parts;
   const tensor = parts.find('g_idx');
   if (tensor === undefined) {
@@ -140,7 +146,22 @@ async function outOfOrder(parts: Parts): Promise<HfTensor | undefined> {
   }
   if (inOrder || (zeros && !rules.actOrder)) return undefined;
   if (zeros) throw invalid(path, `${what} is all zeros in a file with act-order`, tensor.offset);
-  return tensor;
+  return { tensor, groups: index };
+}
+
+const BLOCK = 32;
+
+/** See {@link GptqParts.orderedColumns}. `groups` has the group of each input. */
+function orderedColumns(groups: ArrayLike<number>): number | undefined {
+  const counts = new Map<number, number>();
+  let mixed = false;
+  for (let k = 0; k < groups.length; k++) {
+    const group = groups[k]!;
+    counts.set(group, (counts.get(group) ?? 0) + 1);
+    mixed ||= group !== groups[k - (k % BLOCK)];
+  }
+  if (!mixed) return undefined;
+  return [...counts.values()].reduce((sum, count) => sum + Math.ceil(count / BLOCK) * BLOCK, 0);
 }
 
 function range({ file, offset, byteLength }: HfTensor): FileRange {

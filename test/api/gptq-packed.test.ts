@@ -208,5 +208,18 @@ describe.each(CASES)(
       const logits = await model.logits(TOKENS, { positions });
       expect(normalizedError(logits, expected)).toBeLessThanOrEqual(packing.bits < 4 ? 3e-3 : 1e-3);
     });
+
+    test('from a cache file: the same bits', async () => {
+      const loads = [undefined, 'written', 'read'].map((use) => async () => {
+        const gptqCache = use === undefined ? {} : { gptqCache: `${path}.cache` };
+        await using model = await Model.load(path, { backend: 'cpu', ...gptqCache });
+        const isNeeded = packing.order !== 'plain';
+        expect(model.info.gptqCache?.use).toBe(isNeeded || use === undefined ? use : 'unused');
+        return await model.logits(TOKENS, { positions });
+      });
+      const plain = await loads[0]!();
+      expect(await loads[1]!()).toEqual(plain);
+      expect(await loads[2]!()).toEqual(plain);
+    });
   },
 );

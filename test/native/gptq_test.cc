@@ -9,6 +9,7 @@
 #include <numeric>
 #include <random>
 
+#include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "cpu/implementation.h"
 #include "quant/gptq.h"
@@ -113,13 +114,8 @@ struct Prepared {
       : order(gptq.parts, gptq.columns) {
     layout = {order.columns, gptq.parts.qweight, order.block_groups.data()};
     if (!order.in_place()) {
-      const int32_t word_rows = order.columns * gptq.parts.bits / 32;
-      words.resize(size_t(word_rows) * gptq.rows);
-      std::vector<uint32_t> scratch(gptq_stripe_words(gptq.weight));
-      for (int32_t first = 0; first < gptq.rows; first += kGptqStripe) {
-        reorder_gptq(gptq.weight, order, first, std::min(first + kGptqStripe, gptq.rows),
-                     scratch.data(), words.data());
-      }
+      words.reserve(ordered_gptq_bytes(gptq.weight, order) / 4);
+      reorder_gptq(gptq.weight, order, Workers(1), words.data());
       layout.qweight = reinterpret_cast<const uint8_t*>(words.data());
     }
     std::mt19937 random(seed);
@@ -158,7 +154,7 @@ struct Prepared {
 
   GptqOrder order;
   GptqLayout layout;
-  std::vector<uint32_t> words;
+  AlignedBuffer<uint32_t> words;
   std::vector<float> values, permuted, scales;
   std::vector<int8_t> q;
   std::vector<int16_t> sums;
@@ -267,27 +263,42 @@ TEST("inputs are brought into whole blocks of one group, each once") {
 
 TEST("a copy in group order has every field where the order says, however many outputs") {
   for (const int bits : kBits) {
-    for (const int32_t rows : {32, 96, 2 * kGptqStripe, 2 * kGptqStripe + 64}) {
-      const Gptq gptq(bits, 320, rows, 64, Groups::kUneven, 1, Format::kF16, 7);
-      const GptqOrder order(gptq.parts, 320);
-      std::vector<uint32_t> scratch(gptq_stripe_words(gptq.weight));
-      std::vector<uint32_t> words(size_t(order.columns) * bits / 32 * rows, 0xa5a5a5a5u);
-      for (int32_t first = 0; first < rows; first += kGptqStripe) {
-        reorder_gptq(gptq.weight, order, first, std::min(first + kGptqStripe, rows), scratch.data(),
-                     words.data());
-      }
-      int different = 0;
-      for (int32_t n = 0; n < rows; ++n) {
-        const uint8_t* column = reinterpret_cast<const uint8_t*>(&words[n]);
-        for (int32_t i = 0; i < order.columns; ++i) {
-          if (order.order[i] == GptqOrder::kNoInput) continue;
-          different +=
-              quant::gptq_field(column, rows, bits, i) != gptq.q[order.order[i] * rows + n];
+    for (const int32_t rows : {32, 96, 256, 320}) {
+      for (const int threads : {1, 3}) {
+        const Gptq gptq(bits, 320, rows, 64, Groups::kUneven, 1, Format::kF16, 7);
+        const GptqOrder order(gptq.parts, 320);
+        const uint64_t bytes = ordered_gptq_bytes(gptq.weight, order);
+        AlignedBuffer<uint8_t> words;
+        words.reserve(bytes);
+        std::memset(words.data(), 0xa5, bytes);
+        uint8_t* data = words.data();
+        CHECK(tramontane_cpu_order_gptq(&gptq.weight, threads, data, bytes) == Status::kOk);
+        int different = 0;
+        for (int32_t n = 0; n < rows; ++n) {
+          for (int32_t i = 0; i < order.columns; ++i) {
+            if (order.order[i] == GptqOrder::kNoInput) continue;
+            different +=
+                quant::gptq_field(data + 4 * n, rows, bits, i) != gptq.q[order.order[i] * rows + n];
+          }
         }
+        CHECK_EQ(different, 0);
       }
-      CHECK_EQ(different, 0);
     }
   }
+}
+
+TEST("a copy in group order is refused into memory of another length, and where none is needed") {
+  const Gptq shuffled(4, 64, 32, 32, Groups::kShuffled, 1, Format::kF16, 7);
+  const Gptq plain(4, 64, 32, 32, Groups::kPlain, 1, Format::kF16, 7);
+  alignas(16) uint8_t words[64 / 8 * 32 * 4 + 16];
+  constexpr uint64_t kBytes = sizeof words - 16;
+  CHECK(tramontane_cpu_order_gptq(&shuffled.weight, 1, words, kBytes) == Status::kOk);
+  CHECK(tramontane_cpu_order_gptq(&shuffled.weight, 1, words, kBytes - 4) == Status::kInvalid);
+  CHECK(tramontane_cpu_order_gptq(&shuffled.weight, 1, words, kBytes + 4) == Status::kInvalid);
+  CHECK(tramontane_cpu_order_gptq(&shuffled.weight, 1, words + 4, kBytes) == Status::kInvalid);
+  CHECK(tramontane_cpu_order_gptq(&plain.weight, 1, words, kBytes) == Status::kInvalid);
+  const Gptq narrow(4, 64, 8, 32, Groups::kShuffled, 1, Format::kF16, 7);
+  CHECK(tramontane_cpu_order_gptq(&narrow.weight, 1, words, kBytes / 4) == Status::kUnsupported);
 }
 
 TEST("GPTQ products equal the naive ones for all bits, groups and orders") {

@@ -1,0 +1,62 @@
+// The mapped files of a checkpoint, and where weights lie in them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/mapped_file.h"
+
+namespace tramontane {
+
+// Where a tensor lies; its length follows from format and shape.
+struct FilePlace {
+  int32_t file;
+  uint64_t offset;
+};
+
+struct GptqPlace {
+  int32_t bits, group_size, zero_bias;
+  Format scale_format;
+  FilePlace qweight, qzeros, scales, group_index;
+  bool has_group_index;
+  // A copy of qweight in group order, in a cache file.
+  FilePlace ordered;
+  uint64_t ordered_bytes;  // 0: there is none.
+};
+
+struct WeightPlace {
+  std::string name;  // For messages.
+  Role role;
+  int32_t layer;  // 0 for weights that exist once.
+  Format format;
+  int32_t rows, columns;
+  FilePlace place;  // Not for GPTQ.
+  GptqPlace gptq;   // Only for GPTQ.
+};
+
+// A weight whose ranges are within its files.
+struct FoundWeight {
+  const WeightPlace& place;
+  WeightData data;  // Without `gptq`.
+  GptqParts parts;
+};
+
+class WeightFiles {
+ public:
+  // Maps the files. Throws Error.
+  explicit WeightFiles(const std::vector<std::string>& paths);
+
+  // Checks what it is told of a weight. Throws Error INVALID_FILE.
+  FoundWeight find(const WeightPlace& weight) const;
+
+ private:
+  const uint8_t* range(const WeightPlace& weight, const FilePlace& place, uint64_t bytes) const;
+
+  std::vector<std::string> paths_;
+  std::vector<std::unique_ptr<MappedFile>> files_;
+};
+
+}  // namespace tramontane
