@@ -2,10 +2,12 @@
  * Removes each barrier, each wait and each bounds check of the CUDA kernels, one at a time, and sees
  * that a test on the emulator fails. Prints a table; exits with 1 when one survives.
  *
- *   npm run script scripts/cuda-mutants.ts [-- FILTER]
+ *   npm run script scripts/cuda-mutants.ts [-- PART...]
  *
- * A mutant is first run without a sanitizer, where schedules alone must show it, then with
- * ThreadSanitizer, and with AddressSanitizer. Builds under build-mutants-*; takes hours.
+ * Of the mutants whose place (`tiles.h:180`) has one of the parts in it. Each is first run without a
+ * sanitizer, where schedules alone must show it, then with ThreadSanitizer, and with
+ * AddressSanitizer. Builds in build-mutants-*, in the folder TRAMONTANE_MUTANTS if set. A minute or
+ * two for each.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -74,13 +76,15 @@ class Build {
   private readonly directory: string;
 
   constructor(readonly sanitizer: string) {
-    this.directory = join(root, `build-mutants-${sanitizer.split(',')[0] ?? 'none'}`);
+    const folder = process.env['TRAMONTANE_MUTANTS'] ?? root;
+    this.directory = join(folder, `build-mutants-${sanitizer.split(',')[0] ?? 'none'}`);
     const run = (...command: string[]): void => {
       execFileSync('cmake', command, { stdio: ['ignore', 'ignore', 'inherit'] });
     };
     const sanitize = `-DTRAMONTANE_SANITIZE=${sanitizer === 'none' ? '' : sanitizer}`;
-    run('-S', root, '-B', this.directory, '-DCMAKE_BUILD_TYPE=Release', sanitize);
-    run('--build', this.directory, '--target', 'cuda-tests');
+    const type = `-DCMAKE_BUILD_TYPE=${sanitizer === 'none' ? 'Release' : 'RelWithDebInfo'}`;
+    run('-S', root, '-B', this.directory, type, sanitize);
+    run('--build', this.directory, '--target', 'cuda-tests', '--parallel', '2');
   }
 
   /** Whether a test fails with the mutant in place. */
@@ -120,11 +124,11 @@ class Build {
   }
 }
 
-const filter = process.argv[2] ?? '';
+const parts = process.argv.length > 2 ? process.argv.slice(2) : [''];
 const mutants = readdirSync(kernels)
   .filter((file) => /\.(cu|h)$/.test(file))
   .flatMap(mutantsOf)
-  .filter(({ file, line }) => `${file}:${String(line)}`.includes(filter));
+  .filter(({ file, line }) => parts.some((part) => `${file}:${String(line)}`.includes(part)));
 const builds = new Map<string, Build>();
 const build = (sanitizer: string): Build => {
   const known = builds.get(sanitizer) ?? new Build(sanitizer);

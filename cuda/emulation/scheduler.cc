@@ -149,15 +149,13 @@ Warp* pick_warp(Block& block) {
 
 Fiber* pick_lane(Warp& warp) {
   const int last = --warp.ready_count;
-  if (random_order()) {
-    const int i = draw_below(last + 1);
-    Fiber* fiber = warp.ready[i];
-    warp.ready[i] = warp.ready[last];
-    return fiber;
+  int i = last;
+  if (random_order()) i = draw_below(last + 1);
+  if (scheduler.scheduling == Order::kFirst) {  // Of the smallest lane.
+    for (int k = 0; k < last; ++k) i = warp.ready[k]->lane < warp.ready[i]->lane ? k : i;
   }
-  if (scheduler.scheduling == Order::kLast) return warp.ready[last];
-  Fiber* fiber = warp.ready[0];
-  for (int k = 0; k < last; ++k) warp.ready[k] = warp.ready[k + 1];
+  Fiber* fiber = warp.ready[i];
+  warp.ready[i] = warp.ready[last];
   return fiber;
 }
 

@@ -187,7 +187,7 @@ __device__ __forceinline__ void pack_codes(const uint32_t (&codes)[kGroup], cons
 
 // One thread a group.
 template <class F, class Block, int kGroups>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 8)
     pack_kernel(const Block* raw, Weight to, int64_t count) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= count) return;

@@ -60,12 +60,11 @@ __device__ __forceinline__ int token_of(uint64_t key) {
 
 // Finds the key of rank `wanted`, byte by byte from the top: of the keys that share the bytes found
 // so far, a histogram of the next byte says which of its values the key has. Then all keys from it
-// on are collected, and sorted. Returns how many there are.
+// on are collected, and sorted. Returns how many there are. Two calls need a barrier between them.
 __device__ int select(const float* logits, int vocabulary, int wanted, const float* raw,
                       SelectedToken* out, Shared& s) {
   const int thread = static_cast<int>(threadIdx.x);
   if (wanted == 0) return 0;
-  __syncthreads();
   if (thread == 0) {
     s.prefix = 0;
     s.wanted = wanted;

@@ -71,7 +71,10 @@ struct Fixture {
     return e;
   }
 
-  // Runs under every schedule, with outs full of NaN, or of `start` to add to.
+  // Runs under every schedule, with outs full of NaN, or of `start` to add to, and kBehind values
+  // after them that nobody may touch.
+  static constexpr size_t kBehind = 128;
+  static constexpr float kUntouched = 1234.5f;
   template <class Run>
   void check(float start, Run run) {
     std::vector<std::vector<Expected>> all;
@@ -85,9 +88,11 @@ struct Fixture {
       test::use_schedule(schedule);
       std::vector<std::unique_ptr<DeviceArray<float>>> outs;
       for (size_t i = 0; i < weights.size(); ++i) {
-        outs.push_back(std::make_unique<DeviceArray<float>>(all[i].size()));
+        outs.push_back(std::make_unique<DeviceArray<float>>(all[i].size() + kBehind));
         task.outs[i] = outs[i]->data();
-        if (task.add) std::fill(task.outs[i], task.outs[i] + all[i].size(), start);
+        float* end = task.outs[i] + all[i].size();
+        if (task.add) std::fill(task.outs[i], end, start);
+        std::fill(end, end + kBehind, kUntouched);
       }
       run();
       CHECK(cudaGetLastError() == cudaSuccess);
@@ -98,6 +103,9 @@ struct Fixture {
           const double error = std::fabs(found - all[i][k].value) / (all[i][k].size + 1e-3);
           worst = error <= worst ? worst : error;  // A NaN stays.
           if (std::isnan(error)) worst = error;
+        }
+        for (size_t k = all[i].size(); k < outs[i]->size(); ++k) {
+          CHECK_EQ((*outs[i])[k], kUntouched);
         }
       }
       if (!(worst <= 2e-6)) {

@@ -1,4 +1,22 @@
-// A CUDA plug-in of a version that does not exist, for the test that it is refused.
+// A CUDA plug-in of a version that does not exist, for the test that it is refused unasked.
+#include <cstdio>
+
 #include "host/plugin.h"
 
-uint32_t tramontane_cuda_abi_version() { return tramontane::kBackendAbiVersion + 1000; }
+using namespace tramontane;
+
+uint32_t tramontane_cuda_abi_version() { return kBackendAbiVersion + 1000; }
+
+void tramontane_probe_cuda(cuda::ProbeResult* result) {
+  *result = {};
+  std::snprintf(result->problem, sizeof result->problem, "asked in spite of its version");
+}
+
+Status tramontane_plan_cuda_memory(const BackendOptions*, const cuda::WeightShape*, int32_t, double,
+                                   cuda::MemoryPlan*, char*, size_t) {
+  return Status::kDeviceFailed;
+}
+
+Status tramontane_create_cuda_backend(const BackendOptions*, Backend**, char*, size_t) {
+  return Status::kDeviceFailed;
+}

@@ -366,8 +366,9 @@ TEST("sample: bias, penalties, mask, candidates, mass; few, many and all") {
   constexpr int kVocabulary = 700;
   DeviceArray<float> logits(random_values(2 * kVocabulary, 12));
   logits[kVocabulary + 11] = logits[kVocabulary + 5] = 4;  // Equal: the smaller token first.
-  const std::vector<int32_t> bias_tokens{3, 8, 9}, seen{5, 8, 20}, counts{2, 1, 0};
-  const std::vector<float> biases{6, -INFINITY, 2};
+  // Of token 40, one thread adds the bias and another takes the penalties, in this order.
+  const std::vector<int32_t> bias_tokens{3, 8, 9, 40}, seen{40, 5, 8, 20}, counts{3, 2, 1, 0};
+  const std::vector<float> biases{6, -INFINITY, 2, 3};
   std::vector<uint32_t> mask((kVocabulary + 31) / 32, 0xfffffffbu);  // Not 2, 34, ...
   for (const int wanted : {1, 40, 256, 257, kVocabulary}) {
     for (int schedule = 0; schedule < test::schedules(); schedule += 10) {
@@ -377,10 +378,10 @@ TEST("sample: bias, penalties, mask, candidates, mass; few, many and all") {
       row.temperature = 0.7f;
       row.bias_tokens = bias_tokens.data();
       row.bias_values = biases.data();
-      row.bias_count = 3;
+      row.bias_count = 4;
       row.seen_tokens = seen.data();
       row.seen_counts = counts.data();
-      row.seen_count = 3;
+      row.seen_count = 4;
       row.repetition_penalty = 1.5f;
       row.presence_penalty = 0.25f;
       row.frequency_penalty = 0.5f;
@@ -406,8 +407,10 @@ TEST("sample: bias, penalties, mask, candidates, mass; few, many and all") {
         unmodified.push_back({t, x});
         if (t == 3) x += 6;
         if (t == 9) x += 2;
-        if (t == 5 || t == 20) x = x > 0 ? x / 1.5f : x * 1.5f;
+        if (t == 40) x += 3;
+        if (t == 5 || t == 20 || t == 40) x = x > 0 ? x / 1.5f : x * 1.5f;
         if (t == 5) x = x - 0.25f - 0.5f * 2;
+        if (t == 40) x = x - 0.25f - 0.5f * 3;
         if (t == 8 || t % 32 == 2) continue;
         all.push_back({t, x});
         mass += std::exp(x / 0.7);

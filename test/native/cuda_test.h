@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <vector>
 
 #include "emulation/runtime.h"
@@ -37,12 +38,17 @@ class DeviceArray {
 // Schedules each kernel test runs under: the first, the last, then random ones; fewer under
 // sanitizers, which are slow. TRAMONTANE_CUDA_SCHEDULES changes the number.
 inline int schedules() {
-  const char* wanted = std::getenv("TRAMONTANE_CUDA_SCHEDULES");
+  static const int count = [] {
+    const char* wanted = std::getenv("TRAMONTANE_CUDA_SCHEDULES");
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return wanted ? std::atoi(wanted) : 5;
+    const int chosen = wanted ? std::atoi(wanted) : 5;
 #else
-  return wanted ? std::atoi(wanted) : 52;
+    const int chosen = wanted ? std::atoi(wanted) : 52;
 #endif
+    std::cerr << "each kernel under " << chosen << " schedules\n";
+    return chosen;
+  }();
+  return count;
 }
 
 inline void use_schedule(int i) {

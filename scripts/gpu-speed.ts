@@ -1,0 +1,63 @@
+/**
+ * The speed of a model on the GPU beside what the GPU's memory allows, as a Markdown table.
+ *   npm run script scripts/gpu-speed.ts -- MODEL LIMITS
+ * LIMITS is what scripts/gpu-limits.cu prints. A token of a single generation reads every weight
+ * but the embeddings once, so bandwidth by those bytes is the most tokens a second there can be.
+ */
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { openCheckpoint } from '../lib/files/open';
+
+interface Limits {
+  readonly name: string;
+  readonly statedGBs: number;
+  readonly measuredGBs: number;
+}
+
+interface Bench {
+  readonly implementation: string;
+  readonly prefill: { tokens: number; tokensPerSecond: number; range: [number, number] };
+  readonly decode: { tokens: number; tokensPerSecond: number; range: [number, number] };
+  readonly streams: { count: number; tokensPerSecond: number; range: [number, number] };
+}
+
+async function main(): Promise<void> {
+  const [model = '', limitsText = ''] = process.argv.slice(2);
+  const limits = JSON.parse(limitsText) as Limits;
+  const bytes = await bytesOfToken(model);
+  const command = ['bench', model, '--backend', 'cuda', '--prompt', '512', '--generate', '128'];
+  const output = execFileSync(
+    process.execPath,
+    [join(__dirname, '../dist/cli/main.js'), ...command, '--repeat', '5', '--json'],
+    { encoding: 'utf8' },
+  );
+  const { implementation, prefill, decode, streams } = JSON.parse(output) as Bench;
+  const most = (limits.measuredGBs * 1e9) / bytes;
+  const row = (name: string, part: Bench['prefill'] | Bench['streams'], limit: string): string => {
+    const range = part.range.map((value) => value.toFixed(1)).join(' to ');
+    return `| ${name} | ${part.tokensPerSecond.toFixed(1)} | ${range} | ${limit} |`;
+  };
+  const ofMost = `${((100 * decode.tokensPerSecond) / most).toFixed(0)}% of ${most.toFixed(1)}`;
+  console.log(
+    [
+      `${limits.name}, ${implementation}: ${(bytes / 1e9).toFixed(3)} GB a token; memory ` +
+        `${limits.measuredGBs} GB/s measured, ${limits.statedGBs} stated.`,
+      '',
+      '| | tokens/s | range | of the limit |\n|---|---|---|---|',
+      row(`decode ${decode.tokens}`, decode, ofMost),
+      row(`prefill ${prefill.tokens}`, prefill, ''),
+      row(`${streams.count} streams`, streams, ''),
+    ].join('\n'),
+  );
+}
+
+async function bytesOfToken(path: string): Promise<number> {
+  const { weights, files } = await openCheckpoint(path);
+  const all = files.reduce((sum, file) => sum + file.byteLength, 0);
+  const values = weights.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const embedding = weights.find(({ role }) => role === 'token_embedding');
+  // By values: embedding and the rest are of about the same number of bits.
+  return all * (1 - ((embedding?.rows ?? 0) * (embedding?.columns ?? 0)) / values);
+}
+
+void main();
