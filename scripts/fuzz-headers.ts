@@ -194,12 +194,20 @@ async function targets(): Promise<Target[]> {
   mixed.quantization()['dynamic'] = { '-:.*down.*': {}, '+:.*up.*': { bits: 4 } };
   const sharded = new HfBuilder();
   sharded.shards = (name) => (name.includes('mlp') ? 'b.safetensors' : 'a.safetensors');
+  const oldStyle = new HfBuilder(TINY_HF, { bits: 8, groupSize: 16, quantized: () => true });
+  oldStyle.files['quantize_config.json'] = JSON.stringify({
+    ...oldStyle.quantization(),
+    checkpoint_format: 'gptq_v2',
+  });
+  delete oldStyle.config['quantization_config'];
+  oldStyle.shards = (name) => (name.includes('qweight') ? 'b.safetensors' : 'a.safetensors');
   return [
     ggufHeaderTarget(tiny.header, tiny.byteLength),
     await ggufTarget(fixture('gguf/swa-Q4_K_M.gguf')),
     hfTarget(new HfBuilder()),
     hfTarget(new HfBuilder(TINY_HF, { bits: 3, groupSize: -1 })),
     hfTarget(mixed),
+    hfTarget(oldStyle),
     hfTarget(sharded),
   ];
 }
@@ -226,6 +234,9 @@ function flaw({ files, shape, weights, endTokens }: Checkpoint): string | undefi
     if (outside(qzeros) || qzeros.byteLength !== lengths[1]) return name;
     if (outside(scales) || scales.byteLength % (groups * rows) !== 0) return name;
     if (groupIndex !== undefined && groupIndex.byteLength !== 4 * columns) return name;
+    const { orderedColumns: ordered = columns } = storage.gptq;
+    if (ordered < columns || ordered >= columns + 32 * groups) return name;
+    if (storage.gptq.orderedColumns !== undefined && ordered % 32 !== 0) return name;
   }
   return undefined;
 }

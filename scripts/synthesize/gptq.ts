@@ -155,7 +155,9 @@ export async function writeGptq(
       { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [from, offset] },
     ];
   });
-  const head = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
+  const header = JSON.stringify(Object.fromEntries(entries));
+  // To a multiple of 8, as those who write such files do.
+  const head = Buffer.from(header.padEnd(Math.ceil(header.length / 8) * 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(head.length));
 

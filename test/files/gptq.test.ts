@@ -2,6 +2,7 @@
 import type { Checkpoint, GptqParts, Weight } from '../../lib/files/checkpoint';
 import { readHfCheckpoint } from '../../lib/files/hf-checkpoint';
 import { HfBuilder, TINY_HF, type GptqSettings } from './hf-builder';
+import { MemoryFolder } from './memory';
 import { refused } from './refused';
 
 const SETTINGS: GptqSettings = { bits: 4, groupSize: 32 };
@@ -206,6 +207,25 @@ describe('dynamic', () => {
   });
 });
 
+describe('inputs in the order of their groups', () => {
+  test.each<[string, Partial<GptqSettings>, number | undefined]>([
+    ['none is needed without act-order', {}, undefined],
+    ['groups of a whole column', { groupSize: -1, actOrder: true }, undefined],
+    ['groups in another order, of whole blocks', { actOrder: true }, undefined],
+    ['groups that are parts of blocks', { groupSize: 16 }, 6 * 32],
+  ])('%s', async (_, settings, columns) => {
+    expect(partsOf(await open(gptq(settings)), DOWN).orderedColumns).toBe(columns);
+  });
+
+  test('groups of any size are filled up to blocks, and one without inputs takes none', async () => {
+    const hf = gptq({ actOrder: true });
+    // 33 inputs of group 0, 63 of group 2.
+    const order = Int32Array.from({ length: 96 }, (_, k) => (k % 3 === 0 || k === 1 ? 0 : 2));
+    hf.find(`${DOWN}.g_idx`).data = Buffer.from(order.buffer);
+    expect(partsOf(await open(hf), DOWN).orderedColumns).toBe(64 + 64);
+  });
+});
+
 describe('what is said in short', () => {
   test('bits, groups, order, zeros and what is not quantized', async () => {
     expect((await open(gptq())).gptq).toEqual({
@@ -345,7 +365,39 @@ describe('checkpoints that are wrong', () => {
     for (const tensor of hf.tensors) {
       if (tensor.data !== undefined) tensor.data = tensor.data.subarray(0, tensor.byteLength);
     }
-    await refused(open(hf), 'INVALID_FILE', message);
+    await refused(
+      open(hf),
+      'INVALID_FILE',
+      /^memory\/(model\.safetensors|config\.json): /,
+      message,
+    );
+  });
+
+  test('a tensor in two shards, and a shard that is not there', async () => {
+    const place = (name: string): string => (name.includes('mlp') ? 'b' : 'a') + '.safetensors';
+    const twice = gptq();
+    twice.shards = place;
+    twice.add(`${UP}.qweight`, 'I32', [8, 96]);
+    let second = false;
+    twice.shards = (name) => {
+      if (name !== `${UP}.qweight`) return place(name);
+      second = !second;
+      return second ? 'b.safetensors' : 'a.safetensors';
+    };
+    await refused(
+      open(twice),
+      'INVALID_FILE',
+      `memory/b.safetensors: tensor "${UP}.qweight" is also in "a.safetensors"`,
+    );
+    const missing = gptq();
+    missing.shards = place;
+    const { 'b.safetensors': _, ...contents } = missing.contents();
+    await refused(
+      readHfCheckpoint(new MemoryFolder(contents), 'given'),
+      'FILE_NOT_READABLE',
+      'memory/b.safetensors: not there',
+      'puts tensor "model.layers.0.mlp.gate_proj.g_idx" into it',
+    );
   });
 
   test.each([
