@@ -105,7 +105,8 @@ class Build {
     const [, original = ''] = / -o (\S+)/.exec(entry.command) ?? [];
     const object = join(overlay, 'mutant.o');
     const compile = entry.command.replace(original, object).replace(' -I', ` -I${overlay} -I`);
-    execFileSync('sh', ['-c', compile], { cwd: entry.directory });
+    // `-w`: what a check was for may be unused without it.
+    execFileSync('sh', ['-c', `${compile} -w`], { cwd: entry.directory });
     const link = readFileSync(
       join(this.directory, 'cuda', 'CMakeFiles', 'cuda-tests.dir', 'link.txt'),
       'utf8',
