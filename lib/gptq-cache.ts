@@ -14,7 +14,7 @@ export interface GptqCacheUse {
 
 interface Watch {
   readonly signal?: AbortSignal;
-  /** How much of the file is written, 0 to 1. */
+  /** How much of the file is written, 0 to 1. May throw the signal's reason. */
   readonly onProgress: (fraction: number) => void;
 }
 
@@ -73,13 +73,12 @@ async function fill(
   file: FileHandle,
   plan: GptqCachePlan,
   { files, threads }: NativeDescription,
-  { signal, onProgress }: Watch,
+  { onProgress }: Watch,
 ): Promise<void> {
   const most = Math.max(...plan.weights.map(({ byteLength }) => byteLength));
   const memory = new ArrayBuffer(most);
   await writeAll(file, plan.header, 0);
   for (const { weight, offset, byteLength } of plan.weights) {
-    signal?.throwIfAborted();
     const words = new Uint8Array(memory, 0, byteLength);
     await native()
       .orderGptq(files, weight, threads, words)
