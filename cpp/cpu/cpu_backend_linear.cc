@@ -25,7 +25,7 @@ Activations LinearLayers::quantize(const Matrix& matrix, const float* in, int32_
                                    Quantized& quantized) {
   const int32_t columns = matrix.columns();
   const size_t values = static_cast<size_t>(rows) * static_cast<size_t>(columns);
-  quantized.q.reserve(values);
+  quantized.q.reserve(static_cast<size_t>(rows * quantized_stride(columns)));
   quantized.scales.reserve(values / 32);
   quantized.sums.reserve(values / 16);
   workers_.run(rows, static_cast<double>(values), [&](int32_t row, int thread) {
@@ -36,9 +36,9 @@ Activations LinearLayers::quantize(const Matrix& matrix, const float* in, int32_
       permute_gptq(*matrix.order, from, permuted.data());
       from = permuted.data();
     }
-    const int64_t first = static_cast<int64_t>(row) * columns;
-    kernels_.quantize(from, columns, quantized.q.data() + first,
-                      quantized.scales.data() + first / 32, quantized.sums.data() + first / 16);
+    const int64_t blocks = int64_t{row} * (columns / 32);
+    kernels_.quantize(from, columns, quantized.q.data() + row * quantized_stride(columns),
+                      quantized.scales.data() + blocks, quantized.sums.data() + 2 * blocks);
   });
   return {rows,
           columns,

@@ -9,13 +9,17 @@
 
 namespace tramontane::cpu {
 
+// Integers from one row of quantized activations to the next. Rows of 4096 side by side would all
+// lie in the same few sets of a cache.
+constexpr int64_t quantized_stride(int32_t columns) { return int64_t{columns} + 64; }
+
 // Rows of activations that share a layer input. The quantized form is value = scale * q, in blocks
 // of 32 inputs; it is null where no weight at hand needs it (columns need not be a multiple of 32
 // then).
 struct Activations {
   int32_t rows, columns;
   const float* values;  // [rows][columns]
-  const int8_t* q;      // [rows][columns] in [-127, 127]
+  const int8_t* q;      // [rows][quantized_stride(columns)] in [-127, 127]
   const float* scales;  // [rows][columns / 32]
   const int16_t* sums;  // [rows][columns / 16] of q
 };
@@ -64,6 +68,8 @@ struct LinearKernels {
 extern const LinearKernels kScalarLinear;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const LinearKernels kAvx2Linear;
+extern const LinearKernels kAvx512VnniLinear;
+extern const LinearKernels* const kAvxVnniLinear;  // Null where the compiler does not know it.
 #endif
 
 }  // namespace tramontane::cpu

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/half.h"
+#include "base/inline.h"
 #include "cpu/gptq.h"
 #include "quant/blocks.h"
 #include "quant/gptq.h"
@@ -156,7 +157,8 @@ size_t scratch_bytes(int32_t columns, int32_t rows) {
 
 }  // namespace
 
-extern const LinearKernels kAvx2Linear = {quantize, linear, linear_f32, scratch_bytes, 16};
+extern const LinearKernels kAvx2Linear = {quantize, linear, linear_f32, scratch_bytes,
+                                          kPanelOutputs};
 
 }  // namespace tramontane::cpu
 

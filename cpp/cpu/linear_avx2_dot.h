@@ -7,14 +7,16 @@ namespace {
 
 constexpr int kLanes = 8;
 
+constexpr int kNoZero = 0, kOwnZeros = -1;
+
 // What the dot products need to know of a format at compile time.
-template <int kSubgroup_, int kBits_, bool kInner_, bool kZero_, bool kOffset_>
+template <int kSubgroup_, int kBits_, bool kInner_, int kZero_, bool kOffset_>
 struct Shape {
   using ShapeType = Shape;
   static constexpr int kSubgroup = kSubgroup_;  // Inputs that share a scale: 16 or 32.
   static constexpr int kBits = kBits_;          // Of unsigned integers; 8: signed.
   static constexpr bool kInner = kInner_;       // There are integer scales inside a block.
-  static constexpr bool kZero = kZero_;         // There is an integer zero point.
+  static constexpr int kZero = kZero_;          // The zero point of all outputs; kOwnZeros: theirs.
   static constexpr bool kOffset = kOffset_;     // There is a float offset.
   static constexpr int kSubgroups = 32 / kSubgroup;
 };
@@ -23,15 +25,19 @@ struct Shape {
 struct Group {
   __m256i w[8];      // Vector j: inputs 4j to 4j + 3.
   __m256i inner[2];  // Pairs of equal int16, one vector a subgroup.
-  __m256i zero;      // Pairs of int16 that meet the two sums of 16 activations: inner * zero.
+  __m256i zero;      // kOwnZeros: int16 that meet the two sums of 16 activations, inner * zero.
   __m256 scale;
   __m256 offset[2];  // One vector a subgroup.
 };
 
-inline __m256i constant(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
+TRAMONTANE_INLINE __m256i constant(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
-inline __m128i load16(const uint8_t* p) {
+TRAMONTANE_INLINE __m128i load16(const uint8_t* p) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+
+TRAMONTANE_INLINE void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }
 
 // One row of activations from some group on.
@@ -40,9 +46,17 @@ struct RowOfActivations {
   const float* scales;    // 1 a group
   const int16_t* sums;    // 2 a group
   const float* weighted;  // scale * sum, one a subgroup; only for formats with an offset
+
+  template <class S>
+  TRAMONTANE_INLINE void next() {
+    q += 32;
+    scales += 1;
+    sums += 2;
+    if constexpr (S::kOffset) weighted += S::kSubgroups;
+  }
 };
 
-inline __m256i broadcast_word(const void* p) {
+TRAMONTANE_INLINE __m256i broadcast_word(const void* p) {
   int value;
   std::memcpy(&value, p, sizeof value);
   return _mm256_set1_epi32(value);
@@ -70,7 +84,7 @@ constexpr int kProductsPerSum = S::kBits == 8   ? 1
 
 // Pairs of products of 4 inputs, int16. Signed weights: |w| times the activations with w's sign.
 template <class S>
-inline __m256i multiply(__m256i w, __m256i a) {
+TRAMONTANE_INLINE __m256i multiply(__m256i w, __m256i a) {
   if constexpr (S::kBits == 8) {
     return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
   } else {
@@ -78,13 +92,14 @@ inline __m256i multiply(__m256i w, __m256i a) {
   }
 }
 
-inline __m256i subtract_zero(__m256i sum, __m256i zero, const int16_t* sums) {
-  return _mm256_sub_epi32(sum, _mm256_madd_epi16(zero, broadcast_word(sums)));
+// What zero points add to the sum of a group: `zero` by the two sums of 16 activations.
+TRAMONTANE_INLINE __m256i zero_sum(__m256i zero, const int16_t* sums) {
+  return _mm256_madd_epi16(zero, broadcast_word(sums));
 }
 
 // The exact sum of a group for one row: sum of inner * (w - zero) * q.
 template <class S>
-inline __m256i integer_sum(const Group& x, const RowOfActivations& row) {
+TRAMONTANE_INLINE __m256i integer_sum(const Group& x, const RowOfActivations& row) {
   constexpr int kRun = std::min(kProductsPerSum<S>, S::kSubgroup / 4);
   __m256i total = _mm256_setzero_si256();
   for (int run = 0; run < 8 / kRun; ++run) {
@@ -96,14 +111,17 @@ inline __m256i integer_sum(const Group& x, const RowOfActivations& row) {
     sum = _mm256_madd_epi16(sum, inner);
     total = run == 0 ? sum : _mm256_add_epi32(total, sum);
   }
-  if constexpr (S::kZero) total = subtract_zero(total, x.zero, row.sums);
+  if constexpr (S::kZero != kNoZero) {
+    const __m256i zero = S::kZero == kOwnZeros ? x.zero : _mm256_set1_epi16(S::kZero);
+    total = _mm256_sub_epi32(total, zero_sum(zero, row.sums));
+  }
   return total;
 }
 
 // Adds a group to the float sum of 8 outputs.
 template <class S>
-inline __m256 add_group(const Group& x, __m256i sum, float scale, const float* weighted,
-                        __m256 total) {
+TRAMONTANE_INLINE __m256 add_group(const Group& x, __m256i sum, float scale, const float* weighted,
+                                   __m256 total) {
   const __m256 factor = _mm256_mul_ps(x.scale, _mm256_set1_ps(scale));
   total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, total);
   if constexpr (S::kOffset) {
@@ -119,7 +137,8 @@ struct Stripe {
   int32_t output, skip, count;
 };
 
-inline void store(const LinearTask& task, int32_t row, const Stripe& stripe, const float* values) {
+TRAMONTANE_INLINE void store(const LinearTask& task, int32_t row, const Stripe& stripe,
+                             const float* values) {
   float* out = task.out + row * task.stride + stripe.output;
   for (int32_t lane = stripe.skip; lane < stripe.skip + stripe.count; ++lane) {
     out[lane] = task.add ? out[lane] + values[lane] : values[lane];
@@ -127,7 +146,7 @@ inline void store(const LinearTask& task, int32_t row, const Stripe& stripe, con
 }
 
 inline RowOfActivations activations_of(const Activations& in, int32_t row) {
-  return {in.q + static_cast<int64_t>(row) * in.columns,
+  return {in.q + row * quantized_stride(in.columns),
           in.scales + static_cast<int64_t>(row) * (in.columns / 32),
           in.sums + static_cast<int64_t>(row) * (in.columns / 16), nullptr};
 }

@@ -12,19 +12,19 @@ namespace {
 
 struct LoadF32 {
   static constexpr int kBytes = 4;
-  static __m256 load(const uint8_t* p) {
+  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) {
     return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
   }
 };
 
 struct LoadF16 {
   static constexpr int kBytes = 2;
-  static __m256 load(const uint8_t* p) { return _mm256_cvtph_ps(load16(p)); }
+  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) { return _mm256_cvtph_ps(load16(p)); }
 };
 
 struct LoadBF16 {
   static constexpr int kBytes = 2;
-  static __m256 load(const uint8_t* p) {
+  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(p)), 16));
   }
 };
@@ -93,6 +93,18 @@ void dot_rows(const LinearTask& task, int32_t output, const uint8_t* weights, in
   if (row < in.rows) tile(std::integral_constant<int, 1>(), row);
 }
 
+template <class Load>
+void decode_floats(const uint8_t* weights, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) _mm256_storeu_ps(out + i, Load::load(weights + i * Load::kBytes));
+  if (i == count) return;
+  uint8_t padded[8 * Load::kBytes] = {};
+  std::memcpy(padded, weights + i * Load::kBytes, (count - i) * Load::kBytes);
+  float decoded[8];
+  _mm256_storeu_ps(decoded, Load::load(padded));
+  std::copy_n(decoded, count - i, out + i);
+}
+
 constexpr int kFloatOutputs = 4;
 
 // Calls use(number of outputs, output): kFloatOutputs at a time, the last ones singly.
@@ -116,14 +128,14 @@ void linear_float(const LinearTask& task) {
   const auto outputs = [&]<int kOutputs>(std::integral_constant<int, kOutputs>, int32_t output) {
     const uint8_t* weights = task.weight->data + output * row_bytes;
     if (!decode) return dot_rows<Load, kOutputs>(task, output, weights, row_bytes);
-    decode_blocks(task.weight->format, weights, int64_t{kOutputs} * columns,
-                  reinterpret_cast<float*>(task.scratch));
+    decode_floats<Load>(weights, int64_t{kOutputs} * columns,
+                        reinterpret_cast<float*>(task.scratch));
     dot_rows<LoadF32, kOutputs>(task, output, task.scratch, int64_t{columns} * 4);
   };
   for_each_tile(task, outputs);
 }
 
-void linear_f32(const LinearTask& task) {
+inline void linear_f32(const LinearTask& task) {
   const WeightData& weight = *task.weight;
   float* decoded = reinterpret_cast<float*>(task.scratch);
   const auto outputs = [&]<int kOutputs>(std::integral_constant<int, kOutputs>, int32_t output) {

@@ -14,7 +14,7 @@ namespace {
 // The low four fields of kBits bits of each lane, a byte each.
 //   kBits 4: 0000dcba -> 00dc00ba -> 0d0c0b0a
 template <int kBits>
-inline __m256i spread_fields(__m256i x) {
+TRAMONTANE_INLINE __m256i spread_fields(__m256i x) {
   constexpr int kPair = (1 << 2 * kBits) - 1, kOne = (1 << kBits) - 1;
   x = _mm256_or_si256(x, _mm256_slli_epi32(x, 16 - 2 * kBits));
   x = _mm256_and_si256(x, _mm256_set1_epi32(kPair * 0x10001));
@@ -26,7 +26,7 @@ template <int kBits>
 class GptqSource {
  public:
   // 8 bits are taken relative to 128.
-  using ShapeType = Shape<32, kBits, false, true, false>;
+  using ShapeType = Shape<32, kBits, false, kOwnZeros, false>;
 
   explicit GptqSource(const LinearTask& task)
       : task_(task), parts_(*task.weight->gptq), row_words_(task.weight->rows) {}
@@ -38,7 +38,7 @@ class GptqSource {
   }
 
   // Inputs 32 g to 32 g + 31 of a stripe.
-  void load_group(const Stripe& stripe, int32_t g, Group& x) const {
+  TRAMONTANE_INLINE void load_group(const Stripe& stripe, int32_t g, Group& x) const {
     const uint8_t* words =
         task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + stripe.output);
     __m256i word[kBits];
@@ -55,8 +55,9 @@ class GptqSource {
     x.scale = load_scales(group, stripe.output);
   }
 
-  template <class Use>
-  void for_each_group(const Stripe& stripe, int32_t first, int32_t count, Use use) const {
+  template <bool, class Use>
+  TRAMONTANE_INLINE void for_each_group(const Stripe& stripe, int32_t first, int32_t count,
+                                        Use& use) const {
     for (int32_t g = first; g < first + count; ++g) {
       Group x;
       load_group(stripe, g, x);
@@ -66,13 +67,14 @@ class GptqSource {
 
  private:
   template <int... kIndex>
-  static void unpack_words(const __m256i* word, __m256i* w, std::integer_sequence<int, kIndex...>) {
+  TRAMONTANE_INLINE static void unpack_words(const __m256i* word, __m256i* w,
+                                             std::integer_sequence<int, kIndex...>) {
     ((w[kIndex] = fields<kIndex>(word)), ...);
   }
 
   // Fields 4 kIndex to 4 kIndex + 3 of kBits words.
   template <int kIndex>
-  static __m256i fields(const __m256i* word) {
+  TRAMONTANE_INLINE static __m256i fields(const __m256i* word) {
     constexpr int kBit = 4 * kBits * kIndex, kWord = kBit / 32, kShift = kBit % 32;
     __m256i x = kShift == 0 ? word[kWord] : _mm256_srli_epi32(word[kWord], kShift);
     if constexpr (kShift + 4 * kBits > 32) {
@@ -82,7 +84,7 @@ class GptqSource {
   }
 
   // Zero points as pairs of int16; 8 of them are kBits bytes.
-  __m256i load_zeros(int32_t group, int32_t output) const {
+  TRAMONTANE_INLINE __m256i load_zeros(int32_t group, int32_t output) const {
     const uint8_t* p = parts_.qzeros + (int64_t{group} * row_words_ + output) * kBits / 8;
     __m256i zeros;
     if constexpr (kBits == 8) {
@@ -100,7 +102,7 @@ class GptqSource {
     return _mm256_blend_epi16(zeros, _mm256_slli_epi32(zeros, 16), 0xaa);
   }
 
-  __m256 load_scales(int32_t group, int32_t output) const {
+  TRAMONTANE_INLINE __m256 load_scales(int32_t group, int32_t output) const {
     const int64_t index = int64_t{group} * row_words_ + output;
     switch (parts_.scale_format) {
       case Format::kF16:
@@ -121,36 +123,31 @@ class GptqSource {
 constexpr int kGptqTotals = 1 << 14;
 constexpr size_t kGptqScratchBytes = kGptqTotals * sizeof(float);
 
-template <int kBits, int kRows>
-void few_rows_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
+template <int kBits>
+void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
   using S = typename GptqSource<kBits>::ShapeType;
-  constexpr int32_t kOutputs = kGptqTotals / kRows / kLanes * kLanes;
-  const Activations& in = *task.in;
+  const int32_t groups = task.in->columns / 32;
   float* totals = reinterpret_cast<float*>(task.scratch);
-  for (int32_t first = task.first / kLanes * kLanes; first < task.last; first += kOutputs) {
-    const int32_t last = std::min(first + kOutputs, task.last);
+  for (int32_t first = task.first / kLanes * kLanes; first < task.last; first += kGptqTotals) {
+    const int32_t last = std::min(first + kGptqTotals, task.last);
     std::fill_n(totals, kGptqTotals, 0.0f);
-    for (int32_t g = 0; g < in.columns / 32; ++g) {
+    RowOfActivations row = activations_of(*task.in, 0);
+    for (int32_t g = 0; g < groups; ++g) {
       float* total = totals;
-      for (int32_t output = first; output < last; output += kLanes, total += kLanes * kRows) {
+      for (int32_t output = first; output < last; output += kLanes, total += kLanes) {
         Group x;
         source.load_group({output, 0, kLanes}, g, x);
-        for (int r = 0; r < kRows; ++r) {
-          RowOfActivations row = activations_of(in, r);
-          row.q += 32 * g;
-          row.sums += 2 * g;
-          const __m256i sum = integer_sum<S>(x, row);
-          const __m256 old = _mm256_loadu_ps(total + kLanes * r);
-          _mm256_storeu_ps(total + kLanes * r, add_group<S>(x, sum, row.scales[g], nullptr, old));
-        }
+        const __m256 sum = _mm256_loadu_ps(total);
+        _mm256_storeu_ps(total, add_group<S>(x, integer_sum<S>(x, row), *row.scales, nullptr, sum));
       }
+      row.template next<S>();
     }
     const float* total = totals;
     for (int32_t output = std::max(first, task.first); output < last;) {
       const Stripe stripe = source.stripe_at(output);
-      for (int r = 0; r < kRows; ++r) store(task, r, stripe, total + kLanes * r);
+      store(task, 0, stripe, total);
       output += stripe.count;
-      total += kLanes * kRows;
+      total += kLanes;
     }
   }
 }
@@ -158,23 +155,10 @@ void few_rows_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
 template <int kBits>
 void linear_gptq(const LinearTask& task) {
   const GptqSource<kBits> source(task);
-  switch (task.in->rows) {
-    case 0:
-      return;
-    case 1:
-      return few_rows_gptq<kBits, 1>(task, source);
-    case 2:
-      return few_rows_gptq<kBits, 2>(task, source);
-    case 3:
-      return few_rows_gptq<kBits, 3>(task, source);
-    case 4:
-      return few_rows_gptq<kBits, 4>(task, source);
-    default:
-      return many_rows(task, source);
-  }
+  task.in->rows == 1 ? one_row_gptq(task, source) : many_rows(task, source);
 }
 
-inline void linear_gptq(const LinearTask& task) {
+TRAMONTANE_INLINE void linear_gptq(const LinearTask& task) {
   switch (task.weight->gptq->bits) {
     case 2:
       return linear_gptq<2>(task);

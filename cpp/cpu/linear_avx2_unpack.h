@@ -27,19 +27,20 @@ struct Rows {
 template <Format kFormat>
 struct Unpack;
 
-inline int load_int(const uint8_t* p) {
+TRAMONTANE_INLINE int load_int(const uint8_t* p) {
   int value;
   std::memcpy(&value, p, sizeof value);
   return value;
 }
 
-inline int load_short(const uint8_t* p) {
+TRAMONTANE_INLINE int load_short(const uint8_t* p) {
   int16_t value;
   std::memcpy(&value, p, sizeof value);
   return value;
 }
 
-inline void transpose(__m256i row04, __m256i row15, __m256i row26, __m256i row37, __m256i* words) {
+TRAMONTANE_INLINE void transpose(__m256i row04, __m256i row15, __m256i row26, __m256i row37,
+                                 __m256i* words) {
   const __m256i a = _mm256_unpacklo_epi32(row04, row15), b = _mm256_unpackhi_epi32(row04, row15);
   const __m256i c = _mm256_unpacklo_epi32(row26, row37), d = _mm256_unpackhi_epi32(row26, row37);
   words[0] = _mm256_unpacklo_epi64(a, c);
@@ -48,28 +49,36 @@ inline void transpose(__m256i row04, __m256i row15, __m256i row26, __m256i row37
   words[3] = _mm256_unpackhi_epi64(b, d);
 }
 
+// 16 bytes of two rows.
+TRAMONTANE_INLINE __m256i load_pair(const uint8_t* low, const uint8_t* high) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(low)), load16(high), 1);
+}
+
 // 16 bytes of each row as four words.
-inline void load_words(const Rows& rows, int64_t offset, __m256i* words) {
-  const auto pair = [&](int i) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(rows.row(i) + offset)),
-                                   load16(rows.row(i + 4) + offset), 1);
-  };
-  transpose(pair(0), pair(1), pair(2), pair(3), words);
+TRAMONTANE_INLINE void load_words(const Rows& rows, int64_t offset, __m256i* words) {
+  const uint8_t* p = rows.base + offset;
+  const uint8_t* p4 = p + 4 * rows.stride;
+  const int64_t s = rows.stride;
+  transpose(load_pair(p, p4), load_pair(p + s, p4 + s), load_pair(p + 2 * s, p4 + 2 * s),
+            load_pair(p + 3 * s, p4 + 3 * s), words);
+}
+
+TRAMONTANE_INLINE __m128i load_ints(const uint8_t* p, int64_t stride) {
+  __m128i x = _mm_cvtsi32_si128(load_int(p));
+  x = _mm_insert_epi32(x, load_int(p + stride), 1);
+  x = _mm_insert_epi32(x, load_int(p + 2 * stride), 2);
+  return _mm_insert_epi32(x, load_int(p + 3 * stride), 3);
 }
 
 // 4 bytes of each row.
-inline __m256i load_word(const Rows& rows, int64_t offset) {
-  const auto four = [&](int i) {
-    __m128i x = _mm_cvtsi32_si128(load_int(rows.row(i) + offset));
-    x = _mm_insert_epi32(x, load_int(rows.row(i + 1) + offset), 1);
-    x = _mm_insert_epi32(x, load_int(rows.row(i + 2) + offset), 2);
-    return _mm_insert_epi32(x, load_int(rows.row(i + 3) + offset), 3);
-  };
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(four(0)), four(4), 1);
+TRAMONTANE_INLINE __m256i load_word(const Rows& rows, int64_t offset) {
+  const uint8_t* p = rows.base + offset;
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(load_ints(p, rows.stride)),
+                                 load_ints(p + 4 * rows.stride, rows.stride), 1);
 }
 
 // An f16 of each row.
-inline __m256 load_half(const Rows& rows, int64_t offset) {
+TRAMONTANE_INLINE __m256 load_half(const Rows& rows, int64_t offset) {
   const uint8_t* p = rows.base + offset;
   const int64_t s = rows.stride;
   __m128i x = _mm_cvtsi32_si128(load_short(p));
@@ -85,7 +94,7 @@ inline __m256 load_half(const Rows& rows, int64_t offset) {
 }
 
 // The f16 in the low or high half of each lane.
-inline __m256 halves(__m256i words, int index) {
+TRAMONTANE_INLINE __m256 halves(__m256i words, int index) {
   const __m256i low = index == 0 ? _mm256_and_si256(words, _mm256_set1_epi32(0xffff))
                                  : _mm256_srli_epi32(words, 16);
   const __m128i packed =
@@ -94,14 +103,14 @@ inline __m256 halves(__m256i words, int index) {
 }
 
 // Byte `index` of each lane, as a pair of equal int16.
-inline __m256i unsigned_pairs(__m256i words, int index) {
+TRAMONTANE_INLINE __m256i unsigned_pairs(__m256i words, int index) {
   const __m256i first = _mm256_setr_epi8(0, -1, 0, -1, 4, -1, 4, -1, 8, -1, 8, -1, 12, -1, 12, -1,
                                          0, -1, 0, -1, 4, -1, 4, -1, 8, -1, 8, -1, 12, -1, 12, -1);
   const __m256i step = _mm256_set1_epi16(static_cast<int16_t>(index));
   return _mm256_shuffle_epi8(words, _mm256_add_epi8(first, step));
 }
 
-inline __m256i signed_pairs(__m256i words, int index) {
+TRAMONTANE_INLINE __m256i signed_pairs(__m256i words, int index) {
   const __m256i first = _mm256_setr_epi8(-1, 0, -1, 0, -1, 4, -1, 4, -1, 8, -1, 8, -1, 12, -1, 12,
                                          -1, 0, -1, 0, -1, 4, -1, 4, -1, 8, -1, 8, -1, 12, -1, 12);
   const __m256i step = _mm256_slli_epi16(_mm256_set1_epi16(static_cast<int16_t>(index)), 8);
@@ -109,20 +118,20 @@ inline __m256i signed_pairs(__m256i words, int index) {
 }
 
 // Byte `index` of each lane as a float.
-inline __m256 byte_floats(__m256i words, int index) {
+TRAMONTANE_INLINE __m256 byte_floats(__m256i words, int index) {
   const __m256i shifted = _mm256_srli_epi32(words, 8 * index);
   return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(0xff)));
 }
 
 // inner * 2^kLog2, the low int16 of each pair from `first`, the high from `second`.
 template <int kLog2>
-inline __m256i zero_pairs(__m256i first, __m256i second) {
+TRAMONTANE_INLINE __m256i zero_pairs(__m256i first, __m256i second) {
   return _mm256_slli_epi16(_mm256_blend_epi16(first, second, 0xaa), kLog2);
 }
 
 // The low or high nibbles of `count` vectors.
 template <int kShift>
-inline void nibbles(const __m256i* words, int count, __m256i* out) {
+TRAMONTANE_INLINE void nibbles(const __m256i* words, int count, __m256i* out) {
   for (int j = 0; j < count; ++j) {
     out[j] = _mm256_and_si256(kShift == 0 ? words[j] : _mm256_srli_epi16(words[j], kShift),
                               constant(15));
@@ -131,7 +140,7 @@ inline void nibbles(const __m256i* words, int count, __m256i* out) {
 
 // Of each byte, bit kBit moved to bit kTo, kCount bits wide; the others zero.
 template <int kBit, int kTo, int kCount>
-inline __m256i bits(__m256i word) {
+TRAMONTANE_INLINE __m256i bits(__m256i word) {
   __m256i moved = word;
   if constexpr (kBit > kTo) moved = _mm256_srli_epi16(word, kBit - kTo);
   if constexpr (kBit < kTo) moved = _mm256_slli_epi16(word, kTo - kBit);
@@ -139,7 +148,7 @@ inline __m256i bits(__m256i word) {
 }
 
 // 16 bytes of nibbles, as in Q4_0: 32 inputs.
-inline void load_nibbles(const Rows& rows, int64_t offset, __m256i* w) {
+TRAMONTANE_INLINE void load_nibbles(const Rows& rows, int64_t offset, __m256i* w) {
   __m256i words[4];
   load_words(rows, offset, words);
   nibbles<0>(words, 4, w);
@@ -147,26 +156,25 @@ inline void load_nibbles(const Rows& rows, int64_t offset, __m256i* w) {
 }
 
 template <>
-struct Unpack<Format::kQ4_0> : Shape<32, 4, false, true, false> {
+struct Unpack<Format::kQ4_0> : Shape<32, 4, false, 8, false> {
   using Block = quant::Q4_0;
-  explicit Unpack(const Rows& rows) : rows(rows) {}
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  void group(Group& x) const {
+  TRAMONTANE_INLINE void group(Group& x) const {
     load_nibbles(rows, offsetof(Block, nibbles), x.w);
-    x.zero = _mm256_set1_epi16(8);
     x.scale = load_half(rows, offsetof(Block, d));
   }
   Rows rows;
 };
 
 template <>
-struct Unpack<Format::kQ4_1> : Shape<32, 4, false, false, true> {
+struct Unpack<Format::kQ4_1> : Shape<32, 4, false, kNoZero, true> {
   using Block = quant::Q4_1;
-  explicit Unpack(const Rows& rows) : rows(rows) {}
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  void group(Group& x) const {
+  TRAMONTANE_INLINE void group(Group& x) const {
     load_nibbles(rows, offsetof(Block, nibbles), x.w);
     const __m256i scales = load_word(rows, 0);
     x.scale = halves(scales, 0);
@@ -176,7 +184,7 @@ struct Unpack<Format::kQ4_1> : Shape<32, 4, false, false, true> {
 };
 
 // Adds bit i of each lane of `fifth` as bit 4 of input i.
-inline void add_fifth_bits(__m256i fifth, __m256i* w) {
+TRAMONTANE_INLINE void add_fifth_bits(__m256i fifth, __m256i* w) {
   const __m256i masks = _mm256_set1_epi32(static_cast<int>(0x80402010u));
   for (int byte = 0; byte < 4; ++byte) {
     // The byte four times; its upper half belongs to one vector, its lower half to another.
@@ -192,27 +200,26 @@ inline void add_fifth_bits(__m256i fifth, __m256i* w) {
 }
 
 template <>
-struct Unpack<Format::kQ5_0> : Shape<32, 5, false, true, false> {
+struct Unpack<Format::kQ5_0> : Shape<32, 5, false, 16, false> {
   using Block = quant::Q5_0;
-  explicit Unpack(const Rows& rows) : rows(rows) {}
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  void group(Group& x) const {
+  TRAMONTANE_INLINE void group(Group& x) const {
     load_nibbles(rows, offsetof(Block, nibbles), x.w);
     add_fifth_bits(load_word(rows, offsetof(Block, fifth)), x.w);
-    x.zero = _mm256_set1_epi16(16);
     x.scale = load_half(rows, offsetof(Block, d));
   }
   Rows rows;
 };
 
 template <>
-struct Unpack<Format::kQ5_1> : Shape<32, 5, false, false, true> {
+struct Unpack<Format::kQ5_1> : Shape<32, 5, false, kNoZero, true> {
   using Block = quant::Q5_1;
-  explicit Unpack(const Rows& rows) : rows(rows) {}
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  void group(Group& x) const {
+  TRAMONTANE_INLINE void group(Group& x) const {
     load_nibbles(rows, offsetof(Block, nibbles), x.w);
     add_fifth_bits(load_word(rows, offsetof(Block, fifth)), x.w);
     const __m256i scales = load_word(rows, 0);
@@ -223,12 +230,12 @@ struct Unpack<Format::kQ5_1> : Shape<32, 5, false, false, true> {
 };
 
 template <>
-struct Unpack<Format::kQ8_0> : Shape<32, 8, false, false, false> {
+struct Unpack<Format::kQ8_0> : Shape<32, 8, false, kNoZero, false> {
   using Block = quant::Q8_0;
-  explicit Unpack(const Rows& rows) : rows(rows) {}
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  void group(Group& x) const {
+  TRAMONTANE_INLINE void group(Group& x) const {
     load_words(rows, offsetof(Block, q), x.w);
     load_words(rows, offsetof(Block, q) + 16, x.w + 4);
     x.scale = load_half(rows, offsetof(Block, d));
@@ -236,19 +243,19 @@ struct Unpack<Format::kQ8_0> : Shape<32, 8, false, false, false> {
   Rows rows;
 };
 
-inline void look_up_iq4(__m256i* w) {
+TRAMONTANE_INLINE void look_up_iq4(__m256i* w) {
   const __m256i table =
       _mm256_broadcastsi128_si256(load16(reinterpret_cast<const uint8_t*>(quant::kIq4Values)));
   for (int j = 0; j < 8; ++j) w[j] = _mm256_shuffle_epi8(table, w[j]);
 }
 
 template <>
-struct Unpack<Format::kIQ4_NL> : Shape<32, 8, false, false, false> {
+struct Unpack<Format::kIQ4_NL> : Shape<32, 8, false, kNoZero, false> {
   using Block = quant::IQ4_NL;
-  explicit Unpack(const Rows& rows) : rows(rows) {}
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  void group(Group& x) const {
+  TRAMONTANE_INLINE void group(Group& x) const {
     load_nibbles(rows, offsetof(Block, nibbles), x.w);
     look_up_iq4(x.w);
     x.scale = load_half(rows, offsetof(Block, d));

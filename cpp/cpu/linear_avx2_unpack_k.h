@@ -8,9 +8,9 @@ namespace tramontane::cpu {
 namespace {
 
 template <>
-struct Unpack<Format::kIQ4_XS> : Shape<32, 8, true, false, false> {
+struct Unpack<Format::kIQ4_XS> : Shape<32, 8, true, kNoZero, false> {
   using Block = quant::IQ4_XS;
-  explicit Unpack(const Rows& rows) : rows(rows) {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
     const __m256i first = load_word(rows, 0);  // d, scales_high
     const __m256i low = load_word(rows, offsetof(Block, scales_low));
     d = halves(first, 0);
@@ -29,7 +29,7 @@ struct Unpack<Format::kIQ4_XS> : Shape<32, 8, true, false, false> {
   }
 
   template <int kGroup>
-  void group(Group& x) const {
+  TRAMONTANE_INLINE void group(Group& x) const {
     load_nibbles(rows, offsetof(Block, nibbles) + 16 * kGroup, x.w);
     look_up_iq4(x.w);
     x.inner[0] = signed_pairs(scales[kGroup % 2], kGroup / 2);
@@ -41,9 +41,9 @@ struct Unpack<Format::kIQ4_XS> : Shape<32, 8, true, false, false> {
 };
 
 template <>
-struct Unpack<Format::kQ2_K> : Shape<16, 2, true, false, true> {
+struct Unpack<Format::kQ2_K> : Shape<16, 2, true, kNoZero, true> {
   using Block = quant::Q2_K;
-  explicit Unpack(const Rows& rows) : rows(rows) {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
     load_words(rows, offsetof(Block, scales), scales);
     const __m256i d_dmin = load_word(rows, offsetof(Block, d));
     d = halves(d_dmin, 0);
@@ -51,7 +51,7 @@ struct Unpack<Format::kQ2_K> : Shape<16, 2, true, false, true> {
   }
 
   template <int kGroup>
-  void group(Group& x) {
+  TRAMONTANE_INLINE void group(Group& x) {
     if constexpr (kGroup % 4 == 0) {
       load_words(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
       load_words(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
@@ -72,9 +72,9 @@ struct Unpack<Format::kQ2_K> : Shape<16, 2, true, false, true> {
 };
 
 template <>
-struct Unpack<Format::kQ3_K> : Shape<16, 3, true, true, false> {
+struct Unpack<Format::kQ3_K> : Shape<16, 3, true, kOwnZeros, false> {
   using Block = quant::Q3_K;
-  explicit Unpack(const Rows& rows) : rows(rows) {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
     load_words(rows, offsetof(Block, third), third);
     load_words(rows, offsetof(Block, third) + 16, third + 4);
     // 16 bytes that end with the block: two others, the 12 of the scales, d.
@@ -94,7 +94,7 @@ struct Unpack<Format::kQ3_K> : Shape<16, 3, true, true, false> {
   }
 
   template <int kGroup>
-  void group(Group& x) {
+  TRAMONTANE_INLINE void group(Group& x) {
     if constexpr (kGroup % 4 == 0) {
       load_words(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
       load_words(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
@@ -115,7 +115,7 @@ struct Unpack<Format::kQ3_K> : Shape<16, 3, true, true, false> {
 
 // The first 16 bytes of Q4_K and Q5_K.
 struct ScalesAndMinimums {
-  explicit ScalesAndMinimums(const Rows& rows) {
+  TRAMONTANE_INLINE explicit ScalesAndMinimums(const Rows& rows) {
     __m256i words[4];  // d | dmin << 16, then the twelve bytes
     load_words(rows, 0, words);
     d = halves(words[0], 0);
@@ -127,7 +127,7 @@ struct ScalesAndMinimums {
   }
 
   template <int kGroup>
-  void set(Group& x) const {
+  TRAMONTANE_INLINE void set(Group& x) const {
     x.inner[0] = unsigned_pairs(scales[kGroup / 4], kGroup % 4);
     x.offset[0] = _mm256_mul_ps(dmin, byte_floats(minimums[kGroup / 4], kGroup % 4));
     x.scale = d;
@@ -137,12 +137,12 @@ struct ScalesAndMinimums {
 };
 
 template <>
-struct Unpack<Format::kQ4_K> : Shape<32, 4, true, false, true> {
+struct Unpack<Format::kQ4_K> : Shape<32, 4, true, kNoZero, true> {
   using Block = quant::Q4_K;
-  explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {}
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {}
 
   template <int kGroup>
-  void group(Group& x) {
+  TRAMONTANE_INLINE void group(Group& x) {
     if constexpr (kGroup % 2 == 0) {
       load_words(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
       load_words(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
@@ -156,15 +156,15 @@ struct Unpack<Format::kQ4_K> : Shape<32, 4, true, false, true> {
 };
 
 template <>
-struct Unpack<Format::kQ5_K> : Shape<32, 5, true, false, true> {
+struct Unpack<Format::kQ5_K> : Shape<32, 5, true, kNoZero, true> {
   using Block = quant::Q5_K;
-  explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {
     load_words(rows, offsetof(Block, fifth), fifth);
     load_words(rows, offsetof(Block, fifth) + 16, fifth + 4);
   }
 
   template <int kGroup>
-  void group(Group& x) {
+  TRAMONTANE_INLINE void group(Group& x) {
     if constexpr (kGroup % 2 == 0) {
       load_words(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
       load_words(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
@@ -179,15 +179,15 @@ struct Unpack<Format::kQ5_K> : Shape<32, 5, true, false, true> {
 };
 
 template <>
-struct Unpack<Format::kQ6_K> : Shape<16, 6, true, true, false> {
+struct Unpack<Format::kQ6_K> : Shape<16, 6, true, kOwnZeros, false> {
   using Block = quant::Q6_K;
-  explicit Unpack(const Rows& rows) : rows(rows) {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
     load_words(rows, offsetof(Block, scales), scales);
     d = load_half(rows, offsetof(Block, d));
   }
 
   template <int kGroup>
-  void group(Group& x) {
+  TRAMONTANE_INLINE void group(Group& x) {
     constexpr int kQuarter = kGroup % 4;
     if constexpr (kQuarter == 0) {
       for (int i = 0; i < 4; ++i) {

@@ -87,7 +87,7 @@ float dot(const float* a, const float* b, int32_t columns) {
 // Of the integers and scales of one weight row, [columns / 32], with one row of activations.
 float dot(const quant::Group* groups, const Activations& in, int32_t row) {
   const int32_t count = in.columns / kGroup;
-  const int8_t* q = in.q + static_cast<int64_t>(row) * in.columns;
+  const int8_t* q = in.q + row * quantized_stride(in.columns);
   const float* scales = in.scales + static_cast<int64_t>(row) * count;
   const int16_t* sums = in.sums + static_cast<int64_t>(row) * count * 2;
   float result = 0;

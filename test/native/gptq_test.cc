@@ -124,7 +124,7 @@ struct Prepared {
     for (float& v : values) v = normal(random);
     const int32_t columns = order.columns;
     permuted.resize(size_t(rows) * columns);
-    q.resize(permuted.size());
+    q.resize(size_t(rows * quantized_stride(columns)));
     scales.resize(permuted.size() / 32);
     sums.resize(permuted.size() / 16);
     for (int32_t r = 0; r < rows; ++r) {
@@ -133,7 +133,7 @@ struct Prepared {
         std::copy_n(in, columns, &permuted[r * columns]);
       else
         permute_gptq(order, in, &permuted[r * columns]);
-      kernels.quantize(&permuted[r * columns], columns, &q[r * columns],
+      kernels.quantize(&permuted[r * columns], columns, &q[r * quantized_stride(columns)],
                        &scales[r * (columns / 32)], &sums[r * (columns / 16)]);
     }
     quantized = {rows, columns, permuted.data(), q.data(), scales.data(), sums.data()};
@@ -147,7 +147,7 @@ struct Prepared {
       const int32_t from = order.in_place() ? i : order.order[i];
       if (from == GptqOrder::kNoInput) continue;
       const size_t at = size_t(row) * order.columns + i;
-      all[from] = double{scales[at / 32]} * q[at];
+      all[from] = double{scales[at / 32]} * q[row * quantized_stride(order.columns) + i];
     }
     return all;
   }
@@ -167,7 +167,7 @@ std::vector<float> run(const LinearKernels& kernels, const Gptq& gptq, const Pre
   in.rows = rows;
   in.values += int64_t{first_row} * in.columns;
   if (!f32) {
-    in.q += first_row * in.columns;
+    in.q += first_row * quantized_stride(in.columns);
     in.scales += first_row * (in.columns / 32);
     in.sums += first_row * (in.columns / 16);
   }

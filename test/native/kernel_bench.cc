@@ -9,11 +9,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "cpu/implementation.h"
 #include "machine_limits.h"
@@ -72,30 +74,30 @@ struct Case {
     std::mt19937 random(2);
     values.resize(static_cast<size_t>(rows) * columns);
     for (float& v : values) v = static_cast<float>(random() % 2001) / 1000 - 1;
-    q.resize(values.size());
-    scales.resize(values.size() / 32);
-    sums.resize(values.size() / 16);
+    q.reserve(rows * quantized_stride(columns));
+    scales.reserve(values.size() / 32);
+    sums.reserve(values.size() / 16);
     for (int32_t r = 0; r < rows; ++r) {
-      kernels.quantize(&values[r * columns], columns, &q[r * columns], &scales[r * (columns / 32)],
-                       &sums[r * (columns / 16)]);
+      kernels.quantize(&values[r * columns], columns, q.data() + r * quantized_stride(columns),
+                       scales.data() + r * (columns / 32), sums.data() + r * (columns / 16));
     }
     in = {rows, columns, values.data(), q.data(), scales.data(), sums.data()};
     out.resize(static_cast<size_t>(rows) * outputs);
     weight = {format, outputs, columns, bytes.data(), nullptr};
   }
 
-  // Seconds of one product with `count` of the rows, outputs split evenly among threads.
-  double run(int threads, int32_t count) {
+  // Seconds of one product with `count` rows and `outputs` outputs, split evenly among threads.
+  double run(int threads, int32_t count, int32_t outputs) {
     in.rows = count;
     if (scratch.size() != static_cast<size_t>(threads)) scratch.resize(threads);
     const size_t bytes_needed = kernels.scratch_bytes(columns, count) + 64;
     for (auto& s : scratch) s.resize(std::max(s.size(), bytes_needed));
-    const int32_t part = (outputs / threads + 15) / 16 * 16;
+    const int32_t part = (outputs / threads + 47) / 48 * 48;
     return parallel(threads, [&](int t) {
       uint8_t* memory = scratch[t].data();
       memory += (64 - reinterpret_cast<uintptr_t>(memory) % 64) % 64;
-      const LinearTask task = {&weight,    &in,     t * part, std::min(outputs, (t + 1) * part),
-                               out.data(), outputs, false,    memory};
+      const LinearTask task = {&weight,    &in,         t * part, std::min(outputs, (t + 1) * part),
+                               out.data(), weight.rows, false,    memory};
       kernels.linear(task);
     });
   }
@@ -103,9 +105,10 @@ struct Case {
   const LinearKernels& kernels;
   int32_t outputs, columns, rows;
   std::vector<uint8_t> bytes;
-  std::vector<float> values, scales, out;
-  std::vector<int8_t> q;
-  std::vector<int16_t> sums;
+  std::vector<float> values, out;
+  AlignedBuffer<float> scales;
+  AlignedBuffer<int8_t> q;
+  AlignedBuffer<int16_t> sums;
   std::vector<std::vector<uint8_t>> scratch;
   Activations in;
   WeightData weight;
@@ -123,27 +126,27 @@ void measure(const Implementation& implementation, Format format, int32_t output
   constexpr int32_t kRows = 512;
   Case c(implementation, format, outputs, columns, kRows);
   std::printf("%-7s %6dx%-6d", format_info(format).name, outputs, columns);
-  std::vector<double> reads, decodes;
-  for (int i = 0; i < 4 * options.repeat; ++i) {
-    reads.push_back(read_seconds(c.bytes, options.threads));
-    decodes.push_back(c.run(options.threads, 1));
+  // Short windows next to each other: what else runs on the machine slows both.
+  std::vector<double> decodes, shares;
+  for (int i = 0; i < 12 * options.repeat; ++i) {
+    const double read =
+        std::min(read_seconds(c.bytes, options.threads), read_seconds(c.bytes, options.threads));
+    const double decode =
+        std::min(c.run(options.threads, 1, outputs), c.run(options.threads, 1, outputs));
+    decodes.push_back(decode);
+    shares.push_back(read / decode);
   }
-  const double best_read = *std::min_element(reads.begin(), reads.end());
-  std::printf("  decode %5.1f of %5.1f GB/s %3.0f%%", c.bytes.size() / median(decodes) / 1e9,
-              c.bytes.size() / best_read / 1e9, 100 * best_read / median(decodes));
-  for (const int32_t rows : {2, 4, 8, 16, 64, kRows}) {
+  std::printf("  decode %5.1f GB/s %3.0f%%", c.bytes.size() / median(decodes) / 1e9,
+              100 * median(shares));
+  for (const int32_t rows : {2, 3, 4, 8, 16, kRows}) {
     std::vector<double> rates, ratios;
-    const double operations = 2.0 * rows * outputs * columns;
-    for (int i = 0; i < options.repeat; ++i) {
-      std::vector<double> peak(options.threads);
-      parallel(options.threads, [&](int t) { peak[t] = int8_peak(); });
-      double total = 0;
-      for (const double p : peak) total += p;
-      const int times = rows >= 64 ? 1 : 3;
-      double time = 0;
-      for (int n = 0; n < times; ++n) time += c.run(options.threads, rows) / times;
-      rates.push_back(operations / time);
-      ratios.push_back(rates.back() / total);
+    const int32_t part = std::min<int32_t>(outputs, 480 * 512 / rows) / 96 * 96;
+    const double operations = 2.0 * rows * part * columns;
+    for (int i = 0; i < 8 * options.repeat; ++i) {
+      std::vector<double> peaks(options.threads);
+      parallel(options.threads, [&](int t) { peaks[t] = int8_peak(); });
+      rates.push_back(operations / c.run(options.threads, rows, part));
+      ratios.push_back(rates.back() / std::accumulate(peaks.begin(), peaks.end(), 0.0));
     }
     std::printf("  %d: %3.0f G %3.0f%%", rows, median(rates) / 1e9, 100 * median(ratios));
   }

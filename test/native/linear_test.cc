@@ -127,12 +127,12 @@ struct Inputs {
     for (float& v : values) v = extreme ? (random() % 2 ? 3.0f : -3.0f) : normal(random);
     activations = {rows, columns, values.data(), nullptr, nullptr, nullptr};
     if (columns % 32 != 0) return;
-    q.resize(values.size());
+    q.resize(static_cast<size_t>(rows * quantized_stride(columns)));
     scales.resize(values.size() / 32);
     sums.resize(values.size() / 16);
     for (int32_t r = 0; r < rows; ++r) {
-      kernels.quantize(&values[r * columns], columns, &q[r * columns], &scales[r * (columns / 32)],
-                       &sums[r * (columns / 16)]);
+      kernels.quantize(&values[r * columns], columns, &q[r * quantized_stride(columns)],
+                       &scales[r * (columns / 32)], &sums[r * (columns / 16)]);
     }
     activations.q = q.data();
     activations.scales = scales.data();
@@ -145,7 +145,7 @@ struct Inputs {
     a.rows = rows;
     a.values += first * a.columns;
     if (a.q != nullptr) {
-      a.q += first * a.columns;
+      a.q += first * quantized_stride(a.columns);
       a.scales += first * (a.columns / 32);
       a.sums += first * (a.columns / 16);
     }
@@ -201,9 +201,9 @@ void check_against_naive(const Implementation& implementation, Format format, bo
     for (int32_t r = 0; r < rows; ++r) {
       double expected = 0, size = 0;
       for (int32_t i = 0; i < columns; ++i) {
-        const double x =
-            quantized ? double{inputs.scales[(r * columns + i) / 32]} * inputs.q[r * columns + i]
-                      : double{inputs.values[r * columns + i]};
+        const double x = quantized ? double{inputs.scales[(r * columns + i) / 32]} *
+                                         inputs.q[r * quantized_stride(columns) + i]
+                                   : double{inputs.values[r * columns + i]};
         expected += w[i] * x;
         size += sizes[i] * std::fabs(x);
       }
@@ -451,8 +451,9 @@ TEST("activations that are not finite make the output so, and leave other rows a
         const Weights weights(format, outputs, columns, 8);
         Inputs inputs(kernels, rows, columns, 9);
         inputs.values[2 * columns + 37] = bad;
-        kernels.quantize(&inputs.values[2 * columns], columns, &inputs.q[2 * columns],
-                         &inputs.scales[2 * columns / 32], &inputs.sums[2 * columns / 16]);
+        kernels.quantize(&inputs.values[2 * columns], columns,
+                         &inputs.q[2 * quantized_stride(columns)], &inputs.scales[2 * columns / 32],
+                         &inputs.sums[2 * columns / 16]);
         for (const int8_t q : inputs.q) CHECK(q >= -127);
         Output out(rows, outputs);
         run(kernels, false, weights.weight, inputs.activations, 0, outputs, out.values.data(),

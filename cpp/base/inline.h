@@ -1,0 +1,28 @@
+// What the inner loops of kernels ask of the compiler.
+#pragma once
+
+#if defined(_MSC_VER)
+#define TRAMONTANE_INLINE __forceinline
+#else
+#define TRAMONTANE_INLINE inline __attribute__((always_inline))
+#endif
+
+// Before a loop over a tile: all of its steps are written out.
+#if defined(_MSC_VER)
+#define TRAMONTANE_UNROLL
+#elif defined(__clang__)
+#define TRAMONTANE_UNROLL _Pragma("unroll")
+#else
+#define TRAMONTANE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+// A sum that is pinned is taken here and now. Without it compilers take all products of a tile
+// before any sum, which needs more registers than there are.
+template <class Vector>
+TRAMONTANE_INLINE void pin([[maybe_unused]] Vector& value) {
+#if defined(__x86_64__)
+  __asm__("" : "+x"(value));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(value));
+#endif
+}
