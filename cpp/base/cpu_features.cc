@@ -18,15 +18,15 @@ struct Registers {
   uint32_t eax, ebx, ecx, edx;
 };
 
-Registers cpuid(uint32_t leaf) {
+Registers cpuid(uint32_t leaf, uint32_t subleaf = 0) {
 #if defined(_M_X64)
   int values[4];
-  __cpuidex(values, static_cast<int>(leaf), 0);
+  __cpuidex(values, static_cast<int>(leaf), static_cast<int>(subleaf));
   return {static_cast<uint32_t>(values[0]), static_cast<uint32_t>(values[1]),
           static_cast<uint32_t>(values[2]), static_cast<uint32_t>(values[3])};
 #else
   Registers registers{};
-  __cpuid_count(leaf, 0, registers.eax, registers.ebx, registers.ecx, registers.edx);
+  __cpuid_count(leaf, subleaf, registers.eax, registers.ebx, registers.ecx, registers.edx);
   return registers;
 #endif
 }
@@ -42,14 +42,22 @@ uint64_t saved_state() {
 #endif
 }
 
+bool bit(uint32_t word, int index) { return (word >> index) & 1; }
+
 CpuFeatures detect() {
   CpuFeatures features;
   if (cpuid(0).eax < 7) return features;
   const uint32_t ecx1 = cpuid(1).ecx;
-  const uint32_t ebx7 = cpuid(7).ebx;
-  const bool fma = (ecx1 >> 12) & 1, osxsave = (ecx1 >> 27) & 1, f16c = (ecx1 >> 29) & 1;
-  const bool ymm = osxsave && (saved_state() & 6) == 6;
-  features.avx2 = ymm && fma && f16c && ((ebx7 >> 5) & 1);
+  const Registers leaf7 = cpuid(7);
+  const bool fma = bit(ecx1, 12), osxsave = bit(ecx1, 27), f16c = bit(ecx1, 29);
+  const uint64_t saved = osxsave ? saved_state() : 0;
+  const bool ymm = (saved & 0x06) == 0x06;
+  const bool zmm = (saved & 0xe6) == 0xe6;  // And masks, and registers 16 to 31.
+  features.avx2 = ymm && fma && f16c && bit(leaf7.ebx, 5);
+  features.avx_vnni = features.avx2 && leaf7.eax >= 1 && bit(cpuid(7, 1).eax, 4);
+  const bool f = bit(leaf7.ebx, 16), dq = bit(leaf7.ebx, 17);
+  const bool bw = bit(leaf7.ebx, 30), vl = bit(leaf7.ebx, 31);
+  features.avx512_vnni = features.avx2 && zmm && f && dq && bw && vl && bit(leaf7.ecx, 11);
   return features;
 }
 

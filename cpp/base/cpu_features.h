@@ -4,7 +4,9 @@
 namespace tramontane {
 
 struct CpuFeatures {
-  bool avx2 = false;  // With FMA and F16C, which every processor with AVX2 has.
+  bool avx2 = false;         // With FMA and F16C, which every processor with AVX2 has.
+  bool avx_vnni = false;     // With avx2.
+  bool avx512_vnni = false;  // With avx2 and AVX-512 F, BW, DQ and VL.
 };
 
 const CpuFeatures& cpu_features();

@@ -15,14 +15,3 @@
 #else
 #define TRAMONTANE_UNROLL _Pragma("GCC unroll 16")
 #endif
-
-// A sum that is pinned is taken here and now. Without it compilers take all products of a tile
-// before any sum, which needs more registers than there are.
-template <class Vector>
-TRAMONTANE_INLINE void pin([[maybe_unused]] Vector& value) {
-#if defined(__x86_64__)
-  __asm__("" : "+x"(value));
-#elif defined(__aarch64__)
-  __asm__("" : "+w"(value));
-#endif
-}

@@ -7,6 +7,9 @@ namespace tramontane::cpu {
 const std::vector<Implementation>& implementations() {
   static const std::vector<Implementation> all = {
 #if defined(__x86_64__) || defined(_M_X64)
+    {"avx512-vnni", [] { return cpu_features().avx512_vnni; }, &kAvx512VnniLinear, &kAvx2Rows},
+    {"avx-vnni", [] { return cpu_features().avx_vnni && kAvxVnniLinear != nullptr; },
+     kAvxVnniLinear, &kAvx2Rows},
     {"avx2", [] { return cpu_features().avx2; }, &kAvx2Linear, &kAvx2Rows},
 #endif
     {"scalar", [] { return true; }, &kScalarLinear, &kScalarRows},

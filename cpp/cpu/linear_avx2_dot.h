@@ -30,6 +30,15 @@ struct Group {
   __m256 offset[2];  // One vector a subgroup.
 };
 
+// A sum that is pinned is taken here and now. Without it compilers take all products of a tile
+// before any sum, which needs more registers than there are.
+template <class Vector>
+TRAMONTANE_INLINE void pin([[maybe_unused]] Vector& value) {
+#if defined(__GNUC__)
+  __asm__("" : "+x"(value));
+#endif
+}
+
 TRAMONTANE_INLINE __m256i constant(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
 TRAMONTANE_INLINE __m128i load16(const uint8_t* p) {
