@@ -104,7 +104,14 @@ export interface NativeBackends {
   };
 }
 
+/** What the machine could do at most, measured on the threads and files of a model. */
+export interface NativeMachineLimits {
+  /** Reads all files once, and multiplies for about 20 ms. 0 operations: there is no such loop here. */
+  measure(): Promise<{ readBytesPerSecond: number; int8OperationsPerSecond: number }>;
+}
+
 interface NativeAddon {
+  readonly MachineLimits: new (files: readonly string[], threads: number) => NativeMachineLimits;
   backends(plugin?: string): Promise<NativeBackends>;
   load(
     description: NativeDescription,

@@ -1,5 +1,5 @@
-// What the addon exports: load(description, onEvents) -> Promise<NativeModel>, orderGptq() and
-// backends().
+// What the addon exports: load(description, onEvents) -> Promise<NativeModel>, orderGptq(),
+// MachineLimits and backends().
 #include <napi.h>
 
 #include <memory>
@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "binding/backends.h"
 #include "binding/convert.h"
+#include "binding/machine_limits.h"
 #include "binding/native_model.h"
 #include "binding/order_gptq.h"
 
@@ -79,6 +80,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(environment);  // Deleted with the environment.
   exports.Set("load", Napi::Function::New(env, load, "load"));
   exports.Set("orderGptq", Napi::Function::New(env, order_gptq, "orderGptq"));
+  exports.Set("MachineLimits", MachineLimits::define(env));
   exports.Set("backends", Napi::Function::New(env, backends, "backends"));
   return exports;
 }

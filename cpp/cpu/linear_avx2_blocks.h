@@ -68,36 +68,51 @@ class BlockSource {
   int64_t row_bytes_;
 };
 
-// Multiplies each group it is given by one row of activations.
-template <class S>
-struct DotRow {
+// Multiplies each group it is given by kRows rows of activations.
+template <class S, int kRows>
+struct DotRows {
   TRAMONTANE_INLINE void operator()(const Group& x) {
-    total = add_group<S>(x, integer_sum<S>(x, row), *row.scales, row.weighted, total);
-    row.template next<S>();
+    TRAMONTANE_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      totals[r] =
+          add_group<S>(x, integer_sum<S>(x, rows[r]), *rows[r].scales, rows[r].weighted, totals[r]);
+      pin(totals[r]);
+      rows[r].template next<S>();
+    }
   }
 
-  RowOfActivations row;  // At the group that comes next.
-  __m256 total;
+  RowOfActivations rows[kRows];  // At the group that comes next.
+  __m256 totals[kRows];
 };
 
-// One row of activations: the weights are used as they are unpacked, 8 outputs at a time.
-template <class Source>
-void one_row(const LinearTask& task, const Source& source) {
+// Up to so many rows, the weights are used as they are unpacked, 8 outputs at a time.
+constexpr int kInPlaceRows = 4;
+
+// At most kRows rows of activations: the last of them stands for those that are missing.
+template <int kRows, class Source>
+void few_rows(const LinearTask& task, const Source& source) {
   using S = typename Source::ShapeType;
-  const int32_t groups = task.in->columns / 32;
-  RowOfActivations row = activations_of(*task.in, 0);
-  if constexpr (S::kOffset) {
-    float* weighted = reinterpret_cast<float*>(task.scratch);
-    weigh_sums<S>(row.scales, row.sums, groups, weighted);
-    row.weighted = weighted;
+  const Activations& in = *task.in;
+  const int32_t groups = in.columns / 32;
+  DotRows<S, kRows> start;
+  for (int r = 0; r < kRows; ++r) {
+    start.rows[r] = activations_of(in, std::min(r, in.rows - 1));
+    start.totals[r] = _mm256_setzero_ps();
+    if constexpr (S::kOffset) {
+      float* weighted = reinterpret_cast<float*>(task.scratch) + r * groups * S::kSubgroups;
+      weigh_sums<S>(start.rows[r].scales, start.rows[r].sums, groups, weighted);
+      start.rows[r].weighted = weighted;
+    }
   }
   for (int32_t output = task.first; output < task.last;) {
     const Stripe stripe = source.stripe_at(output);
-    DotRow<S> dot = {row, _mm256_setzero_ps()};
+    DotRows<S, kRows> dot = start;
     source.template for_each_group<true>(stripe, 0, groups, dot);
-    float sums[kLanes];
-    _mm256_storeu_ps(sums, dot.total);
-    store(task, 0, stripe, sums);
+    for (int r = 0; r < in.rows; ++r) {
+      float sums[kLanes];
+      _mm256_storeu_ps(sums, dot.totals[r]);
+      store(task, r, stripe, sums);
+    }
     output += stripe.count;
   }
 }
@@ -105,11 +120,15 @@ void one_row(const LinearTask& task, const Source& source) {
 template <Format kFormat>
 void linear_blocks(const LinearTask& task) {
   const BlockSource<kFormat> source(task);
-  task.in->rows == 1 ? one_row(task, source) : many_rows(task, source);
+  const int32_t rows = task.in->rows;
+  if (rows == 1) return few_rows<1>(task, source);
+  if (rows == 2) return few_rows<2>(task, source);
+  if (rows <= kInPlaceRows) return few_rows<kInPlaceRows>(task, source);
+  many_rows(task, source);
 }
 
 inline size_t int8_scratch_bytes(int32_t columns, int32_t rows) {
-  return std::max(static_cast<size_t>(columns / 16) * sizeof(float),
+  return std::max(kInPlaceRows * static_cast<size_t>(columns / 16) * sizeof(float),
                   sizeof(PanelScratch) + static_cast<size_t>(rows) * kPanelOutputs * sizeof(float));
 }
 

@@ -1,19 +1,26 @@
-/** `tramontane bench`: how fast a model runs here. */
+/** `tramontane bench`: how fast a model runs here, beside what the machine could do. */
 import { Command } from 'commander';
 import { Model, type GenerationResult } from '../index';
-import { addLoadOptions, integer, loadFlags, type LoadFlags } from './options';
+import { between, LimitsProbe, type Limits } from './machine-limits';
+import { addLoadOptions, integer, integers, loadFlags, type LoadFlags } from './options';
 import { Progress } from './progress';
 import { EMBEDDED_MODEL, withModel } from './session';
+import { median, range, type Range } from './statistics';
 
 interface Flags extends LoadFlags {
   readonly prompt: number;
   readonly generate: number;
+  readonly depths?: readonly number[];
   readonly streams: number;
   readonly repeat: number;
   readonly json?: true;
 }
 
-type Range = readonly [least: number, greatest: number];
+interface Speed {
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+  readonly range: Range;
+}
 
 /** Each figure is the median of the runs, with the least and the greatest beside it. */
 interface Report {
@@ -21,10 +28,21 @@ interface Report {
   readonly implementation: string;
   readonly threads: number;
   readonly load: { readonly milliseconds: number; readonly range: Range };
-  readonly prefill: { readonly tokens: number; readonly tokensPerSecond: number; range: Range };
-  readonly decode: { readonly tokens: number; readonly tokensPerSecond: number; range: Range };
-  readonly streams: { readonly count: number; readonly tokensPerSecond: number; range: Range };
+  /** percentOfPeak: of the int8 operations the CPU can do; absent where they were not measured. */
+  readonly prefill: Speed & { readonly percentOfPeak?: number };
+  readonly firstToken: { readonly milliseconds: number; readonly range: Range };
+  /** percentOfBandwidth: weights read once a token, of the best read of the files. */
+  readonly decode: Speed & { readonly percentOfBandwidth: number };
+  readonly depths: readonly (Speed & { readonly depth: number })[];
+  readonly streams: {
+    readonly count: number;
+    readonly tokensPerSecond: number;
+    readonly range: Range;
+    readonly percentOfPeak?: number;
+  };
   readonly memory: { readonly residentBytes: number; readonly range: Range };
+  /** The best windows. */
+  readonly limits: Limits;
 }
 
 export function benchCommand(): Command {
@@ -33,6 +51,7 @@ export function benchCommand(): Command {
     .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)')
     .option('--prompt <n>', 'tokens of the prompt', integer, 512)
     .option('--generate <n>', 'tokens to generate after it', integer, 64)
+    .option('--depths <list>', 'generate after prompts of these sizes too: 64,2048', integers)
     .option('--streams <n>', 'generations at the same time', integer, 8)
     .option('--repeat <n>', 'runs; the median and the range are shown', integer, 3)
     .option('--json', 'write a JSON object')
@@ -43,6 +62,8 @@ The files are read once before anything is timed, so load is with a warm page ca
 prefill: tokens of the prompt by the time to process it. decode: one generation after that prompt.
 streams: several generations after short prompts, all their tokens. memory: resident at the end of
 a run, mapped files included.
+of the int8 peak: of what a loop does that only multiplies and adds, measured before and after each
+run. of the bandwidth: weights read once a token, of the best plain read of the same files.
 
 Examples:
   $ tramontane bench mistral-7b.Q4_K_M.gguf
@@ -57,10 +78,13 @@ async function bench(path: string | undefined, flags: Flags, command: Command): 
     if (flags[name] < 1) command.error(`--${name} must be at least 1`);
   }
   if (flags.generate < 2) command.error('--generate must be at least 2');
+  if (flags.depths?.some((depth) => depth < 1)) command.error('--depths must be at least 1');
   await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
     const progress = new Progress();
     try {
-      const report = await new Bench(model, flags, signal, progress).run();
+      const { path, threads } = model.info;
+      const probe = await LimitsProbe.open(path, threads.count);
+      const report = await new Bench(model, flags, signal, progress, probe).run();
       progress.clear();
       process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : table(report));
     } finally {
@@ -80,32 +104,73 @@ class Bench {
     private readonly flags: Flags,
     private readonly signal: AbortSignal,
     private readonly progress: Progress,
+    private readonly probe: LimitsProbe,
   ) {}
 
   async run(): Promise<Report> {
-    const { model, flags } = this;
+    const { model, flags, probe } = this;
     await this.generate(STREAM_PROMPT, 2); // Touches every weight once.
     const loads = await this.repeat('load', () => this.load());
     const prefills: number[] = [];
+    const peaks: number[] = [];
+    const firsts: number[] = [];
     const decodes: number[] = [];
     const memory: number[] = [];
     await this.repeat('prefill and decode', async () => {
+      const before = await probe.measure();
       const { promptMs, generateMs } = await this.generate(flags.prompt, flags.generate);
-      prefills.push(flags.prompt / (promptMs / 1000));
-      decodes.push((flags.generate - 1) / (generateMs / 1000));
       memory.push(process.memoryUsage.rss());
+      const { int8OperationsPerSecond } = between(before, await probe.measure());
+      prefills.push(flags.prompt / (promptMs / 1000));
+      peaks.push(int8OperationsPerSecond);
+      firsts.push(promptMs);
+      decodes.push((flags.generate - 1) / (generateMs / 1000));
     });
-    const streams = await this.repeat('streams', () => this.streams());
+    const depths: Report['depths'][number][] = [];
+    for (const depth of flags.depths ?? []) {
+      const speeds = await this.repeat(`decode at ${depth}`, async () => {
+        const { generateMs } = await this.generate(depth, flags.generate);
+        return (flags.generate - 1) / (generateMs / 1000);
+      });
+      depths.push({ depth, ...speed(flags.generate, speeds) });
+    }
+    const streamPeaks: number[] = [];
+    const streams = await this.repeat('streams', async () => {
+      const before = await probe.measure();
+      const tokensPerSecond = await this.streams();
+      streamPeaks.push(between(before, await probe.measure()).int8OperationsPerSecond);
+      return tokensPerSecond;
+    });
+    const { readBytesPerSecond } = probe.best;
     return {
       model: model.info.path,
       implementation: model.info.implementation,
       threads: model.info.threads.count,
       load: { milliseconds: median(loads), range: range(loads) },
-      prefill: { tokens: flags.prompt, tokensPerSecond: median(prefills), range: range(prefills) },
-      decode: { tokens: flags.generate, tokensPerSecond: median(decodes), range: range(decodes) },
-      streams: { count: flags.streams, tokensPerSecond: median(streams), range: range(streams) },
+      prefill: { ...speed(flags.prompt, prefills), ...this.percentOfPeak(prefills, peaks) },
+      firstToken: { milliseconds: median(firsts), range: range(firsts) },
+      decode: {
+        ...speed(flags.generate, decodes),
+        percentOfBandwidth: (100 * median(decodes) * probe.cost.bytes) / readBytesPerSecond,
+      },
+      depths,
+      streams: {
+        count: flags.streams,
+        tokensPerSecond: median(streams),
+        range: range(streams),
+        ...this.percentOfPeak(streams, streamPeaks),
+      },
       memory: { residentBytes: median(memory), range: range(memory) },
+      limits: probe.best,
     };
+  }
+
+  /** The median of each run's speed by the peak around it. */
+  private percentOfPeak(speeds: number[], peaks: number[]): { percentOfPeak?: number } {
+    if (this.model.info.backend.name !== 'cpu' || Math.min(...peaks) === 0) return {};
+    const { promptOperations } = this.probe.cost;
+    const percents = speeds.map((speed, i) => (100 * speed * promptOperations) / peaks[i]!);
+    return { percentOfPeak: median(percents) };
   }
 
   private async repeat<T>(phase: string, run: () => Promise<T>): Promise<T[]> {
@@ -113,6 +178,7 @@ class Bench {
     for (let index = 0; index < this.flags.repeat; ++index) {
       this.progress.update(phase, index / this.flags.repeat);
       results.push(await run());
+      this.signal.throwIfAborted();
     }
     return results;
   }
@@ -165,32 +231,53 @@ class Bench {
   }
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
-}
-
-function range(values: readonly number[]): Range {
-  return [Math.min(...values), Math.max(...values)];
+function speed(tokens: number, speeds: readonly number[]): Speed {
+  return { tokens, tokensPerSecond: median(speeds), range: range(speeds) };
 }
 
 function table(report: Report): string {
-  const { load, prefill, decode, streams, memory } = report;
+  const { load, prefill, firstToken, decode, depths, streams, memory, limits } = report;
   const mebibytes = (bytes: number) => bytes / 2 ** 20;
-  const row = (name: string, value: number, unit: string, limits: Range) =>
+  const row = (name: string, value: number, unit: string, limits: Range, share = '') =>
     `${name.padEnd(18)}${show(value).padStart(10)} ${unit.padEnd(10)}` +
-    `(${show(limits[0])} to ${show(limits[1])})\n`;
+    `${`(${show(limits[0])} to ${show(limits[1])})`.padEnd(20)}${share}`.trimEnd() +
+    '\n';
+  const ofPeak = (percent?: number) =>
+    percent === undefined ? '' : `${show(percent)}% of the int8 peak`;
   return (
     `${report.model}\n${report.implementation}, ${report.threads} threads\n` +
     row('load', load.milliseconds, 'ms', load.range) +
-    row(`prefill ${prefill.tokens}`, prefill.tokensPerSecond, 'tokens/s', prefill.range) +
-    row(`decode ${decode.tokens}`, decode.tokensPerSecond, 'tokens/s', decode.range) +
-    row(`${streams.count} streams`, streams.tokensPerSecond, 'tokens/s', streams.range) +
+    row(
+      `prefill ${prefill.tokens}`,
+      prefill.tokensPerSecond,
+      'tokens/s',
+      prefill.range,
+      ofPeak(prefill.percentOfPeak),
+    ) +
+    row('first token', firstToken.milliseconds, 'ms', firstToken.range) +
+    row(
+      `decode ${decode.tokens}`,
+      decode.tokensPerSecond,
+      'tokens/s',
+      decode.range,
+      `${show(decode.percentOfBandwidth)}% of the bandwidth`,
+    ) +
+    depths
+      .map((at) => row(`decode at ${at.depth}`, at.tokensPerSecond, 'tokens/s', at.range))
+      .join('') +
+    row(
+      `${streams.count} streams`,
+      streams.tokensPerSecond,
+      'tokens/s',
+      streams.range,
+      ofPeak(streams.percentOfPeak),
+    ) +
     row('resident memory', mebibytes(memory.residentBytes), 'MiB', [
       mebibytes(memory.range[0]),
       mebibytes(memory.range[1]),
-    ])
+    ]) +
+    `This machine: reads ${show(limits.readBytesPerSecond / 1e9)} GB/s, ` +
+    `int8 peak ${show(limits.int8OperationsPerSecond / 1e9)} GOP/s.\n`
   );
 }
 

@@ -126,7 +126,7 @@ export function integer(text: string): number {
   return value;
 }
 
-function integers(text: string): number[] {
+export function integers(text: string): number[] {
   return text.split(/[\s,]+/).map(integer);
 }
 

@@ -197,9 +197,13 @@ describe('bench', () => {
     expect(stderr).toBe('');
     const report = JSON.parse(stdout) as Record<string, Record<string, unknown>>;
     expect(report['implementation']).toEqual(expect.any(String));
+    expect(report['prefill']!['percentOfPeak'] ?? 1).toBeGreaterThan(0);
+    expect(report['decode']!['percentOfBandwidth']).toBeGreaterThan(0);
+    expect(report['limits']!['readBytesPerSecond']).toBeGreaterThan(1e8);
     for (const [part, key] of [
       ['load', 'milliseconds'],
       ['memory', 'residentBytes'],
+      ['firstToken', 'milliseconds'],
       ['prefill', 'tokensPerSecond'],
       ['decode', 'tokensPerSecond'],
       ['streams', 'tokensPerSecond'],
@@ -214,8 +218,9 @@ describe('bench', () => {
   });
 
   test('prints a table', async () => {
-    const { stdout } = await run('bench', ...sizes);
-    for (const row of ['load', 'prefill 40', 'decode 8', '2 streams', 'resident memory']) {
+    const { stdout } = await run('bench', ...sizes, '--depths', '50,60');
+    const rows = ['load', 'prefill 40', 'first token', 'decode 8', 'decode at 50', 'decode at 60'];
+    for (const row of [...rows, '2 streams', 'resident memory']) {
       expect(stdout).toMatch(new RegExp(`^${row} +[0-9.]+ `, 'm'));
     }
   });

@@ -17,8 +17,8 @@
 
 #include "base/aligned_buffer.h"
 #include "base/half.h"
+#include "base/machine_limits.h"
 #include "cpu/implementation.h"
-#include "machine_limits.h"
 #include "quant/blocks.h"
 
 using namespace tramontane;

@@ -1,0 +1,167 @@
+#include "base/machine_limits.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "base/cpu_features.h"
+#include "base/inline.h"
+
+// The loops hide their operands in inline assembly, which MSVC does not have.
+#if defined(__x86_64__) && !defined(_MSC_VER)
+#define TRAMONTANE_HAS_LOOPS
+#include <immintrin.h>
+#endif
+
+namespace tramontane {
+
+void keep(uint64_t value) {
+  [[maybe_unused]] static volatile uint64_t sink;
+  sink = value;
+}
+
+#if defined(TRAMONTANE_HAS_LOOPS)
+
+__attribute__((target("avx2"))) uint64_t read_all(const uint8_t* data, size_t bytes) {
+  __m256i sums[4] = {};
+  for (size_t i = 0; i + 256 <= bytes; i += 256) {
+    for (int j = 0; j < 4; ++j) _mm_prefetch(data + i + 4096 + 64 * j, _MM_HINT_T0);
+    for (int j = 0; j < 8; ++j) {
+      const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + 32 * j));
+      sums[j % 4] = _mm256_xor_si256(sums[j % 4], x);
+    }
+  }
+  const __m256i all =
+      _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
+  return static_cast<uint64_t>(_mm256_extract_epi64(all, 0) ^ _mm256_extract_epi64(all, 1) ^
+                               _mm256_extract_epi64(all, 2) ^ _mm256_extract_epi64(all, 3));
+}
+
+namespace {
+
+constexpr int kChains = 8;
+constexpr int kSteps = 1 << 14;
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// The compiler must neither fold nor hoist: operands pass through empty assembly.
+__attribute__((target("avx2"))) uint64_t madd_each_product() {
+  __m256i sums[kChains] = {};
+  __m256i w = _mm256_set1_epi8(3), a = _mm256_set1_epi8(5);
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int i = 0; i < kSteps; ++i) {
+    for (int j = 0; j < 8; ++j) {
+      __asm__ volatile("" : "+x"(w), "+x"(a));
+      sums[j] = _mm256_add_epi32(sums[j], _mm256_madd_epi16(_mm256_maddubs_epi16(w, a), ones));
+    }
+  }
+  __m256i all = sums[0];
+  for (int j = 1; j < kChains; ++j) all = _mm256_add_epi32(all, sums[j]);
+  return static_cast<uint64_t>(_mm256_extract_epi64(all, 0));
+}
+
+__attribute__((target("avx2"))) uint64_t madd_each_eighth() {
+  __m256i sums[4] = {};
+  __m256i w = _mm256_set1_epi8(3), a = _mm256_set1_epi8(5);
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int i = 0; i < kSteps / 4; ++i) {
+    __m256i products[4];
+    for (int k = 0; k < 8; ++k) {
+      for (int j = 0; j < 4; ++j) {
+        __asm__ volatile("" : "+x"(w), "+x"(a));
+        const __m256i product = _mm256_maddubs_epi16(w, a);
+        products[j] = k == 0 ? product : _mm256_add_epi16(products[j], product);
+      }
+    }
+    for (int j = 0; j < 4; ++j) {
+      sums[j] = _mm256_add_epi32(sums[j], _mm256_madd_epi16(products[j], ones));
+    }
+  }
+  const __m256i all =
+      _mm256_add_epi32(_mm256_add_epi32(sums[0], sums[1]), _mm256_add_epi32(sums[2], sums[3]));
+  return static_cast<uint64_t>(_mm256_extract_epi64(all, 0));
+}
+
+// The instruction by name: compilers put copies around the intrinsic in a loop.
+// More chains than dpbusd's latency (4 to 5) by its rate (2 a cycle).
+constexpr int kDotChains = 12;
+
+__attribute__((target("avx512f,avx512vnni"))) uint64_t dot_sixteen() {
+  __m512i sums[kDotChains];
+  TRAMONTANE_UNROLL
+  for (int j = 0; j < kDotChains; ++j) sums[j] = _mm512_setzero_si512();
+  const __m512i w = _mm512_set1_epi32(0x03030303), a = _mm512_set1_epi32(0x05050505);
+  for (int i = 0; i < kSteps; ++i) {
+    TRAMONTANE_UNROLL
+    for (int j = 0; j < kDotChains; ++j) {
+      __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sums[j]) : "v"(w), "v"(a));
+    }
+  }
+  TRAMONTANE_UNROLL
+  for (int j = 1; j < kDotChains; ++j) sums[0] = _mm512_add_epi32(sums[0], sums[j]);
+  uint64_t all[8];
+  _mm512_storeu_si512(all, sums[0]);
+  return all[0];
+}
+
+#if __has_include(<avxvnniintrin.h>)
+__attribute__((target("avx2,avxvnni"))) uint64_t dot_eight() {
+  __m256i sums[kDotChains];
+  TRAMONTANE_UNROLL
+  for (int j = 0; j < kDotChains; ++j) sums[j] = _mm256_setzero_si256();
+  const __m256i w = _mm256_set1_epi8(3), a = _mm256_set1_epi8(5);
+  for (int i = 0; i < kSteps; ++i) {
+    TRAMONTANE_UNROLL
+    for (int j = 0; j < kDotChains; ++j) {
+      __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sums[j]) : "x"(w), "x"(a));
+    }
+  }
+  TRAMONTANE_UNROLL
+  for (int j = 1; j < kDotChains; ++j) sums[0] = _mm256_add_epi32(sums[0], sums[j]);
+  return static_cast<uint64_t>(_mm256_extract_epi64(sums[0], 0));
+}
+#endif
+
+// `operations` are those of one step of the loop.
+double rate(uint64_t (*loop)(), int operations) {
+  const double start = seconds();
+  int times = 0;
+  do {
+    keep(loop());
+    ++times;
+  } while (seconds() - start < 0.01);
+  return static_cast<double>(operations) * kSteps * times / (seconds() - start);
+}
+
+}  // namespace
+
+double int8_peak() {
+  const CpuFeatures& features = cpu_features();
+  double best = 0;
+  if (features.avx512_vnni) best = rate(dot_sixteen, 128 * kDotChains);
+#if __has_include(<avxvnniintrin.h>)
+  if (features.avx_vnni) best = std::max(best, rate(dot_eight, 64 * kDotChains));
+#endif
+  if (best > 0) return best;
+  return std::max(rate(madd_each_product, 64 * kChains), rate(madd_each_eighth, 64 * 8));
+}
+
+#else
+
+uint64_t read_all(const uint8_t* data, size_t bytes) {
+  uint64_t sums[4] = {};
+  for (size_t i = 0; i + 32 <= bytes; i += 32) {
+    uint64_t words[4];
+    std::memcpy(words, data + i, sizeof words);
+    for (int j = 0; j < 4; ++j) sums[j] ^= words[j];
+  }
+  return sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
+}
+
+double int8_peak() { return 0; }
+
+#endif
+
+}  // namespace tramontane
