@@ -123,7 +123,8 @@ __device__ __forceinline__ float clamp(float value) {
   return fminf(fmaxf(value, -kLargest), kLargest);
 }
 
-// Bias, penalties, mask. Each touches a token once, so threads need to meet only between them.
+// Bias, penalties, mask. Each touches a token once, so threads need to meet only between them; what
+// comes last leaves modified[i] to the thread that reads it next.
 __device__ void modify(const SampleTask& task, const SampleRequest& request, const float* logits,
                        float* modified) {
   const int thread = static_cast<int>(threadIdx.x);
@@ -154,7 +155,6 @@ __device__ void modify(const SampleTask& task, const SampleRequest& request, con
   for (int i = thread; i < task.vocabulary; i += kThreads) {
     if (!(mask[i / 32] >> (i % 32) & 1)) modified[i] = -INFINITY;
   }
-  __syncthreads();
 }
 
 // One block a row.

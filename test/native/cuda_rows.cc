@@ -366,8 +366,10 @@ TEST("sample: bias, penalties, mask, candidates, mass; few, many and all") {
   constexpr int kVocabulary = 700;
   DeviceArray<float> logits(random_values(2 * kVocabulary, 12));
   logits[kVocabulary + 11] = logits[kVocabulary + 5] = 4;  // Equal: the smaller token first.
-  // Of token 40, one thread adds the bias and another takes the penalties, in this order.
-  const std::vector<int32_t> bias_tokens{3, 8, 9, 40}, seen{40, 5, 8, 20}, counts{3, 2, 1, 0};
+  // Of token 40, one thread adds the bias and another takes the penalties, in this order; of 34,
+  // one takes the penalties and another masks it.
+  const std::vector<int32_t> bias_tokens{3, 8, 9, 40}, seen{40, 5, 8, 20, 34};
+  const std::vector<int32_t> counts{3, 2, 1, 0, 1};
   const std::vector<float> biases{6, -INFINITY, 2, 3};
   std::vector<uint32_t> mask((kVocabulary + 31) / 32, 0xfffffffbu);  // Not 2, 34, ...
   for (const int wanted : {1, 40, 256, 257, kVocabulary}) {
@@ -381,7 +383,7 @@ TEST("sample: bias, penalties, mask, candidates, mass; few, many and all") {
       row.bias_count = 4;
       row.seen_tokens = seen.data();
       row.seen_counts = counts.data();
-      row.seen_count = 4;
+      row.seen_count = 5;
       row.repetition_penalty = 1.5f;
       row.presence_penalty = 0.25f;
       row.frequency_penalty = 0.5f;
