@@ -681,6 +681,28 @@ TEST("weights that do not fit their role are refused by name") {
   CHECK(backend->set_weight(Role::kTokenEmbedding, 0, gptq) == Status::kUnsupported);
 }
 
+TEST("a GPTQ weight's copy in group order is taken, and refused with another length") {
+  const TinyModel model(tiny_shape(), true);
+  const WeightData& query = model.weight(Role::kQuery, 0).data;
+  const uint64_t bytes = ordered_gptq_bytes(query, GptqOrder(*query.gptq, query.columns));
+  const std::vector<uint8_t> words(bytes + 4);
+  for (const int change : {0, -4, 4}) {
+    const BackendPointer backend(
+        new CpuBackend(tiny_options(Compute::kInt8, KvType::kF16, 1), implementations().back()));
+    for (const auto& weight : model.weights()) {
+      WeightData data = weight->data;
+      GptqParts parts = weight->gptq;
+      if (data.gptq != nullptr) data.gptq = &parts;
+      if (&weight->data == &query) {
+        parts.ordered = words.data();
+        parts.ordered_bytes = bytes + static_cast<uint64_t>(change);
+      }
+      CHECK(backend->set_weight(weight->role, weight->layer, data) == Status::kOk);
+    }
+    CHECK(backend->finish_loading() == (change == 0 ? Status::kOk : Status::kInvalid));
+  }
+}
+
 TEST("the factory makes a backend, or says why not within the room it has") {
   Backend* backend = nullptr;
   char error[64];
