@@ -64,42 +64,6 @@ TRAMONTANE_INLINE void normalize(Group& x, __m256* scales) {
   }
 }
 
-// Writes the words of `count` subgroups. `sums` are those of 16 activations each.
-template <class S>
-void make_corrections(const int16_t* sums, int32_t count, int32_t* words) {
-  constexpr Correction kCorrection = KindOf<S>::kCorrection;
-  constexpr int kFactor = kCorrection == Correction::kZeroPoint ? -kZeroPoint<S> : 1;
-  constexpr int kSums = S::kSubgroup / 16;  // In a subgroup.
-  if constexpr (kCorrection == Correction::kOwnZeros) {
-    std::memcpy(words, sums, static_cast<size_t>(count) * sizeof *words);
-    return;
-  }
-  int32_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    __m256i word;
-    if constexpr (kSums == 2) {
-      word = _mm256_madd_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + 2 * i)),
-                               _mm256_set1_epi16(static_cast<int16_t>(kFactor)));
-    } else {
-      word = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(sums + i)));
-      word = _mm256_mullo_epi32(word, _mm256_set1_epi32(kFactor));
-    }
-    if constexpr (kCorrection == Correction::kOffset) {
-      word = _mm256_castps_si256(_mm256_cvtepi32_ps(word));
-    }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(words + i), word);
-  }
-  for (; i < count; ++i) {
-    const int32_t word = (kSums == 2 ? sums[2 * i] + sums[2 * i + 1] : sums[i]) * kFactor;
-    if constexpr (kCorrection == Correction::kOffset) {
-      const float value = static_cast<float>(word);
-      std::memcpy(words + i, &value, sizeof value);
-    } else {
-      words[i] = word;
-    }
-  }
-}
-
 // Eight lanes, and what the kernels do with them.
 struct Eight {
   static constexpr int kLanes = 8;
@@ -125,6 +89,44 @@ struct Eight {
     return _mm256_fmadd_ps(a, b, sum);
   }
 };
+
+// Writes the words of `count` subgroups. `sums` are those of 16 activations each.
+template <class S>
+void make_corrections(const int16_t* sums, int32_t count, int32_t* words) {
+  constexpr Correction kCorrection = KindOf<S>::kCorrection;
+  constexpr int kFactor = kCorrection == Correction::kZeroPoint ? -kZeroPoint<S> : 1;
+  constexpr int kSums = S::kSubgroup / 16;  // In a subgroup.
+  int32_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256i word;
+    if constexpr (kSums == 2) {
+      word = Eight::load(sums + 2 * i);
+      if constexpr (kCorrection != Correction::kOwnZeros) {
+        word = _mm256_madd_epi16(word, _mm256_set1_epi16(static_cast<int16_t>(kFactor)));
+      }
+    } else {
+      word = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(sums + i)));
+      word = _mm256_mullo_epi32(word, _mm256_set1_epi32(kFactor));
+    }
+    if constexpr (kCorrection == Correction::kOffset) {
+      word = _mm256_castps_si256(_mm256_cvtepi32_ps(word));
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(words + i), word);
+  }
+  for (; i < count; ++i) {
+    if constexpr (kCorrection == Correction::kOwnZeros) {
+      std::memcpy(words + i, sums + 2 * i, sizeof *words);
+      continue;
+    }
+    const int32_t word = (kSums == 2 ? sums[2 * i] + sums[2 * i + 1] : sums[i]) * kFactor;
+    if constexpr (kCorrection == Correction::kOffset) {
+      const float value = static_cast<float>(word);
+      std::memcpy(words + i, &value, sizeof value);
+    } else {
+      words[i] = word;
+    }
+  }
+}
 
 // Where a subgroup's integer sum starts. `word` is the row's, `zeros` the outputs'.
 template <class K, class V>

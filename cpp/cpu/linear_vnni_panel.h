@@ -11,11 +11,12 @@
 //   ...      broadcast              in a vector each
 //
 // What bounds it, with AVX-512 and 12 rows: a group takes 192 dpbusd, 112 loads (16 of weights, 96
-// broadcasts), and then for each of the 24 sums a conversion, a product, an FMA, a load and a
-// store. On Zen 5 dpbusd, product and FMA share two pipes: 192 + 48 in 120 cycles, of which 96 are
-// dpbusd's (80%; formats with offsets or subgroups of 16: 73%, with both: 62%); the loads need 90
-// cycles, the stores 24, the conversions go elsewhere. A tile of 16 outputs would need twice the
-// broadcasts for the same products: 108 loads for every 96 dpbusd.
+// broadcasts), and then for each of the 24 sums a conversion, a product, an FMA, a load and a store.
+// On Zen 5 dpbusd, product and FMA share two pipes: 240 in 120 cycles, of which 96 are dpbusd's
+// (80%; formats with offsets or subgroups of 16: 73%, with both: 62%); its 162 loads and 12
+// prefetches need 87 cycles, the stores 24, the conversions go elsewhere. On Ice Lake's server the
+// conversions share the two pipes as well: 138 cycles, 152 by llvm-mca. A tile of 16 outputs would
+// need twice the broadcasts for the same products: 108 loads for every 96 dpbusd.
 #pragma once
 
 #include "cpu/linear_vnni_dot.h"
@@ -130,15 +131,18 @@ void vnni_tile(const __m256i* panel, int32_t groups, const int8_t* q, int64_t st
           }
         }
       }
+      Floats scale[kVnniVectors];
+      TRAMONTANE_UNROLL
+      for (int p = 0; p < kVnniVectors; ++p) scale[p] = V::load_floats(vector(P::kScale + h, p));
       TRAMONTANE_UNROLL
       for (int r = 0; r < kRows; ++r) {
+        const Floats row_scale = V::broadcast_float(&scratch.scales[r][g]);
         TRAMONTANE_UNROLL
         for (int p = 0; p < kVnniVectors; ++p) {
           const Floats value = V::to_floats(sums[p][r]);
-          const Floats scale = V::load_floats(vector(P::kScale + h, p));
           float* kept = &terms[r][V::kLanes * p];
-          Floats term = h == 0 ? V::multiply(value, scale)
-                               : V::multiply_add(value, scale, V::load_floats(kept));
+          Floats term = h == 0 ? V::multiply(value, scale[p])
+                               : V::multiply_add(value, scale[p], V::load_floats(kept));
           if (h + 1 < K::kSubgroups) {
             V::store(kept, term);
             continue;
@@ -152,8 +156,7 @@ void vnni_tile(const __m256i* panel, int32_t groups, const int8_t* q, int64_t st
             }
           }
           float* total = totals + kVnniPanelOutputs<I> * r + V::kLanes * p;
-          V::store(total, V::multiply_add(term, V::broadcast_float(&scratch.scales[r][g]),
-                                          V::load_floats(total)));
+          V::store(total, V::multiply_add(term, row_scale, V::load_floats(total)));
         }
       }
     }
@@ -167,6 +170,13 @@ void vnni_tile(const __m256i* panel, int32_t groups, const int8_t* q, int64_t st
   }
 }
 
+// Without a call: these are 16 floats, and there are many of them.
+TRAMONTANE_INLINE void copy_floats(const float* from, int32_t count, float* to) {
+  int32_t i = 0;
+  for (; i + 8 <= count; i += 8) _mm256_storeu_ps(to + i, _mm256_loadu_ps(from + i));
+  for (; i < count; ++i) to[i] = from[i];
+}
+
 // All rows of a panel in tiles of kRows, the rest in smaller ones.
 template <class I, class S, int kRows>
 void vnni_rows(const Activations& in, int32_t row, int32_t first, int32_t groups,
@@ -175,7 +185,7 @@ void vnni_rows(const Activations& in, int32_t row, int32_t first, int32_t groups
   for (; row + kRows <= in.rows; row += kRows) {
     for (int r = 0; r < kRows; ++r) {
       const int64_t group = int64_t{row + r} * (in.columns / 32) + first;
-      std::copy_n(in.scales + group, groups, scratch.scales[r]);
+      copy_floats(in.scales + group, groups, scratch.scales[r]);
       make_corrections<S>(in.sums + 2 * group, groups * S::kSubgroups, scratch.words[r]);
     }
     vnni_tile<I, KindOf<S>, kRows>(scratch.panel, groups, in.q + row * stride + 32 * first, stride,
