@@ -1,5 +1,5 @@
-// The machine's limits: int8 operations without memory, and reads without arithmetic. What speeds are
-// compared with.
+// The machine's limits: int8 operations without memory, and reads without arithmetic. What speeds
+// are compared with.
 #pragma once
 
 #include <cstddef>

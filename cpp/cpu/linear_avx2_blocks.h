@@ -29,36 +29,53 @@ class BlockSource {
     return {start, output - start, std::min(start + kLanes, task_.last) - output};
   }
 
+  // Asks for the blocks of groups [first, first + kPanelGroups) of a stripe.
+  void expect(const Stripe& stripe, int32_t first) const {
+    constexpr int kBytes = kPanelGroups / kBlockGroups * kBlockBytes;
+    const uint8_t* row = task_.weight->data + stripe.output * row_bytes_ +
+                         first / kBlockGroups * int64_t{kBlockBytes};
+    for (int i = 0; i < kLanes; ++i, row += row_bytes_) {
+      for (int at = 0; at < kBytes + 63; at += 64) prefetch(row + at);
+    }
+  }
+
   // Calls use(group) for groups [first, first + count) of a stripe, a whole number of blocks. The
   // rows of a stripe are one piece of memory, and the next stripe follows it: with kAhead, as many
-  // bytes of that are asked for as are used here, line after line.
+  // bytes of that are asked for as are used here, line after line. Not where rows are so long that
+  // they would push the current ones out of L1; there the processor sees the rows' pattern itself.
   template <bool kAhead, class Use>
   TRAMONTANE_INLINE void for_each_group(const Stripe& stripe, int32_t first, int32_t count,
                                         Use& use) const {
     const int64_t stride = task_.weight->rows < kLanes ? 0 : row_bytes_;
     Rows rows = {task_.weight->data + stripe.output * row_bytes_, stride};
     rows = rows + first / kBlockGroups * int64_t{kBlockBytes};
-    const uint8_t* ahead = rows.base + kLanes * stride;
+    const bool asks = kLanes * stride <= kMostBytesAhead;
+    const uint8_t* ahead = asks ? rows.base + kLanes * stride : rows.base;
     for (int32_t g = 0; g < count; g += kBlockGroups) {
-      if constexpr (kAhead) {
-        for (int line = 0; line < kLanes * kBlockBytes; line += 64) prefetch(ahead + line);
-        ahead += kLanes * kBlockBytes;
-      }
       Unpacked block(rows);
-      unpack_groups(block, use, std::make_integer_sequence<int, kBlockGroups>());
+      unpack_groups<kAhead>(block, ahead, use, std::make_integer_sequence<int, kBlockGroups>());
       rows = rows + kBlockBytes;
+      ahead = asks ? ahead + kLanes * kBlockBytes : rows.base;
     }
   }
 
  private:
-  template <class Use, int... kGroup>
-  TRAMONTANE_INLINE static void unpack_groups(Unpacked& block, Use& use,
+  static constexpr int64_t kMostBytesAhead = 32 << 10;
+
+  template <bool kAhead, class Use, int... kGroup>
+  TRAMONTANE_INLINE static void unpack_groups(Unpacked& block, const uint8_t* ahead, Use& use,
                                               std::integer_sequence<int, kGroup...>) {
-    (unpack_group<kGroup>(block, use), ...);
+    (unpack_group<kAhead, kGroup>(block, ahead, use), ...);
   }
 
-  template <int kGroup, class Use>
-  TRAMONTANE_INLINE static void unpack_group(Unpacked& block, Use& use) {
+  // The lines ahead are asked for a few at a time: what a core can wait for is soon full.
+  template <bool kAhead, int kGroup, class Use>
+  TRAMONTANE_INLINE static void unpack_group(Unpacked& block, const uint8_t* ahead, Use& use) {
+    constexpr int kGroupBytes = kLanes * kBlockBytes / kBlockGroups;
+    if constexpr (kAhead) {
+      TRAMONTANE_UNROLL
+      for (int at = 0; at < kGroupBytes; at += 64) prefetch(ahead + kGroup * kGroupBytes + at);
+    }
     Group x;
     block.template group<kGroup>(x);
     use(x);

@@ -202,6 +202,10 @@ void many_rows(const LinearTask& task, const Source& source) {
         Pack<S> pack{scratch.panel + p};
         source.template for_each_group<false>(stripes[p], first, depth, pack);
       }
+      // While a few rows are multiplied, the weights that come next are on their way.
+      for (const Stripe& stripe : stripes) {
+        if (first + depth < groups) source.expect(stripe, first + depth);
+      }
       multiply_rows<S, kTileRows>(in, 0, first, depth, scratch, totals);
     }
     for (int32_t r = 0; r < in.rows; ++r) {

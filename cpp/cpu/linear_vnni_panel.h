@@ -222,6 +222,10 @@ void vnni_many_rows(const LinearTask& task, const Source& source) {
         VnniPack<I, S> pack{scratch.panel + s};
         source.template for_each_group<false>(stripes[s], first, depth, pack);
       }
+      // While a few rows are multiplied, the weights that come next are on their way.
+      for (const Stripe& stripe : stripes) {
+        if (first + depth < groups) source.expect(stripe, first + depth);
+      }
       vnni_rows<I, S, I::kTileRows>(in, 0, first, depth, scratch, totals);
     }
     for (int32_t r = 0; r < in.rows; ++r) {
