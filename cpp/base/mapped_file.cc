@@ -112,15 +112,16 @@ void MappedFile::expect(const uint8_t* data, size_t bytes) {
 #else
   constexpr int kAdvice = MADV_WILLNEED;
 #endif
-  const uintptr_t page = page_bytes(), first = reinterpret_cast<uintptr_t>(data) / page * page;
-  madvise(reinterpret_cast<void*>(first), reinterpret_cast<uintptr_t>(data) + bytes - first,
-          kAdvice);
+  const size_t before = reinterpret_cast<uintptr_t>(data) % page_bytes();  // In the first page.
+  madvise(const_cast<uint8_t*>(data) - before, before + bytes, kAdvice);
 }
 
 void MappedFile::release(const uint8_t* data, size_t bytes) {
-  const uintptr_t page = page_bytes(), start = reinterpret_cast<uintptr_t>(data);
-  const uintptr_t first = (start + page - 1) / page * page, last = (start + bytes) / page * page;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  const size_t page = page_bytes(), before = reinterpret_cast<uintptr_t>(data) % page;
+  const size_t skipped = before == 0 ? 0 : page - before;
+  if (bytes <= skipped) return;
+  const size_t whole = (bytes - skipped) / page * page;
+  if (whole > 0) madvise(const_cast<uint8_t*>(data) + skipped, whole, MADV_DONTNEED);
 }
 
 #endif
