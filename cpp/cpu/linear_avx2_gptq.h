@@ -12,7 +12,7 @@ namespace tramontane::cpu {
 namespace {
 
 // The low four fields of kBits bits of each lane, a byte each.
-//   kBits 4: 0000dcba -> 00dc00ba -> 0d0c0b0a
+//   were kBits 4: 0000dcba -> 00dc00ba -> 0d0c0b0a
 template <int kBits>
 TRAMONTANE_INLINE __m256i spread_fields(__m256i x) {
   constexpr int kPair = (1 << 2 * kBits) - 1, kOne = (1 << kBits) - 1;
@@ -20,6 +20,17 @@ TRAMONTANE_INLINE __m256i spread_fields(__m256i x) {
   x = _mm256_and_si256(x, _mm256_set1_epi32(kPair * 0x10001));
   x = _mm256_or_si256(x, _mm256_slli_epi32(x, 8 - kBits));
   return _mm256_and_si256(x, _mm256_set1_epi32(kOne * 0x01010101));
+}
+
+// Eight fields of 4 bits of each lane, a byte each: the first four in out[0], the others in out[1].
+//   76543210 -> 6420 and 7531 -> of lanes a and b: a3210 a7654 b3210 b7654 -> a3210 b3210 ...
+TRAMONTANE_INLINE void split_nibbles(__m256i x, __m256i* out) {
+  const __m256i even = _mm256_and_si256(x, constant(15));
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(x, 4), constant(15));
+  const __m256 low = _mm256_castsi256_ps(_mm256_unpacklo_epi8(even, odd));
+  const __m256 high = _mm256_castsi256_ps(_mm256_unpackhi_epi8(even, odd));
+  out[0] = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0x88));
+  out[1] = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd));
 }
 
 template <int kBits>
@@ -47,6 +58,8 @@ class GptqSource {
     }
     if constexpr (kBits == 8) {
       for (int j = 0; j < 8; ++j) x.w[j] = _mm256_xor_si256(word[j], constant(128));
+    } else if constexpr (kBits == 4) {
+      for (int i = 0; i < 4; ++i) split_nibbles(word[i], x.w + 2 * i);
     } else {
       unpack_words(word, x.w, std::make_integer_sequence<int, 8>());
     }
@@ -99,9 +112,9 @@ class GptqSource {
     } else {
       uint32_t packed = 0;
       std::memcpy(&packed, p, kBits);
-      zeros = _mm256_srlv_epi32(
-          _mm256_set1_epi32(static_cast<int>(packed)),
-          _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(kBits)));
+      zeros = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(packed)),
+                                _mm256_setr_epi32(0, kBits, 2 * kBits, 3 * kBits, 4 * kBits,
+                                                  5 * kBits, 6 * kBits, 7 * kBits));
     }
     zeros = _mm256_add_epi32(zeros, _mm256_set1_epi32(parts_.zero_bias));
     zeros = _mm256_and_si256(zeros, _mm256_set1_epi32((1 << kBits) - 1));
