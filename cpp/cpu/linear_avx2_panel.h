@@ -1,17 +1,16 @@
 // Many rows of activations: weights unpacked once into panels, and the tiles that multiply them.
 // Included by linear_avx2.cc inside its target pragma.
 //
-// A panel is kStripes stripes of 8 outputs by kPanelGroups groups of 32 inputs, small enough to
-// stay in L1 while all rows of activations pass by, kTileRows at a time:
+// A panel is kStripes stripes of 8 outputs by kPanelGroups groups of 32 inputs, small enough to stay
+// in L1 while all rows of activations pass by, kTileRows at a time:
 //
-//            activations                      panel                        sums
-//   row 0:   q0 q1 q2 q3 | ...        stripe 0   stripe 1   stripe 2      9 vectors of int16,
-//   row 1:   a word of 4 inputs   x   4 inputs of 8 outputs each     ->   in registers for 8 words
-//   row 2:   broadcast                in a vector each
+//            activations                      panel                 sums
+//   row 0:   q0 q1 q2 q3 | ...        stripe 0   stripe 1       8 vectors of int16,
+//   row 1:   a word of 4 inputs   x   4 inputs of 8         ->  in registers for 8 words
+//   ...      broadcast                outputs in a vector each
 //
-// A word costs 3 loads of weights, 3 broadcasts, 9 multiplications and 9 additions. On Zen 3 that
-// is 96% of a loop that only multiplies and adds; tiles of 2 x 4 to 3 x 4 registers reach 67 to
-// 89%.
+// A word costs 2 loads of weights, 4 broadcasts, 8 multiplications and 8 additions. What it reaches
+// and what bounds it is in docs/benchmarks.md.
 #pragma once
 
 #include "cpu/linear_avx2_dot.h"
