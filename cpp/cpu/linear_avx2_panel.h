@@ -1,8 +1,8 @@
 // Many rows of activations: weights unpacked once into panels, and the tiles that multiply them.
 // Included by linear_avx2.cc inside its target pragma.
 //
-// A panel is kStripes stripes of 8 outputs by kPanelGroups groups of 32 inputs, small enough to stay
-// in L1 while all rows of activations pass by, kTileRows at a time:
+// A panel is kStripes stripes of 8 outputs by kPanelGroups groups of 32 inputs, small enough to
+// stay in L1 while all rows of activations pass by, kTileRows at a time:
 //
 //            activations                      panel                 sums
 //   row 0:   q0 q1 q2 q3 | ...        stripe 0   stripe 1       8 vectors of int16,
