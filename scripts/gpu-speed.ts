@@ -6,6 +6,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { tokenCost } from '../lib/cli/machine-limits';
 import { openCheckpoint } from '../lib/files/open';
 
 interface Limits {
@@ -24,7 +25,7 @@ interface Bench {
 async function main(): Promise<void> {
   const [model = '', limitsText = ''] = process.argv.slice(2);
   const limits = JSON.parse(limitsText) as Limits;
-  const bytes = await bytesOfToken(model);
+  const { bytes } = tokenCost(await openCheckpoint(model));
   const command = ['bench', model, '--backend', 'cuda', '--prompt', '512', '--generate', '128'];
   const output = execFileSync(
     process.execPath,
@@ -49,15 +50,6 @@ async function main(): Promise<void> {
       row(`${streams.count} streams`, streams, ''),
     ].join('\n'),
   );
-}
-
-async function bytesOfToken(path: string): Promise<number> {
-  const { weights, files } = await openCheckpoint(path);
-  const all = files.reduce((sum, file) => sum + file.byteLength, 0);
-  const values = weights.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-  const embedding = weights.find(({ role }) => role === 'token_embedding');
-  // By values: embedding and the rest are of about the same number of bits.
-  return all * (1 - ((embedding?.rows ?? 0) * (embedding?.columns ?? 0)) / values);
 }
 
 void main();

@@ -3,8 +3,6 @@
 #include <napi.h>
 
 #include <memory>
-#include <new>
-#include <string>
 #include <utility>
 
 #include "base/error.h"
@@ -13,6 +11,7 @@
 #include "binding/machine_limits.h"
 #include "binding/native_model.h"
 #include "binding/order_gptq.h"
+#include "binding/promise_worker.h"
 
 namespace tramontane::binding {
 namespace {
@@ -22,54 +21,33 @@ struct Environment {
   Napi::FunctionReference native_model;
 };
 
-class Loading final : public Napi::AsyncWorker {
+class Loading final : public PromiseWorker {
  public:
   Loading(Napi::Env env, ModelDescription description, Napi::Function on_events)
-      : Napi::AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
+      : PromiseWorker(env, "loading the model"),
         description_(std::move(description)),
         on_events_(Napi::Persistent(on_events)) {}
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
+ private:
+  void run() override { model_ = std::make_unique<Model>(description_); }
 
-  void Execute() override {
-    try {
-      model_ = std::make_unique<Model>(description_);
-    } catch (const Error& error) {
-      code_ = error.code();
-      SetError(error.what());
-    } catch (const std::bad_alloc&) {
-      code_ = "OUT_OF_MEMORY";
-      SetError("out of memory while loading the model");
-    }
-  }
-
-  void OnOK() override {
+  Napi::Value result() override {
     const Napi::Env env = Env();
     const auto external = Napi::External<std::unique_ptr<Model>>::New(env, &model_);
-    deferred_.Resolve(
-        env.GetInstanceData<Environment>()->native_model.New({external, on_events_.Value()}));
+    return env.GetInstanceData<Environment>()->native_model.New({external, on_events_.Value()});
   }
 
-  void OnError(const Napi::Error& error) override {
-    deferred_.Reject(to_error(Env(), code_, error.Message()).Value());
-  }
-
- private:
-  const Napi::Promise::Deferred deferred_;
   const ModelDescription description_;
   Napi::FunctionReference on_events_;
   std::unique_ptr<Model> model_;
-  const char* code_ = "COMPUTE_FAILED";
 };
 
 Napi::Value load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   try {
-    auto* loading = new Loading(env, to_description(info[0].As<Napi::Object>()),
-                                info[1].As<Napi::Function>());  // Deletes itself when done.
-    loading->Queue();
-    return loading->promise();
+    auto* loading =
+        new Loading(env, to_description(info[0].As<Napi::Object>()), info[1].As<Napi::Function>());
+    return loading->start();
   } catch (const Error& error) {
     throw to_error(env, error.code(), error.what());
   }

@@ -6,22 +6,20 @@
 
 #include "backend/cuda_plugin.h"
 #include "base/error.h"
+#include "binding/promise_worker.h"
 #include "cpu/implementation.h"
 
 namespace tramontane::binding {
 namespace {
 
 // Waking a driver takes a while: not on JavaScript's thread.
-class Probing final : public Napi::AsyncWorker {
+class Probing final : public PromiseWorker {
  public:
   Probing(Napi::Env env, std::string plugin)
-      : Napi::AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
-        plugin_(std::move(plugin)) {}
+      : PromiseWorker(env, "looking for GPUs"), plugin_(std::move(plugin)) {}
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
-
-  void Execute() override {
+ private:
+  void run() override {
     if (plugin_.empty()) return;
     try {
       cuda_ = CudaPlugin(plugin_).probe();
@@ -31,14 +29,13 @@ class Probing final : public Napi::AsyncWorker {
     }
   }
 
-  void OnOK() override {
+  Napi::Value result() override {
     Napi::Object object = Napi::Object::New(Env());
     object.Set("cpu", cpu());
     if (!plugin_.empty()) object.Set("cuda", cuda());
-    deferred_.Resolve(object);
+    return object;
   }
 
- private:
   Napi::Object cpu() const {
     Napi::Object object = Napi::Object::New(Env());
     Napi::Array names = Napi::Array::New(Env());
@@ -75,7 +72,6 @@ class Probing final : public Napi::AsyncWorker {
     return object;
   }
 
-  const Napi::Promise::Deferred deferred_;
   const std::string plugin_;
   std::optional<cuda::ProbeResult> cuda_;
   std::string problem_;
@@ -85,10 +81,8 @@ class Probing final : public Napi::AsyncWorker {
 
 Napi::Value backends(const Napi::CallbackInfo& info) {
   const bool has_plugin = info[0].IsString();
-  auto* probing =  // Deletes itself when done.
-      new Probing(info.Env(), has_plugin ? info[0].As<Napi::String>().Utf8Value() : "");
-  probing->Queue();
-  return probing->promise();
+  auto* probing = new Probing(info.Env(), has_plugin ? info[0].As<Napi::String>().Utf8Value() : "");
+  return probing->start();
 }
 
 }  // namespace tramontane::binding

@@ -11,6 +11,7 @@
 #include "base/mapped_file.h"
 #include "base/thread_pool.h"
 #include "binding/convert.h"
+#include "binding/promise_worker.h"
 
 namespace tramontane::binding {
 namespace {
@@ -36,16 +37,13 @@ struct MachineLimits::Files {
   std::shared_ptr<ThreadPool> pool = ThreadPool::shared();
 };
 
-class MachineLimits::Measuring final : public Napi::AsyncWorker {
+class MachineLimits::Measuring final : public PromiseWorker {
  public:
   Measuring(Napi::Env env, std::shared_ptr<const Files> files)
-      : Napi::AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
-        files_(std::move(files)) {}
+      : PromiseWorker(env, "measuring"), files_(std::move(files)) {}
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
-
-  void Execute() override {
+ private:
+  void run() override {
     const Files& files = *files_;
     for (const Piece& piece : files.pieces) MappedFile::expect(piece.data, piece.bytes);
     const double start = seconds();
@@ -64,17 +62,13 @@ class MachineLimits::Measuring final : public Napi::AsyncWorker {
     int8_ = std::accumulate(peaks.begin(), peaks.end(), 0.0);
   }
 
-  void OnOK() override {
+  Napi::Value result() override {
     Napi::Object limits = Napi::Object::New(Env());
     limits.Set("readBytesPerSecond", read_);
     limits.Set("int8OperationsPerSecond", int8_);
-    deferred_.Resolve(limits);
+    return limits;
   }
 
-  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
-
- private:
-  const Napi::Promise::Deferred deferred_;
   const std::shared_ptr<const Files> files_;
   double read_ = 0, int8_ = 0;
 };
@@ -105,9 +99,7 @@ MachineLimits::MachineLimits(const Napi::CallbackInfo& info)
 }
 
 Napi::Value MachineLimits::measure(const Napi::CallbackInfo& info) {
-  auto* measuring = new Measuring(info.Env(), files_);  // Deletes itself when done.
-  measuring->Queue();
-  return measuring->promise();
+  return (new Measuring(info.Env(), files_))->start();
 }
 
 }  // namespace tramontane::binding

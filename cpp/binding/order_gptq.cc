@@ -6,16 +6,16 @@
 
 #include "base/error.h"
 #include "binding/convert.h"
+#include "binding/promise_worker.h"
 
 namespace tramontane::binding {
 namespace {
 
-class Ordering final : public Napi::AsyncWorker {
+class Ordering final : public PromiseWorker {
  public:
   Ordering(Napi::Env env, std::vector<std::string> files, WeightPlace weight, int32_t threads,
            Napi::Uint8Array out)
-      : Napi::AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
+      : PromiseWorker(env, "bringing weights into group order"),
         files_(std::move(files)),
         weight_(std::move(weight)),
         threads_(threads),
@@ -23,40 +23,26 @@ class Ordering final : public Napi::AsyncWorker {
         data_(out.Data()),
         bytes_(out.ByteLength()) {}
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
-
-  void Execute() override {
-    try {
-      const WeightFiles files(files_);
-      const FoundWeight found = files.find(weight_);
-      WeightData data = found.data;
-      data.gptq = &found.parts;
-      const Status status = tramontane_cpu_order_gptq(&data, threads_, data_, bytes_);
-      if (status == Status::kOk) return;
-      code_ = status == Status::kOutOfMemory   ? "OUT_OF_MEMORY"
-              : status == Status::kUnsupported ? "UNSUPPORTED_FILE"
-                                               : "COMPUTE_FAILED";
-      SetError(weight_.name + ": its words cannot be brought into group order");
-    } catch (const Error& error) {
-      code_ = error.code();
-      SetError(error.what());
-    }
-  }
-
-  void OnOK() override { deferred_.Resolve(Env().Undefined()); }
-  void OnError(const Napi::Error& error) override {
-    deferred_.Reject(to_error(Env(), code_, error.Message()).Value());
-  }
-
  private:
-  const Napi::Promise::Deferred deferred_;
+  void run() override {
+    const WeightFiles files(files_);
+    const FoundWeight found = files.find(weight_);
+    WeightData data = found.data;
+    data.gptq = &found.parts;
+    const Status status = tramontane_cpu_order_gptq(&data, threads_, data_, bytes_);
+    if (status == Status::kOk) return;
+    const char* code = status == Status::kOutOfMemory   ? "OUT_OF_MEMORY"
+                       : status == Status::kUnsupported ? "UNSUPPORTED_FILE"
+                                                        : "COMPUTE_FAILED";
+    throw Error(code, weight_.name + ": its words cannot be brought into group order");
+  }
+
   const std::vector<std::string> files_;
   const WeightPlace weight_;
   const int32_t threads_;
   const Napi::Reference<Napi::Uint8Array> out_;  // Keeps the memory below.
   uint8_t* const data_;
   const size_t bytes_;
-  const char* code_ = "COMPUTE_FAILED";
 };
 
 }  // namespace
@@ -64,10 +50,8 @@ class Ordering final : public Napi::AsyncWorker {
 Napi::Value order_gptq(const Napi::CallbackInfo& info) {
   auto* ordering =
       new Ordering(info.Env(), to_strings(info[0]), to_weight(info[1].As<Napi::Object>()),
-                   info[2].As<Napi::Number>().Int32Value(),
-                   info[3].As<Napi::Uint8Array>());  // Deletes itself when done.
-  ordering->Queue();
-  return ordering->promise();
+                   info[2].As<Napi::Number>().Int32Value(), info[3].As<Napi::Uint8Array>());
+  return ordering->start();
 }
 
 }  // namespace tramontane::binding

@@ -29,9 +29,8 @@
 #pragma GCC target("avx2,fma,f16c")
 #endif
 
-#include "cpu/linear_avx2_blocks.h"
 #include "cpu/linear_avx2_float.h"
-#include "cpu/linear_avx2_gptq.h"
+#include "cpu/linear_avx2_formats.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -121,32 +120,8 @@ void linear(const LinearTask& task) {
       return linear_float<LoadF16>(task);
     case Format::kBF16:
       return linear_float<LoadBF16>(task);
-    case Format::kQ4_0:
-      return linear_blocks<Format::kQ4_0>(task);
-    case Format::kQ4_1:
-      return linear_blocks<Format::kQ4_1>(task);
-    case Format::kQ5_0:
-      return linear_blocks<Format::kQ5_0>(task);
-    case Format::kQ5_1:
-      return linear_blocks<Format::kQ5_1>(task);
-    case Format::kQ8_0:
-      return linear_blocks<Format::kQ8_0>(task);
-    case Format::kQ2_K:
-      return linear_blocks<Format::kQ2_K>(task);
-    case Format::kQ3_K:
-      return linear_blocks<Format::kQ3_K>(task);
-    case Format::kQ4_K:
-      return linear_blocks<Format::kQ4_K>(task);
-    case Format::kQ5_K:
-      return linear_blocks<Format::kQ5_K>(task);
-    case Format::kQ6_K:
-      return linear_blocks<Format::kQ6_K>(task);
-    case Format::kIQ4_NL:
-      return linear_blocks<Format::kIQ4_NL>(task);
-    case Format::kIQ4_XS:
-      return linear_blocks<Format::kIQ4_XS>(task);
-    case Format::kGptq:
-      return linear_gptq(task);
+    default:
+      with_source(task, [&](const auto& source) { linear_int8(task, source); });
   }
 }
 

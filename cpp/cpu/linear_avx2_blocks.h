@@ -135,8 +135,7 @@ void few_rows(const LinearTask& task, const Source& source) {
 }
 
 template <Format kFormat>
-void linear_blocks(const LinearTask& task) {
-  const BlockSource<kFormat> source(task);
+void linear_int8(const LinearTask& task, const BlockSource<kFormat>& source) {
   const int32_t rows = task.in->rows;
   if (rows == 1) return few_rows<1>(task, source);
   if (rows == 2) return few_rows<2>(task, source);

@@ -173,24 +173,8 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
 }
 
 template <int kBits>
-void linear_gptq(const LinearTask& task) {
-  const GptqSource<kBits> source(task);
+void linear_int8(const LinearTask& task, const GptqSource<kBits>& source) {
   task.in->rows == 1 ? one_row_gptq(task, source) : many_rows(task, source);
-}
-
-TRAMONTANE_INLINE void linear_gptq(const LinearTask& task) {
-  switch (task.weight->gptq->bits) {
-    case 2:
-      return linear_gptq<2>(task);
-    case 3:
-      return linear_gptq<3>(task);
-    case 4:
-      return linear_gptq<4>(task);
-    case 8:
-      return linear_gptq<8>(task);
-    default:
-      return;
-  }
 }
 
 }  // namespace

@@ -177,13 +177,14 @@ void multiply_rows(const Activations& in, int32_t row, int32_t first, int32_t gr
   }
 }
 
-template <class Source>
-void many_rows(const LinearTask& task, const Source& source) {
-  using S = typename Source::ShapeType;
+// Takes the outputs of a task through panels of kStripes stripes. `panel` packs one stripe of some
+// groups, and multiplies what was packed by all rows; totals [rows][kStripes * 8].
+template <int kStripes, class Source, class Panel>
+void through_panels(const LinearTask& task, const Source& source, const Panel& panel,
+                    float* totals) {
+  constexpr int kOutputs = kStripes * kLanes;
   const Activations& in = *task.in;
   const int32_t groups = in.columns / 32;
-  PanelScratch& scratch = *reinterpret_cast<PanelScratch*>(task.scratch);
-  float* totals = reinterpret_cast<float*>(task.scratch + sizeof(PanelScratch));
   for (int32_t output = task.first; output < task.last;) {
     // Where fewer stripes are left, the last one is there several times, and stored once.
     Stripe stripes[kStripes];
@@ -194,25 +195,44 @@ void many_rows(const LinearTask& task, const Source& source) {
       output += stripe.count;
       ++count;
     }
-    std::fill_n(totals, in.rows * kPanelOutputs, 0.0f);
+    std::fill_n(totals, in.rows * kOutputs, 0.0f);
     for (int32_t first = 0; first < groups; first += kPanelGroups) {
       const int32_t depth = std::min(kPanelGroups, groups - first);
-      for (int p = 0; p < kStripes; ++p) {
-        Pack<S> pack{scratch.panel + p};
-        source.template for_each_group<false>(stripes[p], first, depth, pack);
-      }
+      for (int p = 0; p < kStripes; ++p) panel.pack(source, stripes[p], p, first, depth);
       // While a few rows are multiplied, the weights that come next are on their way.
       for (const Stripe& stripe : stripes) {
         if (first + depth < groups) source.expect(stripe, first + depth);
       }
-      multiply_rows<S, kTileRows>(in, 0, first, depth, scratch, totals);
+      panel.multiply(in, first, depth, totals);
     }
     for (int32_t r = 0; r < in.rows; ++r) {
       for (int p = 0; p < count; ++p) {
-        store(task, r, stripes[p], totals + r * kPanelOutputs + kLanes * p);
+        store(task, r, stripes[p], totals + r * kOutputs + kLanes * p);
       }
     }
   }
+}
+
+template <class S>
+struct Panel {
+  template <class Source>
+  void pack(const Source& source, const Stripe& stripe, int p, int32_t first, int32_t depth) const {
+    Pack<S> pack{scratch.panel + p};
+    source.template for_each_group<false>(stripe, first, depth, pack);
+  }
+
+  void multiply(const Activations& in, int32_t first, int32_t depth, float* totals) const {
+    multiply_rows<S, kTileRows>(in, 0, first, depth, scratch, totals);
+  }
+
+  PanelScratch& scratch;
+};
+
+template <class Source>
+void many_rows(const LinearTask& task, const Source& source) {
+  const Panel<typename Source::ShapeType> panel{*reinterpret_cast<PanelScratch*>(task.scratch)};
+  float* totals = reinterpret_cast<float*>(task.scratch + sizeof(PanelScratch));
+  through_panels<kStripes>(task, source, panel, totals);
 }
 
 }  // namespace

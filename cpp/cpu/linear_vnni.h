@@ -6,12 +6,6 @@
 namespace tramontane::cpu {
 namespace {
 
-template <class I, class Source>
-void vnni_linear_from(const LinearTask& task) {
-  const Source source(task);
-  task.in->rows == 1 ? vnni_one_row<I>(task, source) : vnni_many_rows<I>(task, source);
-}
-
 template <class I>
 void vnni_linear(const LinearTask& task) {
   switch (task.weight->format) {
@@ -19,43 +13,10 @@ void vnni_linear(const LinearTask& task) {
     case Format::kF16:
     case Format::kBF16:
       return kAvx2Linear.linear(task);
-    case Format::kQ4_0:
-      return vnni_linear_from<I, BlockSource<Format::kQ4_0>>(task);
-    case Format::kQ4_1:
-      return vnni_linear_from<I, BlockSource<Format::kQ4_1>>(task);
-    case Format::kQ5_0:
-      return vnni_linear_from<I, BlockSource<Format::kQ5_0>>(task);
-    case Format::kQ5_1:
-      return vnni_linear_from<I, BlockSource<Format::kQ5_1>>(task);
-    case Format::kQ8_0:
-      return vnni_linear_from<I, BlockSource<Format::kQ8_0>>(task);
-    case Format::kQ2_K:
-      return vnni_linear_from<I, BlockSource<Format::kQ2_K>>(task);
-    case Format::kQ3_K:
-      return vnni_linear_from<I, BlockSource<Format::kQ3_K>>(task);
-    case Format::kQ4_K:
-      return vnni_linear_from<I, BlockSource<Format::kQ4_K>>(task);
-    case Format::kQ5_K:
-      return vnni_linear_from<I, BlockSource<Format::kQ5_K>>(task);
-    case Format::kQ6_K:
-      return vnni_linear_from<I, BlockSource<Format::kQ6_K>>(task);
-    case Format::kIQ4_NL:
-      return vnni_linear_from<I, BlockSource<Format::kIQ4_NL>>(task);
-    case Format::kIQ4_XS:
-      return vnni_linear_from<I, BlockSource<Format::kIQ4_XS>>(task);
-    case Format::kGptq:
-      switch (task.weight->gptq->bits) {
-        case 2:
-          return vnni_linear_from<I, GptqSource<2>>(task);
-        case 3:
-          return vnni_linear_from<I, GptqSource<3>>(task);
-        case 4:
-          return vnni_linear_from<I, GptqSource<4>>(task);
-        case 8:
-          return vnni_linear_from<I, GptqSource<8>>(task);
-        default:
-          return;
-      }
+    default:
+      with_source(task, [&](const auto& source) {
+        task.in->rows == 1 ? vnni_one_row<I>(task, source) : vnni_many_rows<I>(task, source);
+      });
   }
 }
 

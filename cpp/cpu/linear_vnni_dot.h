@@ -13,8 +13,7 @@
 //   total  = fma(term, activation_scale, total)                      groups in ascending order
 #pragma once
 
-#include "cpu/linear_avx2_blocks.h"
-#include "cpu/linear_avx2_gptq.h"
+#include "cpu/linear_avx2_formats.h"
 
 namespace tramontane::cpu {
 namespace {

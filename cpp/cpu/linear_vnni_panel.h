@@ -1,7 +1,7 @@
 // Many rows of activations by dpbusd: weights unpacked once into panels, and the tiles that
 // multiply them. Included inside a target pragma, as linear_vnni_dot.h.
 //
-// A panel is two vectors of outputs (2 x 16 with AVX-512) by kVnniPanelGroups groups of 32 inputs,
+// A panel is two vectors of outputs (2 x 16 with AVX-512) by kPanelGroups groups of 32 inputs,
 // small enough for L1, where it stays while all rows of activations pass by, I::kTileRows at a
 // time:
 //
@@ -24,7 +24,6 @@
 namespace tramontane::cpu {
 namespace {
 
-constexpr int kVnniPanelGroups = 16;
 constexpr int kVnniVectors = 2;
 
 template <class I>
@@ -45,9 +44,9 @@ struct VnniGroup {
 
 template <class I>
 struct VnniScratch {
-  __m256i panel[kVnniPanelGroups * 12 * kVnniStripes<I>];
-  float scales[I::kTileRows][kVnniPanelGroups];
-  int32_t words[I::kTileRows][2 * kVnniPanelGroups];
+  __m256i panel[kPanelGroups * 12 * kVnniStripes<I>];
+  float scales[I::kTileRows][kPanelGroups];
+  int32_t words[I::kTileRows][2 * kPanelGroups];
 };
 
 // Packs each group it is given as those of one stripe.
@@ -197,43 +196,27 @@ void vnni_rows(const Activations& in, int32_t row, int32_t first, int32_t groups
   }
 }
 
+template <class I, class S>
+struct VnniPanel {
+  template <class Source>
+  void pack(const Source& source, const Stripe& stripe, int s, int32_t first, int32_t depth) const {
+    VnniPack<I, S> pack{scratch.panel + s};
+    source.template for_each_group<false>(stripe, first, depth, pack);
+  }
+
+  void multiply(const Activations& in, int32_t first, int32_t depth, float* totals) const {
+    vnni_rows<I, S, I::kTileRows>(in, 0, first, depth, scratch, totals);
+  }
+
+  VnniScratch<I>& scratch;
+};
+
 template <class I, class Source>
 void vnni_many_rows(const LinearTask& task, const Source& source) {
-  using S = typename Source::ShapeType;
-  constexpr int kStripes = kVnniStripes<I>, kOutputs = kVnniPanelOutputs<I>;
-  const Activations& in = *task.in;
-  const int32_t groups = in.columns / 32;
-  VnniScratch<I>& scratch = *reinterpret_cast<VnniScratch<I>*>(task.scratch);
-  float* totals = reinterpret_cast<float*>(task.scratch + sizeof(VnniScratch<I>));
-  for (int32_t output = task.first; output < task.last;) {
-    // Where fewer stripes are left, the last one is there several times, and stored once.
-    Stripe stripes[kStripes];
-    int count = 0;
-    for (Stripe& stripe : stripes) {
-      stripe = count > 0 && output == task.last ? stripes[count - 1] : source.stripe_at(output);
-      if (output == task.last) continue;
-      output += stripe.count;
-      ++count;
-    }
-    std::fill_n(totals, in.rows * kOutputs, 0.0f);
-    for (int32_t first = 0; first < groups; first += kVnniPanelGroups) {
-      const int32_t depth = std::min(kVnniPanelGroups, groups - first);
-      for (int s = 0; s < kStripes; ++s) {
-        VnniPack<I, S> pack{scratch.panel + s};
-        source.template for_each_group<false>(stripes[s], first, depth, pack);
-      }
-      // While a few rows are multiplied, the weights that come next are on their way.
-      for (const Stripe& stripe : stripes) {
-        if (first + depth < groups) source.expect(stripe, first + depth);
-      }
-      vnni_rows<I, S, I::kTileRows>(in, 0, first, depth, scratch, totals);
-    }
-    for (int32_t r = 0; r < in.rows; ++r) {
-      for (int s = 0; s < count; ++s) {
-        store(task, r, stripes[s], totals + r * kOutputs + kLanes * s);
-      }
-    }
-  }
+  using Scratch = VnniScratch<I>;
+  const VnniPanel<I, typename Source::ShapeType> panel{*reinterpret_cast<Scratch*>(task.scratch)};
+  float* totals = reinterpret_cast<float*>(task.scratch + sizeof(Scratch));
+  through_panels<kVnniStripes<I>>(task, source, panel, totals);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 /** `tramontane bench`: how fast a model runs here, beside what the machine could do. */
 import { Command } from 'commander';
 import { Model, type GenerationResult } from '../index';
-import { between, LimitsProbe, type Limits } from './machine-limits';
+import { LimitsProbe, type Limits } from './machine-limits';
 import { addLoadOptions, integer, integers, loadFlags, type LoadFlags } from './options';
 import { Progress } from './progress';
 import { EMBEDDED_MODEL, withModel } from './session';
@@ -117,12 +117,14 @@ class Bench {
     const decodes: number[] = [];
     const memory: number[] = [];
     await this.repeat('prefill and decode', async () => {
-      const before = await probe.measure();
-      const { promptMs, generateMs } = await this.generate(flags.prompt, flags.generate);
-      memory.push(process.memoryUsage.rss());
-      const { int8OperationsPerSecond } = between(before, await probe.measure());
+      const { result, peak } = await probe.around(async () => {
+        const timings = await this.generate(flags.prompt, flags.generate);
+        memory.push(process.memoryUsage.rss());
+        return timings;
+      });
+      const { promptMs, generateMs } = result;
       prefills.push(flags.prompt / (promptMs / 1000));
-      peaks.push(int8OperationsPerSecond);
+      peaks.push(peak);
       firsts.push(promptMs);
       decodes.push((flags.generate - 1) / (generateMs / 1000));
     });
@@ -136,10 +138,9 @@ class Bench {
     }
     const streamPeaks: number[] = [];
     const streams = await this.repeat('streams', async () => {
-      const before = await probe.measure();
-      const tokensPerSecond = await this.streams();
-      streamPeaks.push(between(before, await probe.measure()).int8OperationsPerSecond);
-      return tokensPerSecond;
+      const { result, peak } = await probe.around(() => this.streams());
+      streamPeaks.push(peak);
+      return result;
     });
     const { readBytesPerSecond } = probe.best;
     return {

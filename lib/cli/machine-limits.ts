@@ -28,7 +28,7 @@ export function tokenCost({ weights }: Pick<Checkpoint, 'weights'>): TokenCost {
   };
 }
 
-/** The limits that were measured around one run. */
+/** The best of what was measured. */
 export interface Limits {
   readonly readBytesPerSecond: number;
   readonly int8OperationsPerSecond: number;
@@ -50,18 +50,16 @@ export class LimitsProbe {
     return new LimitsProbe(new MachineLimits(files, threads), tokenCost(checkpoint));
   }
 
-  /** The median of three windows. */
-  async measure(): Promise<Limits> {
-    const now: Limits[] = [];
-    for (let window = 0; window < 3; ++window) now.push(await this.limits.measure());
-    this.windows.push(...now);
-    return {
-      readBytesPerSecond: median(now.map((limits) => limits.readBytesPerSecond)),
-      int8OperationsPerSecond: median(now.map((limits) => limits.int8OperationsPerSecond)),
-    };
+  /**
+   * Runs `body`, and measures before and after it: the machine's speed changes within minutes.
+   * @returns what `body` does, and the int8 peak between the two
+   */
+  async around<T>(body: () => Promise<T>): Promise<{ result: T; peak: number }> {
+    const before = await this.measurePeak();
+    const result = await body();
+    return { result, peak: (before + (await this.measurePeak())) / 2 };
   }
 
-  /** The best window of all. */
   get best(): Limits {
     return {
       readBytesPerSecond: Math.max(...this.windows.map((limits) => limits.readBytesPerSecond)),
@@ -70,12 +68,12 @@ export class LimitsProbe {
       ),
     };
   }
-}
 
-/** The mean of the limits before and after a run: the machine's speed changes within minutes. */
-export function between(before: Limits, after: Limits): Limits {
-  return {
-    readBytesPerSecond: (before.readBytesPerSecond + after.readBytesPerSecond) / 2,
-    int8OperationsPerSecond: (before.int8OperationsPerSecond + after.int8OperationsPerSecond) / 2,
-  };
+  /** Three windows of all limits; the median of the int8 peak, in operations per second. */
+  private async measurePeak(): Promise<number> {
+    const now: Limits[] = [];
+    for (let window = 0; window < 3; ++window) now.push(await this.limits.measure());
+    this.windows.push(...now);
+    return median(now.map((limits) => limits.int8OperationsPerSecond));
+  }
 }

@@ -14,6 +14,7 @@
 #include "backend/backend.h"
 #include "base/half.h"
 #include "cpu/cpu_backend.h"
+#include "model/transformer.h"
 #include "test.h"
 
 namespace tramontane::cpu {
@@ -301,28 +302,7 @@ class Reference {
 };
 
 void forward(Backend& backend, const Step& step) {
-  static constexpr Projection kQkv[] = {
-      {Role::kQuery, Buffer::kQuery}, {Role::kKey, Buffer::kKey}, {Role::kValue, Buffer::kValue}};
-  static constexpr Projection kGateUp[] = {{Role::kFfnGate, Buffer::kGate},
-                                           {Role::kFfnUp, Buffer::kUp}};
-  const auto run = [&](Status status) {
-    CHECK(status == Status::kOk);
-    if (status != Status::kOk) test::fail(__FILE__, __LINE__, backend.last_error());
-  };
-  run(backend.begin_step(step));
-  run(backend.embed());
-  for (int32_t layer = 0; layer < tiny_shape().layers; ++layer) {
-    run(backend.rms_norm(Role::kAttentionNorm, layer));
-    run(backend.linear(kQkv, 3, layer, Buffer::kNormed));
-    run(backend.rope_and_store(layer));
-    run(backend.attend(layer));
-    run(backend.linear_add(Role::kAttentionOutput, layer, Buffer::kAttended));
-    run(backend.rms_norm(Role::kFfnNorm, layer));
-    run(backend.linear(kGateUp, 2, layer, Buffer::kNormed));
-    run(backend.swiglu());
-    run(backend.linear_add(Role::kFfnDown, layer, Buffer::kGate));
-  }
-  run(backend.output_logits());
+  CHECK(tramontane::forward(backend, tiny_shape(), step, [] { return false; }));
 }
 
 std::vector<int32_t> random_tokens(int n, uint32_t seed) {

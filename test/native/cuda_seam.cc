@@ -12,6 +12,7 @@
 
 #include "backend/backend.h"
 #include "cuda_weights.h"
+#include "model/transformer.h"
 #include "test.h"
 
 namespace tramontane {
@@ -130,35 +131,14 @@ class Model {
 };
 
 // Logits of every row.
-std::vector<float> forward(Backend& b, const BackendOptions& options, const Step& step) {
-  static constexpr Projection kQkv[] = {
-      {Role::kQuery, Buffer::kQuery}, {Role::kKey, Buffer::kKey}, {Role::kValue, Buffer::kValue}};
-  static constexpr Projection kGateUp[] = {{Role::kFfnGate, Buffer::kGate},
-                                           {Role::kFfnUp, Buffer::kUp}};
-  const auto run = [&](Status status) {
-    CHECK(status == Status::kOk);
-    if (status != Status::kOk) std::cerr << b.last_error() << "\n";
-  };
-  run(b.begin_step(step));
-  run(b.embed());
-  for (int layer = 0; layer < options.shape.layers; ++layer) {
-    run(b.rms_norm(Role::kAttentionNorm, layer));
-    run(b.linear(kQkv, 3, layer, Buffer::kNormed));
-    run(b.rope_and_store(layer));
-    run(b.attend(layer));
-    run(b.linear_add(Role::kAttentionOutput, layer, Buffer::kAttended));
-    run(b.rms_norm(Role::kFfnNorm, layer));
-    run(b.linear(kGateUp, 2, layer, Buffer::kNormed));
-    run(b.swiglu());
-    run(b.linear_add(Role::kFfnDown, layer, Buffer::kGate));
-  }
-  run(b.output_logits());
+std::vector<float> logits_of(Backend& b, const BackendOptions& options, const Step& step) {
+  CHECK(forward(b, options.shape, step, [] { return false; }));
   const auto vocabulary = static_cast<size_t>(options.shape.vocabulary);
   std::vector<float> logits(static_cast<size_t>(step.outputs) * vocabulary);
   for (int i = 0; i < step.outputs; ++i) {
-    run(b.read_logits(i, logits.data() + static_cast<size_t>(i) * vocabulary));
+    check(b, b.read_logits(i, logits.data() + static_cast<size_t>(i) * vocabulary));
   }
-  run(b.end_step());
+  check(b, b.end_step());
   return logits;
 }
 
@@ -204,8 +184,8 @@ void compare(Compute compute, KvType kv_type, const std::vector<int>& head_sizes
     if (!cpu || !cuda) return;
     double worst = 0;
     each_step([&](const Step& step) {
-      const std::vector<float> expected = forward(*cpu, options, step);
-      const std::vector<float> found = forward(*cuda, options, step);
+      const std::vector<float> expected = logits_of(*cpu, options, step);
+      const std::vector<float> found = logits_of(*cuda, options, step);
       double error = 0, power = 0;
       for (size_t i = 0; i < expected.size(); ++i) {
         error += (double{found[i]} - expected[i]) * (double{found[i]} - expected[i]);

@@ -1,0 +1,56 @@
+// Work on a thread of libuv's pool whose result is a promise.
+#pragma once
+
+#include <napi.h>
+
+#include <new>
+#include <string>
+
+#include "base/error.h"
+#include "binding/convert.h"
+
+namespace tramontane::binding {
+
+class PromiseWorker : public Napi::AsyncWorker {
+ public:
+  // Starts the work; the object deletes itself when it is done.
+  Napi::Promise start() {
+    Queue();
+    return deferred_.Promise();
+  }
+
+ protected:
+  // `doing` is for messages: "loading the model".
+  PromiseWorker(Napi::Env env, const char* doing)
+      : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)), doing_(doing) {}
+
+  // On the other thread, without JavaScript. What it throws rejects the promise.
+  virtual void run() = 0;
+  // What the promise resolves to, on JavaScript's thread.
+  virtual Napi::Value result() { return Env().Undefined(); }
+
+ private:
+  void Execute() final {
+    try {
+      run();
+    } catch (const Error& error) {
+      code_ = error.code();
+      SetError(error.what());
+    } catch (const std::bad_alloc&) {
+      code_ = "OUT_OF_MEMORY";
+      SetError(std::string("out of memory while ") + doing_);
+    }
+  }
+
+  void OnOK() final { deferred_.Resolve(result()); }
+
+  void OnError(const Napi::Error& error) final {
+    deferred_.Reject(to_error(Env(), code_, error.Message()).Value());
+  }
+
+  const Napi::Promise::Deferred deferred_;
+  const char* const doing_;
+  const char* code_ = "COMPUTE_FAILED";
+};
+
+}  // namespace tramontane::binding
