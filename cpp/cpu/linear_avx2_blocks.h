@@ -12,7 +12,7 @@ namespace {
 template <Format kFormat>
 class BlockSource {
  public:
-  using Unpacked = Unpack<kFormat>;
+  using Unpacked = Unpack<kFormat, ByOutputs>;
   using ShapeType = typename Unpacked::ShapeType;
   static constexpr int kBlockBytes = sizeof(typename Unpacked::Block);
   static constexpr int kBlockGroups = kBlockBytes >= 64 ? 8 : 1;
@@ -43,7 +43,7 @@ class BlockSource {
   // rows of a stripe are one piece of memory, and the next stripe follows it: with kAhead, as many
   // bytes of that are asked for as are used here, line after line. Not where rows are so long that
   // they would push the current ones out of L1; there the processor sees the rows' pattern itself.
-  template <bool kAhead, class Use>
+  template <bool kAhead, class Form, class Use>
   TRAMONTANE_INLINE void for_each_group(const Stripe& stripe, int32_t first, int32_t count,
                                         Use& use) const {
     const int64_t stride = task_.weight->rows < kLanes ? 0 : row_bytes_;
@@ -51,26 +51,27 @@ class BlockSource {
     rows = rows + first / kBlockGroups * int64_t{kBlockBytes};
     const bool asks = kLanes * stride <= kMostBytesAhead;
     const uint8_t* ahead = asks ? rows.base + kLanes * stride : rows.base;
+    const int64_t step = asks ? kLanes * kBlockBytes : kBlockBytes;
     for (int32_t g = 0; g < count; g += kBlockGroups) {
-      Unpacked block(rows);
+      Unpack<kFormat, Form> block(rows);
       unpack_groups<kAhead>(block, ahead, use, std::make_integer_sequence<int, kBlockGroups>());
       rows = rows + kBlockBytes;
-      ahead = asks ? ahead + kLanes * kBlockBytes : rows.base;
+      ahead += step;
     }
   }
 
  private:
   static constexpr int64_t kMostBytesAhead = 32 << 10;
 
-  template <bool kAhead, class Use, int... kGroup>
-  TRAMONTANE_INLINE static void unpack_groups(Unpacked& block, const uint8_t* ahead, Use& use,
+  template <bool kAhead, class Block, class Use, int... kGroup>
+  TRAMONTANE_INLINE static void unpack_groups(Block& block, const uint8_t* ahead, Use& use,
                                               std::integer_sequence<int, kGroup...>) {
     (unpack_group<kAhead, kGroup>(block, ahead, use), ...);
   }
 
   // The lines ahead are asked for a few at a time: what a core can wait for is soon full.
-  template <bool kAhead, int kGroup, class Use>
-  TRAMONTANE_INLINE static void unpack_group(Unpacked& block, const uint8_t* ahead, Use& use) {
+  template <bool kAhead, int kGroup, class Block, class Use>
+  TRAMONTANE_INLINE static void unpack_group(Block& block, const uint8_t* ahead, Use& use) {
     constexpr int kGroupBytes = kLanes * kBlockBytes / kBlockGroups;
     if constexpr (kAhead) {
       TRAMONTANE_UNROLL
@@ -88,11 +89,14 @@ class BlockSource {
 // Multiplies each group it is given by kRows rows of activations.
 template <class S, int kRows>
 struct DotRows {
+  using Form = std::conditional_t<kRows == 1, ByRows, ByOutputs>;
+
   TRAMONTANE_INLINE void operator()(const Group& x) {
     TRAMONTANE_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      totals[r] =
-          add_group<S>(x, integer_sum<S>(x, rows[r]), *rows[r].scales, rows[r].weighted, totals[r]);
+      const __m256i sum =
+          kRows == 1 ? integer_sum_by_rows<S>(x, rows[r]) : integer_sum<S>(x, rows[r]);
+      totals[r] = add_group<S>(x, sum, *rows[r].scales, rows[r].weighted, totals[r]);
       pin(totals[r]);
       rows[r].template next<S>();
     }
@@ -124,7 +128,7 @@ void few_rows(const LinearTask& task, const Source& source) {
   for (int32_t output = task.first; output < task.last;) {
     const Stripe stripe = source.stripe_at(output);
     DotRows<S, kRows> dot = start;
-    source.template for_each_group<true>(stripe, 0, groups, dot);
+    source.template for_each_group<true, typename DotRows<S, kRows>::Form>(stripe, 0, groups, dot);
     for (int r = 0; r < in.rows; ++r) {
       float sums[kLanes];
       _mm256_storeu_ps(sums, dot.totals[r]);

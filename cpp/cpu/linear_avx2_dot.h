@@ -23,7 +23,7 @@ struct Shape {
 
 // 32 inputs of 8 outputs. Weight i of a lane is scale * inner[i / 16] * (w[i] - zero) + offset.
 struct Group {
-  __m256i w[8];      // Vector j: inputs 4j to 4j + 3.
+  __m256i w[8];      // Vector j: inputs 4j to 4j + 3 (or by rows: see linear_avx2_unpack.h).
   __m256i inner[2];  // Pairs of equal int16, one vector a subgroup.
   __m256i zero;      // kOwnZeros: int16 that meet the two sums of 16 activations, inner * zero.
   __m256 scale;
@@ -71,6 +71,10 @@ TRAMONTANE_INLINE __m256i broadcast_word(const void* p) {
   return _mm256_set1_epi32(value);
 }
 
+TRAMONTANE_INLINE __m256i broadcast16(const int8_t* p) {
+  return _mm256_broadcastsi128_si256(load16(reinterpret_cast<const uint8_t*>(p)));
+}
+
 // scale * sum of each subgroup: what an offset is multiplied by.
 template <class S>
 void weigh_sums(const float* scales, const int16_t* sums, int32_t groups, float* out) {
@@ -106,6 +110,13 @@ TRAMONTANE_INLINE __m256i zero_sum(__m256i zero, const int16_t* sums) {
   return _mm256_madd_epi16(zero, broadcast_word(sums));
 }
 
+template <class S>
+TRAMONTANE_INLINE __m256i without_zeros(const Group& x, const RowOfActivations& row, __m256i sum) {
+  if constexpr (S::kZero == kNoZero) return sum;
+  const __m256i zero = S::kZero == kOwnZeros ? x.zero : _mm256_set1_epi16(S::kZero);
+  return _mm256_sub_epi32(sum, zero_sum(zero, row.sums));
+}
+
 // The exact sum of a group for one row: sum of inner * (w - zero) * q.
 template <class S>
 TRAMONTANE_INLINE __m256i integer_sum(const Group& x, const RowOfActivations& row) {
@@ -120,11 +131,65 @@ TRAMONTANE_INLINE __m256i integer_sum(const Group& x, const RowOfActivations& ro
     sum = _mm256_madd_epi16(sum, inner);
     total = run == 0 ? sum : _mm256_add_epi32(total, sum);
   }
-  if constexpr (S::kZero != kNoZero) {
-    const __m256i zero = S::kZero == kOwnZeros ? x.zero : _mm256_set1_epi16(S::kZero);
-    total = _mm256_sub_epi32(total, zero_sum(zero, row.sums));
+  return without_zeros<S>(x, row, total);
+}
+
+// Four sums of each of 8 rows, a vector of rows i and i + 4: what is left after one addition, in
+// the order of the rows.
+//   a0 a1 a2 a3, b0 b1 b2 b3 -> a0 b0 a1 b1 + a2 b2 a3 b3 -> ab ab, with cd cd -> abcd and abcd
+struct Collapsed {
+  __m256i even, odd;
+};
+
+template <__m256i (*add)(__m256i, __m256i)>
+TRAMONTANE_INLINE Collapsed collapse(const __m256i* sums) {
+  const auto two = [&](int i) {
+    return add(_mm256_unpacklo_epi32(sums[i], sums[i + 1]),
+               _mm256_unpackhi_epi32(sums[i], sums[i + 1]));
+  };
+  const __m256i first = two(0), second = two(2);
+  return {_mm256_unpacklo_epi64(first, second), _mm256_unpackhi_epi64(first, second)};
+}
+
+TRAMONTANE_INLINE __m256i add16(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
+TRAMONTANE_INLINE __m256i add32(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
+
+// integer_sum() of weights by rows.
+template <class S>
+TRAMONTANE_INLINE __m256i integer_sum_by_rows(const Group& x, const RowOfActivations& row) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i products[8];
+  for (int h = 0; h < 2; ++h) {
+    const __m256i a = broadcast16(row.q + 16 * h);
+    for (int i = 0; i < 4; ++i) products[4 * h + i] = multiply<S>(x.w[4 * h + i], a);
   }
-  return total;
+  __m256i total;
+  if constexpr (S::kBits == 8) {
+    for (__m256i& product : products) product = _mm256_madd_epi16(product, ones);
+    for (int i = 0; i < 4; ++i) products[i] = _mm256_add_epi32(products[i], products[4 + i]);
+    const Collapsed sums = collapse<add32>(products);
+    total = _mm256_add_epi32(sums.even, sums.odd);
+    if constexpr (S::kInner) {
+      total = _mm256_mullo_epi32(total, _mm256_srai_epi32(x.inner[0], 16));
+    }
+  } else {
+    if constexpr (S::kSubgroups == 1) {
+      for (int i = 0; i < 4; ++i) products[i] = _mm256_add_epi16(products[i], products[4 + i]);
+    }
+    for (int h = 0; h < S::kSubgroups; ++h) {
+      const __m256i inner = S::kInner ? x.inner[h] : ones;
+      const Collapsed sums = collapse<add16>(products + 4 * h);
+      __m256i sum;
+      if constexpr (kProductsPerSum<S> * S::kSubgroups >= 8) {
+        sum = _mm256_madd_epi16(_mm256_add_epi16(sums.even, sums.odd), inner);
+      } else {
+        sum = _mm256_add_epi32(_mm256_madd_epi16(sums.even, inner),
+                               _mm256_madd_epi16(sums.odd, inner));
+      }
+      total = h == 0 ? sum : _mm256_add_epi32(total, sum);
+    }
+  }
+  return without_zeros<S>(x, row, total);
 }
 
 // Adds a group to the float sum of 8 outputs.

@@ -75,7 +75,7 @@ class GptqSource {
     for (int i = 0; i < kPanelGroups * kBits; ++i, row += 4 * row_words_) prefetch(row);
   }
 
-  template <bool, class Use>
+  template <bool, class, class Use>
   TRAMONTANE_INLINE void for_each_group(const Stripe& stripe, int32_t first, int32_t count,
                                         Use& use) const {
     for (int32_t g = first; g < first + count; ++g) {

@@ -13,7 +13,7 @@
 // and what bounds it is in docs/benchmarks.md.
 #pragma once
 
-#include "cpu/linear_avx2_dot.h"
+#include "cpu/linear_avx2_unpack.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -218,7 +218,7 @@ struct Panel {
   template <class Source>
   void pack(const Source& source, const Stripe& stripe, int p, int32_t first, int32_t depth) const {
     Pack<S> pack{scratch.panel + p};
-    source.template for_each_group<false>(stripe, first, depth, pack);
+    source.template for_each_group<false, ByOutputs>(stripe, first, depth, pack);
   }
 
   void multiply(const Activations& in, int32_t first, int32_t depth, float* totals) const {

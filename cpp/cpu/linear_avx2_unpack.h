@@ -1,13 +1,17 @@
 // Unpack<F>: how the AVX2 kernels read 8 rows of a quantized format. Included by linear_avx2.cc
 // inside its target pragma.
 //
-// A vector holds 4 inputs of 8 outputs (lane = output), the form in which one maddubs with a
-// broadcast of 4 activations serves 8 outputs, and in which no sum ever crosses lanes. Rows are
-// brought into it by transposing 16 bytes of 8 rows as 8 x 4 words:
+// 16 inputs of 8 outputs are four vectors, of words of 4 inputs, in one of two forms. Between them
+// is a transposition, and what is done to all bytes alike is the same in both.
 //
-//   row 0: a0 a1 a2 a3        word 0: a0 b0 c0 d0 e0 f0 g0 h0
-//   row 1: b0 b1 b2 b3   ->   word 1: a1 b1 c1 d1 e1 f1 g1 h1
-//   ...                       ...
+//   ByRows: rows i and i + 4        ByOutputs: lane = output
+//   row 0, 4: a0 a1 a2 a3 | e0 ...        word 0: a0 b0 c0 d0 e0 f0 g0 h0
+//   row 1, 5: b0 b1 b2 b3 | f0 ...   ->   word 1: a1 b1 c1 d1 e1 f1 g1 h1
+//   ...                                   ...
+//
+// ByOutputs is for weights that meet many rows of activations: a broadcast of 4 of them serves 8
+// outputs, and no sum crosses lanes. For one row it is less work to multiply ByRows and transpose
+// the sums.
 #pragma once
 
 #include "cpu/linear_avx2_dot.h"
@@ -24,7 +28,7 @@ struct Rows {
   Rows operator+(int64_t bytes) const { return {base + bytes, stride}; }
 };
 
-template <Format kFormat>
+template <Format kFormat, class Form>
 struct Unpack;
 
 TRAMONTANE_INLINE int load_int(const uint8_t* p) {
@@ -54,14 +58,26 @@ TRAMONTANE_INLINE __m256i load_pair(const uint8_t* low, const uint8_t* high) {
   return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(low)), load16(high), 1);
 }
 
-// 16 bytes of each row as four words.
-TRAMONTANE_INLINE void load_words(const Rows& rows, int64_t offset, __m256i* words) {
-  const uint8_t* p = rows.base + offset;
-  const uint8_t* p4 = p + 4 * rows.stride;
-  const int64_t s = rows.stride;
-  transpose(load_pair(p, p4), load_pair(p + s, p4 + s), load_pair(p + 2 * s, p4 + 2 * s),
-            load_pair(p + 3 * s, p4 + 3 * s), words);
-}
+struct ByRows {
+  // 16 bytes of each row.
+  TRAMONTANE_INLINE static void load(const Rows& rows, int64_t offset, __m256i* pairs) {
+    const uint8_t* p = rows.base + offset;
+    const uint8_t* p4 = p + 4 * rows.stride;
+    const int64_t s = rows.stride;
+    pairs[0] = load_pair(p, p4);
+    pairs[1] = load_pair(p + s, p4 + s);
+    pairs[2] = load_pair(p + 2 * s, p4 + 2 * s);
+    pairs[3] = load_pair(p + 3 * s, p4 + 3 * s);
+  }
+};
+
+struct ByOutputs {
+  TRAMONTANE_INLINE static void load(const Rows& rows, int64_t offset, __m256i* words) {
+    __m256i pairs[4];
+    ByRows::load(rows, offset, pairs);
+    transpose(pairs[0], pairs[1], pairs[2], pairs[3], words);
+  }
+};
 
 TRAMONTANE_INLINE __m128i load_ints(const uint8_t* p, int64_t stride) {
   __m128i x = _mm_cvtsi32_si128(load_int(p));
@@ -75,6 +91,15 @@ TRAMONTANE_INLINE __m256i load_word(const Rows& rows, int64_t offset) {
   const uint8_t* p = rows.base + offset;
   return _mm256_inserti128_si256(_mm256_castsi128_si256(load_ints(p, rows.stride)),
                                  load_ints(p + 4 * rows.stride, rows.stride), 1);
+}
+
+// The f16 that starts 16 bytes of each row.
+TRAMONTANE_INLINE __m256 load_first_half(const Rows& rows) {
+  const auto two = [&](int i) {
+    return _mm_unpacklo_epi16(load16(rows.row(i)), load16(rows.row(i + 1)));
+  };
+  const __m128i first = _mm_unpacklo_epi32(two(0), two(2));
+  return _mm256_cvtph_ps(_mm_unpacklo_epi64(first, _mm_unpacklo_epi32(two(4), two(6))));
 }
 
 // An f16 of each row.
@@ -148,34 +173,35 @@ TRAMONTANE_INLINE __m256i bits(__m256i word) {
 }
 
 // 16 bytes of nibbles, as in Q4_0: 32 inputs.
+template <class Form>
 TRAMONTANE_INLINE void load_nibbles(const Rows& rows, int64_t offset, __m256i* w) {
-  __m256i words[4];
-  load_words(rows, offset, words);
-  nibbles<0>(words, 4, w);
-  nibbles<4>(words, 4, w + 4);
+  __m256i packed[4];
+  Form::load(rows, offset, packed);
+  nibbles<0>(packed, 4, w);
+  nibbles<4>(packed, 4, w + 4);
 }
 
-template <>
-struct Unpack<Format::kQ4_0> : Shape<32, 4, false, 8, false> {
+template <class Form>
+struct Unpack<Format::kQ4_0, Form> : Shape<32, 4, false, 8, false> {
   using Block = quant::Q4_0;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
   TRAMONTANE_INLINE void group(Group& x) const {
-    load_nibbles(rows, offsetof(Block, nibbles), x.w);
-    x.scale = load_half(rows, offsetof(Block, d));
+    load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
+    x.scale = load_first_half(rows);
   }
   Rows rows;
 };
 
-template <>
-struct Unpack<Format::kQ4_1> : Shape<32, 4, false, kNoZero, true> {
+template <class Form>
+struct Unpack<Format::kQ4_1, Form> : Shape<32, 4, false, kNoZero, true> {
   using Block = quant::Q4_1;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
   TRAMONTANE_INLINE void group(Group& x) const {
-    load_nibbles(rows, offsetof(Block, nibbles), x.w);
+    load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     const __m256i scales = load_word(rows, 0);
     x.scale = halves(scales, 0);
     x.offset[0] = halves(scales, 1);
@@ -183,8 +209,23 @@ struct Unpack<Format::kQ4_1> : Shape<32, 4, false, kNoZero, true> {
   Rows rows;
 };
 
-// Adds bit i of each lane of `fifth` as bit 4 of input i.
+// Adds bit i of each lane of `fifth`, a row's, as bit 4 of input i.
+template <class Form>
 TRAMONTANE_INLINE void add_fifth_bits(__m256i fifth, __m256i* w) {
+  if constexpr (std::is_same_v<Form, ByRows>) {
+    const __m256i masks = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+    for (int half = 0; half < 2; ++half) {
+      for (int i = 0; i < 4; ++i) {
+        // Two bytes of row i, and of row i + 4, eight times each.
+        const __m256i bytes = _mm256_setr_epi64x(0, 0x0101010101010101, 0, 0x0101010101010101);
+        const __m256i at = _mm256_add_epi8(bytes, constant(4 * i + 2 * half));
+        const __m256i bits = _mm256_and_si256(_mm256_shuffle_epi8(fifth, at), masks);
+        const __m256i set = _mm256_cmpeq_epi8(bits, masks);
+        w[4 * half + i] = _mm256_or_si256(w[4 * half + i], _mm256_and_si256(set, constant(16)));
+      }
+    }
+    return;
+  }
   const __m256i masks = _mm256_set1_epi32(static_cast<int>(0x80402010u));
   for (int byte = 0; byte < 4; ++byte) {
     // The byte four times; its upper half belongs to one vector, its lower half to another.
@@ -199,29 +240,29 @@ TRAMONTANE_INLINE void add_fifth_bits(__m256i fifth, __m256i* w) {
   }
 }
 
-template <>
-struct Unpack<Format::kQ5_0> : Shape<32, 5, false, 16, false> {
+template <class Form>
+struct Unpack<Format::kQ5_0, Form> : Shape<32, 5, false, 16, false> {
   using Block = quant::Q5_0;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
   TRAMONTANE_INLINE void group(Group& x) const {
-    load_nibbles(rows, offsetof(Block, nibbles), x.w);
-    add_fifth_bits(load_word(rows, offsetof(Block, fifth)), x.w);
-    x.scale = load_half(rows, offsetof(Block, d));
+    load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
+    add_fifth_bits<Form>(load_word(rows, offsetof(Block, fifth)), x.w);
+    x.scale = load_first_half(rows);
   }
   Rows rows;
 };
 
-template <>
-struct Unpack<Format::kQ5_1> : Shape<32, 5, false, kNoZero, true> {
+template <class Form>
+struct Unpack<Format::kQ5_1, Form> : Shape<32, 5, false, kNoZero, true> {
   using Block = quant::Q5_1;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
   TRAMONTANE_INLINE void group(Group& x) const {
-    load_nibbles(rows, offsetof(Block, nibbles), x.w);
-    add_fifth_bits(load_word(rows, offsetof(Block, fifth)), x.w);
+    load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
+    add_fifth_bits<Form>(load_word(rows, offsetof(Block, fifth)), x.w);
     const __m256i scales = load_word(rows, 0);
     x.scale = halves(scales, 0);
     x.offset[0] = halves(scales, 1);
@@ -229,16 +270,16 @@ struct Unpack<Format::kQ5_1> : Shape<32, 5, false, kNoZero, true> {
   Rows rows;
 };
 
-template <>
-struct Unpack<Format::kQ8_0> : Shape<32, 8, false, kNoZero, false> {
+template <class Form>
+struct Unpack<Format::kQ8_0, Form> : Shape<32, 8, false, kNoZero, false> {
   using Block = quant::Q8_0;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
   TRAMONTANE_INLINE void group(Group& x) const {
-    load_words(rows, offsetof(Block, q), x.w);
-    load_words(rows, offsetof(Block, q) + 16, x.w + 4);
-    x.scale = load_half(rows, offsetof(Block, d));
+    Form::load(rows, offsetof(Block, q), x.w);
+    Form::load(rows, offsetof(Block, q) + 16, x.w + 4);
+    x.scale = load_first_half(rows);
   }
   Rows rows;
 };
@@ -249,16 +290,16 @@ TRAMONTANE_INLINE void look_up_iq4(__m256i* w) {
   for (int j = 0; j < 8; ++j) w[j] = _mm256_shuffle_epi8(table, w[j]);
 }
 
-template <>
-struct Unpack<Format::kIQ4_NL> : Shape<32, 8, false, kNoZero, false> {
+template <class Form>
+struct Unpack<Format::kIQ4_NL, Form> : Shape<32, 8, false, kNoZero, false> {
   using Block = quant::IQ4_NL;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
   TRAMONTANE_INLINE void group(Group& x) const {
-    load_nibbles(rows, offsetof(Block, nibbles), x.w);
+    load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     look_up_iq4(x.w);
-    x.scale = load_half(rows, offsetof(Block, d));
+    x.scale = load_first_half(rows);
   }
   Rows rows;
 };

@@ -7,8 +7,8 @@
 namespace tramontane::cpu {
 namespace {
 
-template <>
-struct Unpack<Format::kIQ4_XS> : Shape<32, 8, true, kNoZero, false> {
+template <class Form>
+struct Unpack<Format::kIQ4_XS, Form> : Shape<32, 8, true, kNoZero, false> {
   using Block = quant::IQ4_XS;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
     const __m256i first = load_word(rows, 0);  // d, scales_high
@@ -30,7 +30,7 @@ struct Unpack<Format::kIQ4_XS> : Shape<32, 8, true, kNoZero, false> {
 
   template <int kGroup>
   TRAMONTANE_INLINE void group(Group& x) const {
-    load_nibbles(rows, offsetof(Block, nibbles) + 16 * kGroup, x.w);
+    load_nibbles<Form>(rows, offsetof(Block, nibbles) + 16 * kGroup, x.w);
     look_up_iq4(x.w);
     x.inner[0] = signed_pairs(scales[kGroup % 2], kGroup / 2);
     x.scale = d;
@@ -40,11 +40,11 @@ struct Unpack<Format::kIQ4_XS> : Shape<32, 8, true, kNoZero, false> {
   __m256i scales[2];
 };
 
-template <>
-struct Unpack<Format::kQ2_K> : Shape<16, 2, true, kNoZero, true> {
+template <class Form>
+struct Unpack<Format::kQ2_K, Form> : Shape<16, 2, true, kNoZero, true> {
   using Block = quant::Q2_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
-    load_words(rows, offsetof(Block, scales), scales);
+    ByOutputs::load(rows, offsetof(Block, scales), scales);
     const __m256i d_dmin = load_word(rows, offsetof(Block, d));
     d = halves(d_dmin, 0);
     dmin = _mm256_xor_ps(halves(d_dmin, 1), _mm256_set1_ps(-0.0f));
@@ -53,8 +53,8 @@ struct Unpack<Format::kQ2_K> : Shape<16, 2, true, kNoZero, true> {
   template <int kGroup>
   TRAMONTANE_INLINE void group(Group& x) {
     if constexpr (kGroup % 4 == 0) {
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
+      Form::load(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
+      Form::load(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
     }
     for (int j = 0; j < 8; ++j) x.w[j] = bits<kGroup % 4 * 2, 0, 2>(pairs[j]);
     const __m256i low = bits<0, 0, 4>(scales[kGroup / 2]);
@@ -71,15 +71,15 @@ struct Unpack<Format::kQ2_K> : Shape<16, 2, true, kNoZero, true> {
   __m256i scales[4], pairs[8];
 };
 
-template <>
-struct Unpack<Format::kQ3_K> : Shape<16, 3, true, kOwnZeros, false> {
+template <class Form>
+struct Unpack<Format::kQ3_K, Form> : Shape<16, 3, true, kOwnZeros, false> {
   using Block = quant::Q3_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
-    load_words(rows, offsetof(Block, third), third);
-    load_words(rows, offsetof(Block, third) + 16, third + 4);
+    Form::load(rows, offsetof(Block, third), third);
+    Form::load(rows, offsetof(Block, third) + 16, third + 4);
     // 16 bytes that end with the block: two others, the 12 of the scales, d.
     __m256i words[4];
-    load_words(rows, sizeof(Block) - 16, words);
+    ByOutputs::load(rows, sizeof(Block) - 16, words);
     const auto word = [&](int i) {
       return _mm256_or_si256(_mm256_srli_epi32(words[i], 16), _mm256_slli_epi32(words[i + 1], 16));
     };
@@ -96,8 +96,8 @@ struct Unpack<Format::kQ3_K> : Shape<16, 3, true, kOwnZeros, false> {
   template <int kGroup>
   TRAMONTANE_INLINE void group(Group& x) {
     if constexpr (kGroup % 4 == 0) {
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
+      Form::load(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
+      Form::load(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
     }
     for (int j = 0; j < 8; ++j) {
       x.w[j] = _mm256_or_si256(bits<kGroup % 4 * 2, 0, 2>(pairs[j]), bits<kGroup, 2, 1>(third[j]));
@@ -117,7 +117,7 @@ struct Unpack<Format::kQ3_K> : Shape<16, 3, true, kOwnZeros, false> {
 struct ScalesAndMinimums {
   TRAMONTANE_INLINE explicit ScalesAndMinimums(const Rows& rows) {
     __m256i words[4];  // d | dmin << 16, then the twelve bytes
-    load_words(rows, 0, words);
+    ByOutputs::load(rows, 0, words);
     d = halves(words[0], 0);
     dmin = _mm256_xor_ps(halves(words[0], 1), _mm256_set1_ps(-0.0f));
     scales[0] = bits<0, 0, 6>(words[1]);
@@ -136,16 +136,16 @@ struct ScalesAndMinimums {
   __m256i scales[2], minimums[2];  // Groups 4 i to 4 i + 3 in the bytes of vector i.
 };
 
-template <>
-struct Unpack<Format::kQ4_K> : Shape<32, 4, true, kNoZero, true> {
+template <class Form>
+struct Unpack<Format::kQ4_K, Form> : Shape<32, 4, true, kNoZero, true> {
   using Block = quant::Q4_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {}
 
   template <int kGroup>
   TRAMONTANE_INLINE void group(Group& x) {
     if constexpr (kGroup % 2 == 0) {
-      load_words(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
-      load_words(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
+      Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
+      Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
     }
     nibbles<kGroup % 2 * 4>(words, 8, x.w);
     scales.set<kGroup>(x);
@@ -155,19 +155,19 @@ struct Unpack<Format::kQ4_K> : Shape<32, 4, true, kNoZero, true> {
   __m256i words[8];
 };
 
-template <>
-struct Unpack<Format::kQ5_K> : Shape<32, 5, true, kNoZero, true> {
+template <class Form>
+struct Unpack<Format::kQ5_K, Form> : Shape<32, 5, true, kNoZero, true> {
   using Block = quant::Q5_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {
-    load_words(rows, offsetof(Block, fifth), fifth);
-    load_words(rows, offsetof(Block, fifth) + 16, fifth + 4);
+    Form::load(rows, offsetof(Block, fifth), fifth);
+    Form::load(rows, offsetof(Block, fifth) + 16, fifth + 4);
   }
 
   template <int kGroup>
   TRAMONTANE_INLINE void group(Group& x) {
     if constexpr (kGroup % 2 == 0) {
-      load_words(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
-      load_words(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
+      Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
+      Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
     }
     nibbles<kGroup % 2 * 4>(words, 8, x.w);
     for (int j = 0; j < 8; ++j) x.w[j] = _mm256_or_si256(x.w[j], bits<kGroup, 4, 1>(fifth[j]));
@@ -178,11 +178,11 @@ struct Unpack<Format::kQ5_K> : Shape<32, 5, true, kNoZero, true> {
   __m256i words[8], fifth[8];
 };
 
-template <>
-struct Unpack<Format::kQ6_K> : Shape<16, 6, true, kOwnZeros, false> {
+template <class Form>
+struct Unpack<Format::kQ6_K, Form> : Shape<16, 6, true, kOwnZeros, false> {
   using Block = quant::Q6_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
-    load_words(rows, offsetof(Block, scales), scales);
+    ByOutputs::load(rows, offsetof(Block, scales), scales);
     d = load_half(rows, offsetof(Block, d));
   }
 
@@ -191,10 +191,10 @@ struct Unpack<Format::kQ6_K> : Shape<16, 6, true, kOwnZeros, false> {
     constexpr int kQuarter = kGroup % 4;
     if constexpr (kQuarter == 0) {
       for (int i = 0; i < 4; ++i) {
-        load_words(rows, offsetof(Block, nibbles) + 16 * kGroup + 16 * i, words + 4 * i);
+        Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup + 16 * i, words + 4 * i);
       }
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
-      load_words(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
+      Form::load(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
+      Form::load(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
     }
     nibbles<kQuarter / 2 * 4>(words + kQuarter % 2 * 8, 8, x.w);
     for (int j = 0; j < 8; ++j) {

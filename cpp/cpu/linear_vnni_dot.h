@@ -199,7 +199,7 @@ void vnni_one_row(const LinearTask& task, const BlockSource<kFormat>& source) {
   for (int32_t output = task.first; output < task.last;) {
     const Stripe stripe = source.stripe_at(output);
     VnniDotRow<I, S> dot = {row, _mm256_setzero_ps()};
-    source.template for_each_group<true>(stripe, 0, task.in->columns / 32, dot);
+    source.template for_each_group<true, ByOutputs>(stripe, 0, task.in->columns / 32, dot);
     float sums[kLanes];
     _mm256_storeu_ps(sums, dot.total);
     store(task, 0, stripe, sums);

@@ -201,7 +201,7 @@ struct VnniPanel {
   template <class Source>
   void pack(const Source& source, const Stripe& stripe, int s, int32_t first, int32_t depth) const {
     VnniPack<I, S> pack{scratch.panel + s};
-    source.template for_each_group<false>(stripe, first, depth, pack);
+    source.template for_each_group<false, ByOutputs>(stripe, first, depth, pack);
   }
 
   void multiply(const Activations& in, int32_t first, int32_t depth, float* totals) const {
