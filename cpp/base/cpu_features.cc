@@ -7,6 +7,13 @@
 #include <intrin.h>
 #elif defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(_M_ARM64)
+#include <windows.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace tramontane {
@@ -58,6 +65,33 @@ CpuFeatures detect() {
   const bool f = bit(leaf7.ebx, 16), dq = bit(leaf7.ebx, 17);
   const bool bw = bit(leaf7.ebx, 30), vl = bit(leaf7.ebx, 31);
   features.avx512_vnni = features.avx2 && zmm && f && dq && bw && vl && bit(leaf7.ecx, 11);
+  return features;
+}
+
+#elif defined(_M_ARM64)
+
+CpuFeatures detect() {
+  CpuFeatures features;
+  features.neon_dot = IsProcessorFeaturePresent(PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE);
+  return features;
+}
+
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+CpuFeatures detect() {
+  CpuFeatures features;
+  int has = 0;
+  size_t size = sizeof has;
+  features.neon_dot =
+      sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nullptr, 0) == 0 && has != 0;
+  return features;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+CpuFeatures detect() {
+  CpuFeatures features;
+  features.neon_dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
   return features;
 }
 

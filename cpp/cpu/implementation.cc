@@ -11,6 +11,9 @@ const std::vector<Implementation>& implementations() {
     {"avx-vnni", [] { return cpu_features().avx_vnni && kAvxVnniLinear != nullptr; },
      kAvxVnniLinear, &kAvx2Rows},
     {"avx2", [] { return cpu_features().avx2; }, &kAvx2Linear, &kAvx2Rows},
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    {"neon-dot", [] { return cpu_features().neon_dot && kNeonDotLinear != nullptr; },
+     kNeonDotLinear, &kNeonRows},
 #endif
     {"scalar", [] { return true; }, &kScalarLinear, &kScalarRows},
   };

@@ -70,6 +70,8 @@ extern const LinearKernels kScalarLinear;
 extern const LinearKernels kAvx2Linear;
 extern const LinearKernels kAvx512VnniLinear;
 extern const LinearKernels* const kAvxVnniLinear;  // Null where the compiler does not know it.
+#elif defined(__aarch64__) || defined(_M_ARM64)
+extern const LinearKernels* const kNeonDotLinear;  // As well.
 #endif
 
 }  // namespace tramontane::cpu

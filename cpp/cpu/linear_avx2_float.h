@@ -1,33 +1,12 @@
-// Products of float weights and float activations. Included by linear_avx2.cc inside its target
-// pragma.
-//
-// Lane l of an accumulator sums inputs l, l + 8, l + 16, ... by FMAs in ascending order, and the
-// lanes are added in one fixed tree: the same bits for any tile of outputs and rows.
+// Floats of AVX2, as the templates of linear_float.h use them. Included by linear_avx2.cc inside
+// its target pragma.
 #pragma once
 
 #include "cpu/linear_avx2_dot.h"
+#include "cpu/linear_float.h"
 
 namespace tramontane::cpu {
 namespace {
-
-struct LoadF32 {
-  static constexpr int kBytes = 4;
-  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) {
-    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
-  }
-};
-
-struct LoadF16 {
-  static constexpr int kBytes = 2;
-  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) { return _mm256_cvtph_ps(load16(p)); }
-};
-
-struct LoadBF16 {
-  static constexpr int kBytes = 2;
-  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(p)), 16));
-  }
-};
 
 inline float sum_lanes(__m256 x) {
   __m128 sum = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -36,125 +15,41 @@ inline float sum_lanes(__m256 x) {
   return _mm_cvtss_f32(sum);
 }
 
-// kOutputs outputs by kRows rows. `weights` and `in` are rows at a stride, in bytes and in floats.
-template <class Load, int kOutputs, int kRows>
-void dot_tile(const uint8_t* weights, int64_t stride, const float* in, int32_t columns,
-              float out[kOutputs][kRows]) {
-  __m256 sums[kOutputs][kRows];
-  for (int o = 0; o < kOutputs; ++o) {
-    for (int r = 0; r < kRows; ++r) sums[o][r] = _mm256_setzero_ps();
+struct FloatVector {
+  using Floats = __m256;
+
+  TRAMONTANE_INLINE static Floats zero() { return _mm256_setzero_ps(); }
+  TRAMONTANE_INLINE static Floats load(const float* p) { return _mm256_loadu_ps(p); }
+  TRAMONTANE_INLINE static void store(float* p, Floats x) { _mm256_storeu_ps(p, x); }
+  TRAMONTANE_INLINE static Floats multiply_add(Floats a, Floats b, Floats sum) {
+    return _mm256_fmadd_ps(a, b, sum);
   }
-  const auto step = [&](auto load_weight, auto load_input) {
-    __m256 w[kOutputs];
-    for (int o = 0; o < kOutputs; ++o) w[o] = load_weight(o);
-    for (int r = 0; r < kRows; ++r) {
-      const __m256 x = load_input(r);
-      for (int o = 0; o < kOutputs; ++o) sums[o][r] = _mm256_fmadd_ps(w[o], x, sums[o][r]);
-    }
-  };
-  int32_t column = 0;
-  for (; column + 8 <= columns; column += 8) {
-    step([&](int o) { return Load::load(weights + o * stride + column * Load::kBytes); },
-         [&](int r) { return _mm256_loadu_ps(in + int64_t{r} * columns + column); });
+  TRAMONTANE_INLINE static float sum(Floats x) { return sum_lanes(x); }
+};
+
+struct LoadF32 {
+  using Vector = FloatVector;
+  static constexpr int kBytes = 4;
+  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
   }
-  if (const int32_t rest = columns - column; rest > 0) {
-    step(
-        [&](int o) {
-          uint8_t padded[8 * Load::kBytes] = {};
-          std::memcpy(padded, weights + o * stride + column * Load::kBytes, rest * Load::kBytes);
-          return Load::load(padded);
-        },
-        [&](int r) {
-          float padded[8] = {};
-          std::memcpy(padded, in + int64_t{r} * columns + column, rest * sizeof(float));
-          return _mm256_loadu_ps(padded);
-        });
+};
+
+struct LoadF16 {
+  using Vector = FloatVector;
+  static constexpr int kBytes = 2;
+  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) { return _mm256_cvtph_ps(load16(p)); }
+};
+
+struct LoadBF16 {
+  using Vector = FloatVector;
+  static constexpr int kBytes = 2;
+  TRAMONTANE_INLINE static __m256 load(const uint8_t* p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(p)), 16));
   }
-  for (int o = 0; o < kOutputs; ++o) {
-    for (int r = 0; r < kRows; ++r) out[o][r] = sum_lanes(sums[o][r]);
-  }
-}
+};
 
-// kOutputs outputs from `output` on, all rows.
-template <class Load, int kOutputs>
-void dot_rows(const LinearTask& task, int32_t output, const uint8_t* weights, int64_t stride) {
-  const Activations& in = *task.in;
-  const auto tile = [&]<int kRows>(std::integral_constant<int, kRows>, int32_t row) {
-    float sums[kOutputs][kRows];
-    dot_tile<Load, kOutputs, kRows>(weights, stride, in.values + int64_t{row} * in.columns,
-                                    in.columns, sums);
-    for (int r = 0; r < kRows; ++r) {
-      float* out = task.out + (row + r) * task.stride + output;
-      for (int o = 0; o < kOutputs; ++o) out[o] = task.add ? out[o] + sums[o][r] : sums[o][r];
-    }
-  };
-  int32_t row = 0;
-  for (; row + 2 <= in.rows; row += 2) tile(std::integral_constant<int, 2>(), row);
-  if (row < in.rows) tile(std::integral_constant<int, 1>(), row);
-}
-
-template <class Load>
-void decode_floats(const uint8_t* weights, int64_t count, float* out) {
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) _mm256_storeu_ps(out + i, Load::load(weights + i * Load::kBytes));
-  if (i == count) return;
-  uint8_t padded[8 * Load::kBytes] = {};
-  std::memcpy(padded, weights + i * Load::kBytes, (count - i) * Load::kBytes);
-  float decoded[8];
-  _mm256_storeu_ps(decoded, Load::load(padded));
-  std::copy_n(decoded, count - i, out + i);
-}
-
-constexpr int kFloatOutputs = 4;
-
-// Calls use(number of outputs, output): kFloatOutputs at a time, the last ones singly.
-template <class Use>
-void for_each_tile(const LinearTask& task, Use use) {
-  int32_t output = task.first;
-  for (; output + kFloatOutputs <= task.last; output += kFloatOutputs) {
-    use(std::integral_constant<int, kFloatOutputs>(), output);
-  }
-  for (; output < task.last; ++output) use(std::integral_constant<int, 1>(), output);
-}
-
-// From this many rows on, 16-bit weights are decoded once for all of them.
-constexpr int kDecodeRows = 3;
-
-template <class Load>
-void linear_float(const LinearTask& task) {
-  const int32_t columns = task.weight->columns;
-  const int64_t row_bytes = int64_t{columns} * Load::kBytes;
-  const bool decode = Load::kBytes < 4 && task.in->rows >= kDecodeRows;
-  const auto outputs = [&]<int kOutputs>(std::integral_constant<int, kOutputs>, int32_t output) {
-    const uint8_t* weights = task.weight->data + output * row_bytes;
-    if (!decode) return dot_rows<Load, kOutputs>(task, output, weights, row_bytes);
-    decode_floats<Load>(weights, int64_t{kOutputs} * columns,
-                        reinterpret_cast<float*>(task.scratch));
-    dot_rows<LoadF32, kOutputs>(task, output, task.scratch, int64_t{columns} * 4);
-  };
-  for_each_tile(task, outputs);
-}
-
-inline void linear_f32(const LinearTask& task) {
-  const WeightData& weight = *task.weight;
-  float* decoded = reinterpret_cast<float*>(task.scratch);
-  const auto outputs = [&]<int kOutputs>(std::integral_constant<int, kOutputs>, int32_t output) {
-    if (weight.format == Format::kGptq) {
-      decode_gptq(weight, output, output + kOutputs, decoded);
-    } else {
-      const FormatInfo& info = format_info(weight.format);
-      const int64_t blocks = weight.columns / info.block_values;
-      decode_blocks(weight.format, weight.data + output * blocks * info.block_bytes,
-                    kOutputs * blocks, decoded);
-    }
-    dot_rows<LoadF32, kOutputs>(task, output, task.scratch, int64_t{weight.columns} * 4);
-  };
-  for_each_tile(task, outputs);
-}
-
-inline size_t float_scratch_bytes(int32_t columns) {
-  return static_cast<size_t>(kFloatOutputs) * columns * sizeof(float);
-}
+inline void linear_f32(const LinearTask& task) { linear_decoded<FloatVector>(task); }
 
 }  // namespace
 }  // namespace tramontane::cpu

@@ -56,6 +56,8 @@ struct RowKernels {
 extern const RowKernels kScalarRows;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const RowKernels kAvx2Rows;
+#elif defined(__aarch64__) || defined(_M_ARM64)
+extern const RowKernels kNeonRows;
 #endif
 
 }  // namespace tramontane::cpu

@@ -1,0 +1,137 @@
+// Products of quantized weights and int8 activations by sdot, the instruction that multiplies four
+// bytes by four in each lane and adds them to an int32. Included by linear_neon.cc inside its
+// target pragma.
+//
+// Lanes are outputs, four at a time. Weights are signed, so that no zero point remains; those of
+// GPTQ become an offset. Inputs that share a scale, 16 or 32, are a unit. Every output takes the
+// same steps, units in ascending order, whether rows are read in place or packed into panels:
+//
+//   term  = float(w0 q0 + w1 q1 + ...) * scale          exact but for one rounding
+//   term  = fma(offset, q0 + q1 + ..., term)            where there are offsets
+//   total = fma(term, scale of the activations, total)
+#pragma once
+
+namespace tramontane::cpu {
+namespace {
+
+constexpr int kLanes = 4;
+
+// What the dot products need to know of a format at compile time.
+template <int kUnit_, bool kOffset_, int kFraction_ = 0>
+struct Shape {
+  using ShapeType = Shape;
+  static constexpr int kUnit = kUnit_;          // Inputs that share a scale: 16 or 32.
+  static constexpr bool kOffset = kOffset_;     // There is a float offset.
+  static constexpr int kFraction = kFraction_;  // Integers are 2^kFraction times too large.
+  static constexpr int kUnits = 32 / kUnit;
+};
+
+// 32 inputs of 4 outputs. Weight i of an output is scale[i / kUnit] * w + offset[i / kUnit].
+struct Scales {
+  float32x4_t scale[2], offset[2];
+};
+
+// Each output's inputs as they follow each other.
+struct RowGroup : Scales {
+  int8x16_t w[kLanes][2];
+};
+
+// Vector j: inputs 4 j to 4 j + 3 of each output, which sdot multiplies by one word of activations.
+struct LaneGroup : Scales {
+  int8x16_t w[8];
+};
+
+TRAMONTANE_INLINE void prefetch([[maybe_unused]] const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p);
+#endif
+}
+
+// The words a, b, ... of four rows by lanes.
+//   row 0: a0 a1 a2 a3        words[0]: a0 b0 c0 d0
+//   row 1: b0 b1 b2 b3   ->   words[1]: a1 b1 c1 d1
+//   ...                       ...
+TRAMONTANE_INLINE void transpose(uint32x4_t a, uint32x4_t b, uint32x4_t c, uint32x4_t d,
+                                 uint32x4_t* words) {
+  const uint64x2_t ab02 = vreinterpretq_u64_u32(vtrn1q_u32(a, b));
+  const uint64x2_t ab13 = vreinterpretq_u64_u32(vtrn2q_u32(a, b));
+  const uint64x2_t cd02 = vreinterpretq_u64_u32(vtrn1q_u32(c, d));
+  const uint64x2_t cd13 = vreinterpretq_u64_u32(vtrn2q_u32(c, d));
+  words[0] = vreinterpretq_u32_u64(vtrn1q_u64(ab02, cd02));
+  words[1] = vreinterpretq_u32_u64(vtrn1q_u64(ab13, cd13));
+  words[2] = vreinterpretq_u32_u64(vtrn2q_u64(ab02, cd02));
+  words[3] = vreinterpretq_u32_u64(vtrn2q_u64(ab13, cd13));
+}
+
+// One row of activations from some group on.
+struct RowOfActivations {
+  const int8_t* q;      // 32 a group
+  const float* scales;  // 1 a group
+  const float* sums;    // Of q, one a unit; only for formats with an offset.
+
+  template <class S>
+  TRAMONTANE_INLINE void next() {
+    q += 32;
+    scales += 1;
+    if constexpr (S::kOffset) sums += S::kUnits;
+  }
+};
+
+inline RowOfActivations activations_of(const Activations& in, int32_t row) {
+  return {in.q + row * quantized_stride(in.columns),
+          in.scales + static_cast<int64_t>(row) * (in.columns / 32), nullptr};
+}
+
+// The sums of each unit of `groups` groups; `sums` are those of 16 activations each.
+template <class S>
+void unit_sums(const int16_t* sums, int32_t groups, float* out) {
+  for (int32_t u = 0; u < groups * S::kUnits; ++u) {
+    const int sum = S::kUnits == 2 ? sums[u] : sums[2 * u] + sums[2 * u + 1];
+    out[u] = static_cast<float>(sum);
+  }
+}
+
+// Adds a unit to the float sum of 4 outputs. `activations` are its group's, `u` counts from there.
+template <class S>
+TRAMONTANE_INLINE float32x4_t add_unit(int32x4_t sum, const Scales& x, int u, float activation,
+                                       const float* activation_sums, float32x4_t total) {
+  float32x4_t term;
+  if constexpr (S::kFraction > 0) {
+    term = vcvtq_n_f32_s32(sum, S::kFraction);
+  } else {
+    term = vcvtq_f32_s32(sum);
+  }
+  term = vmulq_f32(term, x.scale[u]);
+  if constexpr (S::kOffset) term = vfmaq_n_f32(term, x.offset[u], activation_sums[u]);
+  return vfmaq_n_f32(total, term, activation);
+}
+
+// The exact sum of a unit for one row: each output's inputs by the same activations, its four
+// partial sums added by pairs.
+//   a0 a1 a2 a3, b0 b1 b2 b3, ...  ->  a01 a23 b01 b23, c01 c23 d01 d23  ->  a b c d
+template <class S>
+TRAMONTANE_INLINE int32x4_t unit_sum(const RowGroup& x, int u, const int8x16_t* activations) {
+  int32x4_t partial[kLanes];
+  TRAMONTANE_UNROLL
+  for (int i = 0; i < kLanes; ++i) {
+    partial[i] = vdotq_s32(vdupq_n_s32(0), x.w[i][u], activations[u]);
+    if constexpr (S::kUnits == 1) partial[i] = vdotq_s32(partial[i], x.w[i][1], activations[1]);
+  }
+  return vpaddq_s32(vpaddq_s32(partial[0], partial[1]), vpaddq_s32(partial[2], partial[3]));
+}
+
+// Four outputs from `output` on, of which lanes [skip, skip + count) are wanted.
+struct Stripe {
+  int32_t output, skip, count;
+};
+
+TRAMONTANE_INLINE void store(const LinearTask& task, int32_t row, const Stripe& stripe,
+                             const float* values) {
+  float* out = task.out + row * task.stride + stripe.output;
+  for (int32_t lane = stripe.skip; lane < stripe.skip + stripe.count; ++lane) {
+    out[lane] = task.add ? out[lane] + values[lane] : values[lane];
+  }
+}
+
+}  // namespace
+}  // namespace tramontane::cpu
