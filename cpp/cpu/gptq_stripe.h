@@ -43,7 +43,11 @@ inline void store_words(const uint32_t* words, int32_t count, uint32_t* out) {
 }
 inline void finish_stores() { _mm_sfence(); }
 #else
-inline void prefetch(const uint8_t*) {}
+inline void prefetch([[maybe_unused]] const uint8_t* data) {
+#if defined(__GNUC__)
+  __builtin_prefetch(data);
+#endif
+}
 inline void store_words(const uint32_t* words, int32_t count, uint32_t* out) {
   std::copy_n(words, count, out);
 }

@@ -82,6 +82,7 @@ class BlockSource {
       TRAMONTANE_UNROLL
       for (int at = 0; at < kGroupBytes; at += 64) prefetch(ahead + kGroup * kGroupBytes + at);
     }
+    fence();
     RowGroup x;
     TRAMONTANE_UNROLL
     for (int i = 0; i < kLanes; ++i) Unpacked::template weights<kGroup>(rows.row(i), x.w[i]);
@@ -102,8 +103,8 @@ struct DotRows {
       const int8x16_t activations[2] = {vld1q_s8(rows[r].q), vld1q_s8(rows[r].q + 16)};
       TRAMONTANE_UNROLL
       for (int u = 0; u < S::kUnits; ++u) {
-        totals[r] = add_unit<S>(unit_sum<S>(x, u, activations), x, u, *rows[r].scales, rows[r].sums,
-                                totals[r]);
+        const int32x4_t sum = unit_sum<S>(x, u, activations);
+        totals[r] = pinned(add_unit<S>(sum, x, u, *rows[r].scales, rows[r].sums, totals[r]));
       }
       rows[r].template next<S>();
     }

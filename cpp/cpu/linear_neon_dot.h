@@ -47,6 +47,23 @@ TRAMONTANE_INLINE void prefetch([[maybe_unused]] const void* p) {
 #endif
 }
 
+// No load moves from behind a fence to before it. Without fences compilers load much ahead, and
+// keep it in more registers than there are.
+TRAMONTANE_INLINE void fence() {
+#if defined(__GNUC__)
+  __asm__ volatile("" ::: "memory");
+#endif
+}
+
+// A sum that is pinned is taken here and now, in the order of the source: the same hazard.
+template <class Vector>
+TRAMONTANE_INLINE Vector pinned(Vector value) {
+#if defined(__GNUC__)
+  __asm__ volatile("" : "+w"(value));
+#endif
+  return value;
+}
+
 // The words a, b, ... of four rows by lanes.
 //   row 0: a0 a1 a2 a3        words[0]: a0 b0 c0 d0
 //   row 1: b0 b1 b2 b3   ->   words[1]: a1 b1 c1 d1
@@ -61,6 +78,12 @@ TRAMONTANE_INLINE void transpose(uint32x4_t a, uint32x4_t b, uint32x4_t c, uint3
   words[1] = vreinterpretq_u32_u64(vtrn1q_u64(ab13, cd13));
   words[2] = vreinterpretq_u32_u64(vtrn2q_u64(ab02, cd02));
   words[3] = vreinterpretq_u32_u64(vtrn2q_u64(ab13, cd13));
+}
+
+// sum + four inputs of each output, by word kLane of the activations.
+template <int kLane>
+TRAMONTANE_INLINE int32x4_t dot_word(int32x4_t sum, int8x16_t w, int8x16_t activations) {
+  return vdotq_laneq_s32(sum, w, activations, kLane);
 }
 
 // One row of activations from some group on.

@@ -200,7 +200,7 @@ template <int... kVector>
 TRAMONTANE_INLINE int32x4_t multiply_words(const int8x16_t* w, const int8x16_t* activations,
                                            std::integer_sequence<int, kVector...>) {
   int32x4_t sum = vdupq_n_s32(0);
-  ((sum = vdotq_laneq_s32(sum, w[kVector], activations[kVector / 4], kVector % 4)), ...);
+  ((sum = dot_word<kVector % 4>(sum, w[kVector], activations[kVector / 4])), ...);
   return sum;
 }
 

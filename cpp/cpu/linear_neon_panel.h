@@ -71,6 +71,7 @@ struct Pack {
 template <int kLane, int kRows>
 TRAMONTANE_INLINE void multiply_word(const int8x16_t* words, const int8x16_t* activations,
                                      int32x4_t sums[kRows][kStripes]) {
+  fence();
   int8x16_t w[kStripes];
   TRAMONTANE_UNROLL
   for (int p = 0; p < kStripes; ++p) w[p] = words[kLane * kStripes + p];
@@ -78,7 +79,7 @@ TRAMONTANE_INLINE void multiply_word(const int8x16_t* words, const int8x16_t* ac
   for (int r = 0; r < kRows; ++r) {
     TRAMONTANE_UNROLL
     for (int p = 0; p < kStripes; ++p) {
-      sums[r][p] = vdotq_laneq_s32(sums[r][p], w[p], activations[r], kLane);
+      sums[r][p] = pinned(dot_word<kLane>(sums[r][p], w[p], activations[r]));
     }
   }
 }
@@ -117,6 +118,7 @@ void multiply_tile(const int8x16_t* panel, int32_t groups, const Activations& in
       }
       TRAMONTANE_UNROLL
       for (int p = 0; p < kStripes; ++p) {
+        fence();
         Scales x;
         x.scale[u] = vreinterpretq_f32_s8(panel[(P::kScale + u) * kStripes + p]);
         if constexpr (S::kOffset) {
