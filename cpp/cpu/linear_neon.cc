@@ -68,19 +68,20 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
     const uint32_t magnitude_bits = vmaxvq_u32(largest);
     const float magnitude = float_from_bits(magnitude_bits);
     const bool tiny = magnitude_bits < 0x04800000u;  // 2^-118
-    const bool finite = magnitude_bits < 0x7f800000u;
-    const int level = tiny || !finite ? kLargestLevel : best_level(v, magnitude);
-    const float inverse = tiny || !finite ? 0.0f : static_cast<float>(level) / magnitude;
+    const int level = tiny ? kLargestLevel : best_level(v, magnitude);
+    // Where the largest value is not finite, this is zero or NaN, and so is every product with it:
+    // the integers become zeros, and the scale NaN.
+    const float inverse = tiny ? 0.0f : static_cast<float>(level) / magnitude;
     int16x4_t integers[8];
     float32x4_t product = vdupq_n_f32(0), square = vdupq_n_f32(0);
     for (int i = 0; i < 8; ++i) {
-      const float32x4_t scaled = finite ? vmulq_n_f32(v[i], inverse) : vdupq_n_f32(0);
+      const float32x4_t scaled = vmulq_n_f32(v[i], inverse);
       const float32x4_t rounded = vrndnq_f32(scaled);
       integers[i] = vmovn_s32(vcvtq_s32_f32(rounded));
       product = vfmaq_f32(product, scaled, rounded);
       square = vfmaq_f32(square, rounded, rounded);
     }
-    const float fit = tiny || !finite ? 1.0f : vaddvq_f32(product) / vaddvq_f32(square);
+    const float fit = tiny ? 1.0f : vaddvq_f32(product) / vaddvq_f32(square);
     scales[first / 32] = tiny ? 0.0f : magnitude / static_cast<float>(level) * fit;
     for (int half = 0; half < 2; ++half) {
       const int16x4_t* four = integers + 4 * half;
