@@ -70,7 +70,10 @@ class GptqSource {
   using ShapeType = Shape<32, true>;
 
   explicit GptqSource(const LinearTask& task)
-      : task_(task), parts_(*task.weight->gptq), row_words_(task.weight->rows) {}
+      : task_(task),
+        parts_(*task.weight->gptq),
+        qweight_(task.gptq->qweight),
+        row_words_(task.weight->rows) {}
 
   // Stripes begin at multiples of 4.
   Stripe stripe_at(int32_t output) const {
@@ -129,7 +132,7 @@ class GptqSource {
 
  private:
   const uint8_t* words_of(int32_t output, int32_t g) const {
-    return task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + output);
+    return qweight_ + 4 * (int64_t{g} * kBits * row_words_ + output);
   }
 
   template <int... kIndex>
@@ -186,6 +189,7 @@ class GptqSource {
 
   const LinearTask& task_;
   const GptqParts& parts_;
+  const uint8_t* qweight_;
   int64_t row_words_;
 };
 
@@ -195,13 +199,15 @@ struct GptqScratch {
   float totals[kOutputs], scales[kOutputs], offsets[kOutputs];
 };
 
-// The sums of one group for 4 outputs.
+// The sums of one group for 4 outputs, in two chains, for each sdot waits for the one before.
 template <int... kVector>
 TRAMONTANE_INLINE int32x4_t multiply_words(const int8x16_t* w, const int8x16_t* activations,
                                            std::integer_sequence<int, kVector...>) {
-  int32x4_t sum = vdupq_n_s32(0);
-  ((sum = dot_word<kVector % 4>(sum, w[kVector], activations[kVector / 4])), ...);
-  return sum;
+  int32x4_t sums[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+  ((sums[kVector % 2] =
+        dot_word<kVector % 4>(sums[kVector % 2], w[kVector], activations[kVector / 4])),
+   ...);
+  return vaddq_s32(sums[0], sums[1]);
 }
 
 template <int kBits>

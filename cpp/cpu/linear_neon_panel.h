@@ -10,7 +10,9 @@
 //   ...      sdot takes by lane            outputs in a vector each
 //
 // 16 inputs cost 8 loads of weights, 8 of activations and 64 sdot. After a unit each of the 16 sums
-// takes a conversion, a product and an FMA, on the same pipes as sdot.
+// takes a conversion, a product and an FMA, on the same pipes as sdot. An estimate by the models of
+// llvm-mca 19, never measured: a group of 32 inputs with one scale takes 118 to 132 cycles on
+// Neoverse N1, where its 128 sdot alone take 64, and 55 to 61 on V1 and V2, where they take 32.
 #pragma once
 
 #include "cpu/linear_neon_dot.h"
