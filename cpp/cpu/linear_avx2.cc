@@ -127,8 +127,10 @@ void linear(const LinearTask& task) {
 }
 
 size_t scratch_bytes(int32_t columns, int32_t rows) {
-  return std::max(
-      {int8_scratch_bytes(columns, rows), kGptqScratchBytes, float_scratch_bytes(columns)});
+  // The shape with the most vectors and words of all.
+  using Largest = Panel<Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
+  return std::max({kInPlaceRows * word_bytes(columns), PanelScratch<Largest>::bytes(rows),
+                   kGptqScratchBytes + word_bytes(columns), float_scratch_bytes(columns)});
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ struct DotRows {
     for (int r = 0; r < kRows; ++r) {
       const __m256i sum =
           kRows == 1 ? integer_sum_by_rows<S>(x, rows[r]) : integer_sum<S>(x, rows[r]);
-      totals[r] = add_group<S>(x, sum, *rows[r].scales, rows[r].weighted, totals[r]);
+      totals[r] = add_group<S>(x, sum, *rows[r].scales, rows[r].words, totals[r]);
       pin(totals[r]);
       rows[r].template next<S>();
     }
@@ -117,13 +117,10 @@ void few_rows(const LinearTask& task, const Source& source) {
   const int32_t groups = in.columns / 32;
   DotRows<S, kRows> start;
   for (int r = 0; r < kRows; ++r) {
-    start.rows[r] = activations_of(in, std::min(r, in.rows - 1));
+    start.rows[r] =
+        activations_of<S>(in, std::min(r, in.rows - 1),
+                          task.scratch + static_cast<size_t>(r) * word_bytes(in.columns));
     start.totals[r] = _mm256_setzero_ps();
-    if constexpr (S::kOffset) {
-      float* weighted = reinterpret_cast<float*>(task.scratch) + r * groups * S::kSubgroups;
-      weigh_sums<S>(start.rows[r].scales, start.rows[r].sums, groups, weighted);
-      start.rows[r].weighted = weighted;
-    }
   }
   for (int32_t output = task.first; output < task.last;) {
     const Stripe stripe = source.stripe_at(output);
@@ -144,12 +141,7 @@ void linear_int8(const LinearTask& task, const BlockSource<kFormat>& source) {
   if (rows == 1) return few_rows<1>(task, source);
   if (rows == 2) return few_rows<2>(task, source);
   if (rows <= kInPlaceRows) return few_rows<kInPlaceRows>(task, source);
-  many_rows(task, source);
-}
-
-inline size_t int8_scratch_bytes(int32_t columns, int32_t rows) {
-  return std::max(kInPlaceRows * static_cast<size_t>(columns / 16) * sizeof(float),
-                  sizeof(PanelScratch) + static_cast<size_t>(rows) * kPanelOutputs * sizeof(float));
+  many_rows<Panel<typename BlockSource<kFormat>::ShapeType>>(task, source);
 }
 
 }  // namespace

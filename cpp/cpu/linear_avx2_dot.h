@@ -39,6 +39,15 @@ TRAMONTANE_INLINE void pin([[maybe_unused]] Vector& value) {
 #endif
 }
 
+// A pointer that is hidden is computed here and now. Compilers would else keep one register for
+// each row of a tile, and all totals of a tile across its loop.
+template <class T>
+TRAMONTANE_INLINE void hide([[maybe_unused]] T*& pointer) {
+#if defined(__GNUC__)
+  __asm__("" : "+r"(pointer));
+#endif
+}
+
 TRAMONTANE_INLINE __m256i constant(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
 TRAMONTANE_INLINE __m128i load16(const uint8_t* p) {
@@ -49,22 +58,6 @@ TRAMONTANE_INLINE void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }
 
-// One row of activations from some group on.
-struct RowOfActivations {
-  const int8_t* q;        // 32 a group
-  const float* scales;    // 1 a group
-  const int16_t* sums;    // 2 a group
-  const float* weighted;  // scale * sum, one a subgroup; only for formats with an offset
-
-  template <class S>
-  TRAMONTANE_INLINE void next() {
-    q += 32;
-    scales += 1;
-    sums += 2;
-    if constexpr (S::kOffset) weighted += S::kSubgroups;
-  }
-};
-
 TRAMONTANE_INLINE __m256i broadcast_word(const void* p) {
   int value;
   std::memcpy(&value, p, sizeof value);
@@ -73,19 +66,6 @@ TRAMONTANE_INLINE __m256i broadcast_word(const void* p) {
 
 TRAMONTANE_INLINE __m256i broadcast16(const int8_t* p) {
   return _mm256_broadcastsi128_si256(load16(reinterpret_cast<const uint8_t*>(p)));
-}
-
-// scale * sum of each subgroup: what an offset is multiplied by.
-template <class S>
-void weigh_sums(const float* scales, const int16_t* sums, int32_t groups, float* out) {
-  for (int32_t g = 0; g < groups; ++g) {
-    if constexpr (S::kSubgroups == 1) {
-      out[g] = static_cast<float>(sums[2 * g] + sums[2 * g + 1]) * scales[g];
-    } else {
-      out[2 * g] = static_cast<float>(sums[2 * g]) * scales[g];
-      out[2 * g + 1] = static_cast<float>(sums[2 * g + 1]) * scales[g];
-    }
-  }
 }
 
 // How many products of maddubs fit the sum of an int16: 2 * 15 * 127 * 8 = 30480.
@@ -105,16 +85,49 @@ TRAMONTANE_INLINE __m256i multiply(__m256i w, __m256i a) {
   }
 }
 
-// What zero points add to the sum of a group: `zero` by the two sums of 16 activations.
-TRAMONTANE_INLINE __m256i zero_sum(__m256i zero, const int16_t* sums) {
-  return _mm256_madd_epi16(zero, broadcast_word(sums));
-}
+// What zero points and offsets need of a row's group, in words of 32 bits:
+//   one zero point       int32, its share of the sum
+//   the outputs' own     the two sums of 16 activations, which they meet
+//   offsets              a float for each subgroup, scale * sum
+template <class S>
+constexpr int kWordsOf = S::kOffset ? S::kSubgroups : 1;
 
 template <class S>
-TRAMONTANE_INLINE __m256i without_zeros(const Group& x, const RowOfActivations& row, __m256i sum) {
+void make_words(const float* scales, const int16_t* sums, int32_t groups, int32_t* words) {
+  static_assert(S::kZero == kNoZero || !S::kOffset);
+  if constexpr (S::kZero == kOwnZeros) {
+    std::memcpy(words, sums, static_cast<size_t>(groups) * sizeof *words);
+  } else if constexpr (S::kZero != kNoZero) {
+    for (int32_t g = 0; g < groups; ++g) words[g] = (sums[2 * g] + sums[2 * g + 1]) * S::kZero;
+  } else if constexpr (S::kOffset) {
+    constexpr int kSums = S::kSubgroup / 16;  // In a subgroup.
+    for (int32_t i = 0; i < groups * S::kSubgroups; ++i) {
+      const int sum = kSums == 1 ? sums[i] : sums[2 * i] + sums[2 * i + 1];
+      const float word = static_cast<float>(sum) * scales[i / S::kSubgroups];
+      std::memcpy(words + i, &word, sizeof word);
+    }
+  }
+}
+
+// One row of activations from some group on.
+struct RowOfActivations {
+  const int8_t* q;       // 32 a group
+  const float* scales;   // 1 a group
+  const int32_t* words;  // kWordsOf<S> a group
+
+  template <class S>
+  TRAMONTANE_INLINE void next() {
+    q += 32;
+    scales += 1;
+    words += kWordsOf<S>;
+  }
+};
+
+template <class S>
+TRAMONTANE_INLINE __m256i without_zeros(const Group& x, const int32_t* words, __m256i sum) {
   if constexpr (S::kZero == kNoZero) return sum;
-  const __m256i zero = S::kZero == kOwnZeros ? x.zero : _mm256_set1_epi16(S::kZero);
-  return _mm256_sub_epi32(sum, zero_sum(zero, row.sums));
+  const __m256i word = broadcast_word(words);
+  return _mm256_sub_epi32(sum, S::kZero == kOwnZeros ? _mm256_madd_epi16(x.zero, word) : word);
 }
 
 // The exact sum of a group for one row: sum of inner * (w - zero) * q.
@@ -131,7 +144,7 @@ TRAMONTANE_INLINE __m256i integer_sum(const Group& x, const RowOfActivations& ro
     sum = _mm256_madd_epi16(sum, inner);
     total = run == 0 ? sum : _mm256_add_epi32(total, sum);
   }
-  return without_zeros<S>(x, row, total);
+  return without_zeros<S>(x, row.words, total);
 }
 
 // Four sums of each of 8 rows, a vector of rows i and i + 4: what is left after one addition, in
@@ -189,18 +202,18 @@ TRAMONTANE_INLINE __m256i integer_sum_by_rows(const Group& x, const RowOfActivat
       total = h == 0 ? sum : _mm256_add_epi32(total, sum);
     }
   }
-  return without_zeros<S>(x, row, total);
+  return without_zeros<S>(x, row.words, total);
 }
 
 // Adds a group to the float sum of 8 outputs.
 template <class S>
-TRAMONTANE_INLINE __m256 add_group(const Group& x, __m256i sum, float scale, const float* weighted,
+TRAMONTANE_INLINE __m256 add_group(const Group& x, __m256i sum, float scale, const int32_t* words,
                                    __m256 total) {
   const __m256 factor = _mm256_mul_ps(x.scale, _mm256_set1_ps(scale));
   total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, total);
   if constexpr (S::kOffset) {
     for (int h = 0; h < S::kSubgroups; ++h) {
-      total = _mm256_fmadd_ps(x.offset[h], _mm256_set1_ps(weighted[h]), total);
+      total = _mm256_fmadd_ps(x.offset[h], _mm256_castsi256_ps(broadcast_word(words + h)), total);
     }
   }
   return total;
@@ -219,10 +232,18 @@ TRAMONTANE_INLINE void store(const LinearTask& task, int32_t row, const Stripe& 
   }
 }
 
-inline RowOfActivations activations_of(const Activations& in, int32_t row) {
-  return {in.q + row * quantized_stride(in.columns),
-          in.scales + static_cast<int64_t>(row) * (in.columns / 32),
-          in.sums + static_cast<int64_t>(row) * (in.columns / 16), nullptr};
+// A whole row. `words`, of word_bytes(), is for what make_words() writes.
+inline size_t word_bytes(int32_t columns) {
+  return static_cast<size_t>(columns / 16) * sizeof(int32_t);
+}
+
+template <class S>
+RowOfActivations activations_of(const Activations& in, int32_t row, uint8_t* scratch) {
+  const int32_t groups = in.columns / 32;
+  const float* scales = in.scales + int64_t{row} * groups;
+  int32_t* words = reinterpret_cast<int32_t*>(scratch);
+  make_words<S>(scales, in.sums + int64_t{row} * groups * 2, groups, words);
+  return {in.q + row * quantized_stride(in.columns), scales, words};
 }
 
 }  // namespace

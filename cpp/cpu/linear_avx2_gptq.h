@@ -151,7 +151,7 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
   for (int32_t first = task.first / kLanes * kLanes; first < task.last; first += kGptqTotals) {
     const int32_t last = std::min(first + kGptqTotals, task.last);
     std::fill_n(totals, kGptqTotals, 0.0f);
-    RowOfActivations row = activations_of(*task.in, 0);
+    RowOfActivations row = activations_of<S>(*task.in, 0, task.scratch + kGptqScratchBytes);
     for (int32_t g = 0; g < groups; ++g) {
       float* total = totals;
       for (int32_t output = first; output < last; output += kLanes, total += kLanes) {
@@ -174,7 +174,8 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
 
 template <int kBits>
 void linear_int8(const LinearTask& task, const GptqSource<kBits>& source) {
-  task.in->rows == 1 ? one_row_gptq(task, source) : many_rows(task, source);
+  task.in->rows == 1 ? one_row_gptq(task, source)
+                     : many_rows<Panel<typename GptqSource<kBits>::ShapeType>>(task, source);
 }
 
 }  // namespace

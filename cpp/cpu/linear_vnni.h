@@ -15,7 +15,9 @@ void vnni_linear(const LinearTask& task) {
       return kAvx2Linear.linear(task);
     default:
       with_source(task, [&](const auto& source) {
-        task.in->rows == 1 ? vnni_one_row<I>(task, source) : vnni_many_rows<I>(task, source);
+        using S = typename std::decay_t<decltype(source)>::ShapeType;
+        task.in->rows == 1 ? vnni_one_row<I>(task, source)
+                           : many_rows<VnniPanel<I, S>>(task, source);
       });
   }
 }
@@ -30,10 +32,10 @@ inline void vnni_linear_f32(const LinearTask& task) { kAvx2Linear.linear_f32(tas
 
 template <class I>
 size_t vnni_scratch_bytes(int32_t columns, int32_t rows) {
-  const size_t words = static_cast<size_t>(columns / 16) * sizeof(int32_t);
-  const size_t totals = static_cast<size_t>(rows) * kVnniPanelOutputs<I> * sizeof(float);
-  return std::max({kAvx2Linear.scratch_bytes(columns, rows), kGptqScratchBytes + words,
-                   sizeof(VnniScratch<I>) + totals});
+  // The shape with the most vectors and words of all.
+  using Largest = VnniPanel<I, Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
+  return std::max({kAvx2Linear.scratch_bytes(columns, rows),
+                   kGptqScratchBytes + word_bytes(columns), PanelScratch<Largest>::bytes(rows)});
 }
 
 template <class I>

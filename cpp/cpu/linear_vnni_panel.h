@@ -42,13 +42,6 @@ struct VnniGroup {
       kOffset + (K::kCorrection == Correction::kOffset ? K::kSubgroups : 0);
 };
 
-template <class I>
-struct VnniScratch {
-  __m256i panel[kPanelGroups * 12 * kVnniStripes<I>];
-  float scales[I::kTileRows][kPanelGroups];
-  int32_t words[I::kTileRows][2 * kPanelGroups];
-};
-
 // Packs each group it is given as those of one stripe.
 template <class I, class S>
 struct VnniPack {
@@ -75,149 +68,95 @@ struct VnniPack {
   __m256i* out;
 };
 
-// A pointer that is hidden is computed here and now. Compilers would else keep one register for
-// each row of a tile, and all totals of a tile across its loop.
-template <class T>
-TRAMONTANE_INLINE void hide([[maybe_unused]] T*& pointer) {
-#if defined(__GNUC__)
-  __asm__("" : "+r"(pointer));
-#endif
-}
-
-// A panel by kRows rows over `groups` groups. q is the first row's, the others follow at `stride`;
-// totals [kRows][kVnniPanelOutputs] go on.
-template <class I, class K, int kRows>
-void vnni_tile(const __m256i* panel, int32_t groups, const int8_t* q, int64_t stride,
-               const VnniScratch<I>& scratch, float* totals) {
+// The shape's panel, as linear_panels.h takes it.
+template <class I, class S>
+struct VnniPanel {
+  using K = KindOf<S>;
   using V = typename I::Vector;
   using P = VnniGroup<K>;
   using Ints = typename V::Ints;
   using Floats = typename V::Floats;
-  const auto vector = [&](int v, int p) {
-    return panel + v * kVnniStripes<I> + p * (V::kLanes / kLanes);
-  };
-  const int8_t* q4 = q + 4 * stride;
-  const int8_t* q8 = q + 8 * stride;
-  for (int32_t g = 0; g < groups; ++g) {
-    hide(totals);
-    hide(q4);
-    hide(q8);
-    const auto row = [&](int r) { return (r < 4 ? q : r < 8 ? q4 : q8) + r % 4 * stride; };
-    alignas(64) float terms[kRows][kVnniPanelOutputs<I>];
-    TRAMONTANE_UNROLL
-    for (int h = 0; h < K::kSubgroups; ++h) {
-      const int32_t word = g * K::kSubgroups + h;
-      Ints sums[kVnniVectors][kRows];
-      TRAMONTANE_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        TRAMONTANE_UNROLL
-        for (int p = 0; p < kVnniVectors; ++p) {
-          sums[p][r] = start_of<K, V>(&scratch.words[r][word], V::load(vector(P::kZeros, p)));
-        }
-      }
-      TRAMONTANE_UNROLL
-      for (int j = h * K::kWords; j < (h + 1) * K::kWords; ++j) {
-        Ints w[kVnniVectors];
-        TRAMONTANE_UNROLL
-        for (int p = 0; p < kVnniVectors; ++p) w[p] = V::load(vector(j, p));
-        TRAMONTANE_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-          const Ints a = V::broadcast(row(r) + 4 * j);
-          TRAMONTANE_UNROLL
-          for (int p = 0; p < kVnniVectors; ++p) {
-            sums[p][r] = I::dot(sums[p][r], w[p], a);
-            I::pin(sums[p][r]);
-          }
-        }
-      }
-      Floats scale[kVnniVectors];
-      TRAMONTANE_UNROLL
-      for (int p = 0; p < kVnniVectors; ++p) scale[p] = V::load_floats(vector(P::kScale + h, p));
-      TRAMONTANE_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const Floats row_scale = V::broadcast_float(&scratch.scales[r][g]);
-        TRAMONTANE_UNROLL
-        for (int p = 0; p < kVnniVectors; ++p) {
-          const Floats value = V::to_floats(sums[p][r]);
-          float* kept = &terms[r][V::kLanes * p];
-          Floats term = h == 0 ? V::multiply(value, scale[p])
-                               : V::multiply_add(value, scale[p], V::load_floats(kept));
-          if (h + 1 < K::kSubgroups) {
-            V::store(kept, term);
-            continue;
-          }
-          if constexpr (K::kCorrection == Correction::kOffset) {
-            TRAMONTANE_UNROLL
-            for (int i = 0; i < K::kSubgroups; ++i) {
-              term = V::multiply_add(V::load_floats(vector(P::kOffset + i, p)),
-                                     V::broadcast_float(&scratch.words[r][g * K::kSubgroups + i]),
-                                     term);
-            }
-          }
-          float* total = totals + kVnniPanelOutputs<I> * r + V::kLanes * p;
-          V::store(total, V::multiply_add(term, row_scale, V::load_floats(total)));
-        }
-      }
-    }
-    // The rows of the next tile at this group: they come from L2, or farther.
-    TRAMONTANE_UNROLL
-    for (int r = 0; r < kRows; ++r) prefetch(row(r) + kRows * stride);
-    q += 32;
-    q4 += 32;
-    q8 += 32;
-    panel += P::kVectors * kVnniStripes<I>;
-  }
-}
+  static constexpr int kStripes = kVnniStripes<I>, kTileRows = I::kTileRows;
+  static constexpr int kVectors = P::kVectors;
+  static constexpr int kWords = S::kSubgroups;
 
-// Without a call: these are 16 floats, and there are many of them.
-TRAMONTANE_INLINE void copy_floats(const float* from, int32_t count, float* to) {
-  int32_t i = 0;
-  for (; i + 8 <= count; i += 8) _mm256_storeu_ps(to + i, _mm256_loadu_ps(from + i));
-  for (; i < count; ++i) to[i] = from[i];
-}
-
-// All rows of a panel in tiles of kRows, the rest in smaller ones.
-template <class I, class S, int kRows>
-void vnni_rows(const Activations& in, int32_t row, int32_t first, int32_t groups,
-               VnniScratch<I>& scratch, float* totals) {
-  const int64_t stride = quantized_stride(in.columns);
-  for (; row + kRows <= in.rows; row += kRows) {
-    for (int r = 0; r < kRows; ++r) {
-      const int64_t group = int64_t{row + r} * (in.columns / 32) + first;
-      copy_floats(in.scales + group, groups, scratch.scales[r]);
-      make_corrections<S>(in.sums + 2 * group, groups * S::kSubgroups, scratch.words[r]);
-    }
-    vnni_tile<I, KindOf<S>, kRows>(scratch.panel, groups, in.q + row * stride + 32 * first, stride,
-                                   scratch, totals + row * kVnniPanelOutputs<I>);
+  static void make_words(const float*, const int16_t* sums, int32_t groups, int32_t* words) {
+    make_corrections<S>(sums, groups * kWords, words);
   }
-  if constexpr (kRows > 1) {
-    constexpr int kFewer = kRows > 8 ? 8 : kRows > 4 ? 4 : kRows / 2;
-    if (row < in.rows) vnni_rows<I, S, kFewer>(in, row, first, groups, scratch, totals);
-  }
-}
 
-template <class I, class S>
-struct VnniPanel {
   template <class Source>
-  void pack(const Source& source, const Stripe& stripe, int s, int32_t first, int32_t depth) const {
-    VnniPack<I, S> pack{scratch.panel + s};
+  static void pack(const Source& source, const Stripe& stripe, int p, int32_t first, int32_t depth,
+                   __m256i* panel) {
+    VnniPack<I, S> pack{panel + p};
     source.template for_each_group<false, ByOutputs>(stripe, first, depth, pack);
   }
 
-  void multiply(const Activations& in, int32_t first, int32_t depth, float* totals) const {
-    vnni_rows<I, S, I::kTileRows>(in, 0, first, depth, scratch, totals);
+  // All stripes by kRows rows over `depth` groups. `totals` [kRows][kVnniPanelOutputs] go on.
+  template <int kRows>
+  static void multiply(const __m256i* panel, int32_t depth, const RowsOfGroup<kRows, kWords>* rows,
+                       float* totals) {
+    for (int32_t g = 0; g < depth; ++g, ++rows, panel += kVectors * kStripes) {
+      hide(totals);
+      const auto vector = [&](int v, int p) {
+        return panel + v * kStripes + p * (V::kLanes / kLanes);
+      };
+      alignas(64) float terms[kRows][kVnniPanelOutputs<I>];
+      TRAMONTANE_UNROLL
+      for (int h = 0; h < K::kSubgroups; ++h) {
+        Ints sums[kVnniVectors][kRows];
+        TRAMONTANE_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          TRAMONTANE_UNROLL
+          for (int p = 0; p < kVnniVectors; ++p) {
+            sums[p][r] = start_of<K, V>(&rows->words[r][h], V::load(vector(P::kZeros, p)));
+          }
+        }
+        TRAMONTANE_UNROLL
+        for (int j = h * K::kWords; j < (h + 1) * K::kWords; ++j) {
+          Ints w[kVnniVectors];
+          TRAMONTANE_UNROLL
+          for (int p = 0; p < kVnniVectors; ++p) w[p] = V::load(vector(j, p));
+          TRAMONTANE_UNROLL
+          for (int r = 0; r < kRows; ++r) {
+            const Ints a = V::broadcast(rows->q[r] + 4 * j);
+            TRAMONTANE_UNROLL
+            for (int p = 0; p < kVnniVectors; ++p) {
+              sums[p][r] = I::dot(sums[p][r], w[p], a);
+              I::pin(sums[p][r]);
+            }
+          }
+        }
+        Floats scale[kVnniVectors];
+        TRAMONTANE_UNROLL
+        for (int p = 0; p < kVnniVectors; ++p) scale[p] = V::load_floats(vector(P::kScale + h, p));
+        TRAMONTANE_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          const Floats row_scale = V::broadcast_float(&rows->scales[r]);
+          TRAMONTANE_UNROLL
+          for (int p = 0; p < kVnniVectors; ++p) {
+            const Floats value = V::to_floats(sums[p][r]);
+            float* kept = &terms[r][V::kLanes * p];
+            Floats term = h == 0 ? V::multiply(value, scale[p])
+                                 : V::multiply_add(value, scale[p], V::load_floats(kept));
+            if (h + 1 < K::kSubgroups) {
+              V::store(kept, term);
+              continue;
+            }
+            if constexpr (K::kCorrection == Correction::kOffset) {
+              TRAMONTANE_UNROLL
+              for (int i = 0; i < K::kSubgroups; ++i) {
+                term = V::multiply_add(V::load_floats(vector(P::kOffset + i, p)),
+                                       V::broadcast_float(&rows->words[r][i]), term);
+              }
+            }
+            float* total = totals + kVnniPanelOutputs<I> * r + V::kLanes * p;
+            V::store(total, V::multiply_add(term, row_scale, V::load_floats(total)));
+          }
+        }
+      }
+    }
   }
-
-  VnniScratch<I>& scratch;
 };
-
-template <class I, class Source>
-void vnni_many_rows(const LinearTask& task, const Source& source) {
-  using Scratch = VnniScratch<I>;
-  const VnniPanel<I, typename Source::ShapeType> panel{*reinterpret_cast<Scratch*>(task.scratch)};
-  float* totals = reinterpret_cast<float*>(task.scratch + sizeof(Scratch));
-  through_panels<kVnniStripes<I>>(task, source, panel, totals);
-}
 
 }  // namespace
 }  // namespace tramontane::cpu
