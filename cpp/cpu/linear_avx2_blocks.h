@@ -41,39 +41,34 @@ class BlockSource {
 
   // Calls use(group) for groups [first, first + count) of a stripe, a whole number of blocks. The
   // rows of a stripe are one piece of memory, and the next stripe follows it: with kAhead, as many
-  // bytes of that are asked for as are used here, line after line. Not where rows are so long that
-  // they would push the current ones out of L1; there the processor sees the rows' pattern itself.
+  // bytes of that are asked for as are used here, a few lines at a time: what a core can wait for
+  // is soon full.
   template <bool kAhead, class Form, class Use>
   TRAMONTANE_INLINE void for_each_group(const Stripe& stripe, int32_t first, int32_t count,
                                         Use& use) const {
     const int64_t stride = task_.weight->rows < kLanes ? 0 : row_bytes_;
     Rows rows = {task_.weight->data + stripe.output * row_bytes_, stride};
     rows = rows + first / kBlockGroups * int64_t{kBlockBytes};
-    const bool asks = kLanes * stride <= kMostBytesAhead;
-    const uint8_t* ahead = asks ? rows.base + kLanes * stride : rows.base;
-    const int64_t step = asks ? kLanes * kBlockBytes : kBlockBytes;
+    const uint8_t* ahead = rows.base + kLanes * stride;
     for (int32_t g = 0; g < count; g += kBlockGroups) {
       Unpack<kFormat, Form> block(rows);
       unpack_groups<kAhead>(block, ahead, use, std::make_integer_sequence<int, kBlockGroups>());
       rows = rows + kBlockBytes;
-      ahead += step;
+      ahead += kLanes * kBlockBytes;
     }
   }
 
  private:
-  static constexpr int64_t kMostBytesAhead = 32 << 10;
-
   template <bool kAhead, class Block, class Use, int... kGroup>
   TRAMONTANE_INLINE static void unpack_groups(Block& block, const uint8_t* ahead, Use& use,
                                               std::integer_sequence<int, kGroup...>) {
     (unpack_group<kAhead, kGroup>(block, ahead, use), ...);
   }
 
-  // The lines ahead are asked for a few at a time: what a core can wait for is soon full.
   template <bool kAhead, int kGroup, class Block, class Use>
   TRAMONTANE_INLINE static void unpack_group(Block& block, const uint8_t* ahead, Use& use) {
-    constexpr int kGroupBytes = kLanes * kBlockBytes / kBlockGroups;
     if constexpr (kAhead) {
+      constexpr int kGroupBytes = kLanes * kBlockBytes / kBlockGroups;
       TRAMONTANE_UNROLL
       for (int at = 0; at < kGroupBytes; at += 64) prefetch(ahead + kGroup * kGroupBytes + at);
     }
