@@ -6,7 +6,7 @@ import type { NativeDescription } from './native';
 import * as check from './options';
 
 export interface LoadProgress {
-  /** `header`, `tokenizer`, `weights`, `cache` (see `gptqCache`), `ready`. */
+  /** `header`, `tokenizer`, `preload` and `cache` (see the options), `weights`, `ready`. */
   readonly phase: string;
   /** Of the whole load, from 0 to 1. */
   readonly fraction: number;
@@ -54,6 +54,12 @@ export interface LoadOptions {
    * @default none: they are brought in order at each load, in memory
    */
   readonly gptqCache?: string;
+  /**
+   * Reads the files before the load is done, so that the first tokens do not wait for a disk. They
+   * stay in the system's cache of files, which gives them up when memory is short.
+   * @default false: they are read when they are first used
+   */
+  readonly preload?: boolean;
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Gives the load up, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -70,6 +76,7 @@ const NAMES = [
   'device',
   'memoryFraction',
   'gptqCache',
+  'preload',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
@@ -98,6 +105,7 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (gptqCache !== undefined && (typeof gptqCache !== 'string' || gptqCache === '')) {
     throw check.invalidOption('gptqCache', 'the path of a file', gptqCache);
   }
+  if (options.preload !== undefined) check.boolean('preload', options.preload);
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
     throw check.invalidOption('onProgress', 'a function', options.onProgress);
   }

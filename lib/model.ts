@@ -14,6 +14,7 @@ import {
   type NativeModel,
 } from './native';
 import * as check from './options';
+import { preload } from './preload';
 import { createTokenizer } from './text/create';
 import type { Tokenizer } from './text/tokenizer';
 
@@ -147,6 +148,11 @@ export class Model implements AsyncDisposable {
         `${path}: the tokenizer has ${String(tokenizer.vocabularySize)} tokens, but the model ` +
           `only ${String(checkpoint.shape.vocabularySize)}`,
       );
+    }
+    if (options.preload === true) {
+      await preload(checkpoint.files, (fraction) => {
+        progress('preload', 0.3 + 0.3 * fraction);
+      });
     }
     progress('weights', 0.6);
     const { description, gptqCache } = await withGptqCache(options, checkpoint, settings, progress);

@@ -13,6 +13,7 @@ const LOAD_OPTIONS = [
   'device',
   'memoryFraction',
   'gptqCache',
+  'preload',
 ] as const;
 
 const SAMPLING_OPTIONS = [
@@ -84,7 +85,8 @@ export function addLoadOptions(command: Command): Command {
     )
     .option('--device <n>', 'the GPU, from 0', integer)
     .option('--memory-fraction <x>', "part of the GPU's free memory to use (default: 0.9)", number)
-    .option('--gptq-cache <file>', 'keep reordered GPTQ weights there for faster starts');
+    .option('--gptq-cache <file>', 'keep reordered GPTQ weights there for faster starts')
+    .option('--preload', 'read the files first, not when they are first used');
 }
 
 /** Adds how tokens are chosen and when to stop. */

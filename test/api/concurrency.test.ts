@@ -144,3 +144,27 @@ test('a load that is aborted rejects with the signal reason', async () => {
   await expect(loading).rejects.toBe(reason);
   expect(phases).toEqual(['header', 'tokenizer', 'weights']);
 });
+
+test('preload reads the files, says how far it is, and can be given up', async () => {
+  const reason = new Error('changed my mind');
+  const phases: string[] = [];
+  const fractions: number[] = [];
+  const onProgress: LoadOptions['onProgress'] = ({ phase, fraction }) => {
+    phases.push(phase);
+    fractions.push(fraction);
+  };
+  await using model = await Model.load(path, { preload: true, onProgress });
+  expect(model.tokenizer.vocabularySize).toBe(1024);
+  expect(phases).toEqual(['header', 'tokenizer', 'preload', 'preload', 'weights', 'ready']);
+  expect(fractions).toEqual([0, 0.3, 0.3, 0.6, 0.6, 1]);
+  const controller = new AbortController();
+  const given = Model.load(path, {
+    preload: true,
+    signal: controller.signal,
+    onProgress: ({ phase }) => {
+      if (phase === 'preload') controller.abort(reason);
+      expect(phase).not.toBe('weights');
+    },
+  });
+  await expect(given).rejects.toBe(reason);
+});

@@ -64,6 +64,7 @@ test.each([
   ['compute', 'f16'],
   ['kvCacheType', 'int8'],
   ['kvCacheTokens', -5],
+  ['preload', 'yes'],
   ['onProgress', 5],
   ['signal', 5],
 ])('load() refuses %s: %p', async (name, value) => {
