@@ -31,8 +31,8 @@ interface Report {
   /** percentOfPeak: of the int8 operations the CPU can do; absent where they were not measured. */
   readonly prefill: Speed & { readonly percentOfPeak?: number };
   readonly firstToken: { readonly milliseconds: number; readonly range: Range };
-  /** percentOfBandwidth: weights read once a token, of the best read of the files. */
-  readonly decode: Speed & { readonly percentOfBandwidth: number };
+  /** percentOfBandwidth: weights read once a token, of the CPU's best read of the files. */
+  readonly decode: Speed & { readonly percentOfBandwidth?: number };
   readonly depths: readonly (Speed & { readonly depth: number })[];
   readonly streams: {
     readonly count: number;
@@ -142,7 +142,6 @@ class Bench {
       streamPeaks.push(peak);
       return result;
     });
-    const { readBytesPerSecond } = probe.best;
     return {
       model: model.info.path,
       implementation: model.info.implementation,
@@ -150,10 +149,7 @@ class Bench {
       load: { milliseconds: median(loads), range: range(loads) },
       prefill: { ...speed(flags.prompt, prefills), ...this.percentOfPeak(prefills, peaks) },
       firstToken: { milliseconds: median(firsts), range: range(firsts) },
-      decode: {
-        ...speed(flags.generate, decodes),
-        percentOfBandwidth: (100 * median(decodes) * probe.cost.bytes) / readBytesPerSecond,
-      },
+      decode: { ...speed(flags.generate, decodes), ...this.percentOfBandwidth(decodes) },
       depths,
       streams: {
         count: flags.streams,
@@ -164,6 +160,13 @@ class Bench {
       memory: { residentBytes: median(memory), range: range(memory) },
       limits: probe.best,
     };
+  }
+
+  private percentOfBandwidth(speeds: number[]): { percentOfBandwidth?: number } {
+    if (this.model.info.backend.name !== 'cpu') return {};
+    const { best, cost } = this.probe;
+    const bytesPerSecond = median(speeds) * cost.bytes;
+    return { percentOfBandwidth: (100 * bytesPerSecond) / best.readBytesPerSecond };
   }
 
   /** The median of each run's speed by the peak around it. */
@@ -243,8 +246,8 @@ function table(report: Report): string {
     `${name.padEnd(18)}${show(value).padStart(10)} ${unit.padEnd(10)}` +
     `${`(${show(limits[0])} to ${show(limits[1])})`.padEnd(20)}${share}`.trimEnd() +
     '\n';
-  const ofPeak = (percent?: number) =>
-    percent === undefined ? '' : `${show(percent)}% of the int8 peak`;
+  const percent = (value: number | undefined, of: string) =>
+    value === undefined ? '' : `${show(value)}% of ${of}`;
   return (
     `${report.model}\n${report.implementation}, ${report.threads} threads\n` +
     row('load', load.milliseconds, 'ms', load.range) +
@@ -253,7 +256,7 @@ function table(report: Report): string {
       prefill.tokensPerSecond,
       'tokens/s',
       prefill.range,
-      ofPeak(prefill.percentOfPeak),
+      percent(prefill.percentOfPeak, 'the int8 peak'),
     ) +
     row('first token', firstToken.milliseconds, 'ms', firstToken.range) +
     row(
@@ -261,7 +264,7 @@ function table(report: Report): string {
       decode.tokensPerSecond,
       'tokens/s',
       decode.range,
-      `${show(decode.percentOfBandwidth)}% of the bandwidth`,
+      percent(decode.percentOfBandwidth, 'the bandwidth'),
     ) +
     depths
       .map((at) => row(`decode at ${at.depth}`, at.tokensPerSecond, 'tokens/s', at.range))
@@ -271,7 +274,7 @@ function table(report: Report): string {
       streams.tokensPerSecond,
       'tokens/s',
       streams.range,
-      ofPeak(streams.percentOfPeak),
+      percent(streams.percentOfPeak, 'the int8 peak'),
     ) +
     row('resident memory', mebibytes(memory.residentBytes), 'MiB', [
       mebibytes(memory.range[0]),
