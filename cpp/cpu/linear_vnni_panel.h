@@ -13,12 +13,13 @@
 // What bounds it, with AVX-512 and 12 rows: a group takes 192 dpbusd, 112 loads (16 of weights, 96
 // broadcasts), and then for each of the 24 sums a conversion, a product, an FMA, a load and a
 // store. On Zen 5 dpbusd, product and FMA share two pipes: 240 in 120 cycles, of which 96 are
-// dpbusd's (80%; formats with offsets or subgroups of 16: 73%, with both: 62%); its 162 loads and
-// 12 prefetches need 87 cycles, the stores 24, the conversions go elsewhere. On Ice Lake's server
-// the conversions share the two pipes as well: 138 cycles, 152 by llvm-mca. A tile of 16 outputs
-// would need twice the broadcasts for the same products: 108 loads for every 96 dpbusd.
+// dpbusd's (80%; formats with offsets or subgroups of 16: 73%, with both: 62%); its 162 loads need
+// 81 cycles, the stores 24, the conversions go elsewhere. On Ice Lake's server the conversions
+// share the two pipes as well: 138 cycles, 152 by llvm-mca. A tile of 16 outputs would need twice
+// the broadcasts for the same products: 108 loads for every 96 dpbusd.
 #pragma once
 
+#include "cpu/linear_panels.h"
 #include "cpu/linear_vnni_dot.h"
 
 namespace tramontane::cpu {
