@@ -122,7 +122,7 @@ void linear(const LinearTask& task) {
     case Format::kBF16:
       return linear_float<LoadBF16>(task);
     default:
-      with_source(task, [&](const auto& source) { linear_int8(task, source); });
+      with_source<kLanes>(task, [&](const auto& source) { linear_int8(task, source); });
   }
 }
 

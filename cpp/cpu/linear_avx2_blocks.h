@@ -8,8 +8,8 @@
 namespace tramontane::cpu {
 namespace {
 
-// The weights of a task in blocks, row by row.
-template <Format kFormat>
+// The weights of a task in blocks, row by row, in stripes of kWidth outputs.
+template <Format kFormat, int kWidth>
 class BlockSource {
  public:
   using Unpacked = Unpack<kFormat, ByOutputs>;
@@ -21,12 +21,12 @@ class BlockSource {
       : task_(task),
         row_bytes_(int64_t{task.weight->columns} / (32 * kBlockGroups) * kBlockBytes) {}
 
-  // Where the weight has 8 rows, the last stripe reaches back over rows that are done; where it has
-  // fewer, all lanes are one row.
+  // Where the weight has kWidth rows, the last stripe reaches back over rows that are done; where it
+  // has fewer, all lanes are one row.
   Stripe stripe_at(int32_t output) const {
-    if (task_.weight->rows < kLanes) return {output, 0, 1};
-    const int32_t start = std::min(output, task_.weight->rows - kLanes);
-    return {start, output - start, std::min(start + kLanes, task_.last) - output};
+    if (task_.weight->rows < kWidth) return {output, 0, 1};
+    const int32_t start = std::min(output, task_.weight->rows - kWidth);
+    return {start, output - start, std::min(start + kWidth, task_.last) - output};
   }
 
   // Asks for the blocks of groups [first, first + kPanelGroups) of a stripe.
@@ -34,46 +34,49 @@ class BlockSource {
     constexpr int kBytes = kPanelGroups / kBlockGroups * kBlockBytes;
     const uint8_t* row = task_.weight->data + stripe.output * row_bytes_ +
                          first / kBlockGroups * int64_t{kBlockBytes};
-    for (int i = 0; i < kLanes; ++i, row += row_bytes_) {
+    for (int i = 0; i < kWidth; ++i, row += row_bytes_) {
       for (int at = 0; at < kBytes + 63; at += 64) prefetch(row + at);
     }
   }
 
   // Calls use(group) for groups [first, first + count) of a stripe, a whole number of blocks. The
-  // rows of a stripe are one piece of memory, and the next stripe follows it: with kAhead, as many
-  // bytes of that are asked for as are used here, a few lines at a time: what a core can wait for
-  // is soon full.
-  template <bool kAhead, class Form, class Use>
+  // rows of a stripe are one piece of memory, and the next stripe follows it: as many bytes of that
+  // as are used here are asked for meanwhile, a few lines at a time: what a core can wait for is
+  // soon full.
+  template <Ask kAsk, class Form, class Use>
   TRAMONTANE_INLINE void for_each_group(const Stripe& stripe, int32_t first, int32_t count,
                                         Use& use) const {
-    const int64_t stride = task_.weight->rows < kLanes ? 0 : row_bytes_;
+    const int64_t stride = task_.weight->rows < kWidth ? 0 : row_bytes_;
     Rows rows = {task_.weight->data + stripe.output * row_bytes_, stride};
     rows = rows + first / kBlockGroups * int64_t{kBlockBytes};
-    const uint8_t* ahead = rows.base + kLanes * stride;
+    const uint8_t* next = rows.base + kWidth * stride;
     for (int32_t g = 0; g < count; g += kBlockGroups) {
-      Unpack<kFormat, Form> block(rows);
-      unpack_groups<kAhead>(block, ahead, use, std::make_integer_sequence<int, kBlockGroups>());
+      Ahead<kAsk> ahead = {next};
+      typename Form::template Block<kFormat> block(rows, ahead);
+      unpack_groups<Form>(block, next, ahead, use,
+                          std::make_integer_sequence<int, kBlockGroups>());
       rows = rows + kBlockBytes;
-      ahead += kLanes * kBlockBytes;
+      next += kWidth * kBlockBytes;
     }
   }
 
  private:
-  template <bool kAhead, class Block, class Use, int... kGroup>
-  TRAMONTANE_INLINE static void unpack_groups(Block& block, const uint8_t* ahead, Use& use,
-                                              std::integer_sequence<int, kGroup...>) {
-    (unpack_group<kAhead, kGroup>(block, ahead, use), ...);
+  template <class Form, class Block, Ask kAsk, class Use, int... kGroup>
+  TRAMONTANE_INLINE static void unpack_groups(Block& block, const uint8_t* next, Ahead<kAsk>& ahead,
+                                              Use& use, std::integer_sequence<int, kGroup...>) {
+    (unpack_group<Form, kGroup>(block, next, ahead, use), ...);
   }
 
-  template <bool kAhead, int kGroup, class Block, class Use>
-  TRAMONTANE_INLINE static void unpack_group(Block& block, const uint8_t* ahead, Use& use) {
-    if constexpr (kAhead) {
-      constexpr int kGroupBytes = kLanes * kBlockBytes / kBlockGroups;
+  template <class Form, int kGroup, class Block, Ask kAsk, class Use>
+  TRAMONTANE_INLINE static void unpack_group(Block& block, [[maybe_unused]] const uint8_t* next,
+                                             Ahead<kAsk>& ahead, Use& use) {
+    if constexpr (kAsk == Ask::kAtOnce) {
+      constexpr int kGroupBytes = kWidth * kBlockBytes / kBlockGroups;
       TRAMONTANE_UNROLL
-      for (int at = 0; at < kGroupBytes; at += 64) prefetch(ahead + kGroup * kGroupBytes + at);
+      for (int at = 0; at < kGroupBytes; at += 64) prefetch(next + kGroup * kGroupBytes + at);
     }
-    Group x;
-    block.template group<kGroup>(x);
+    typename Form::Group x;
+    block.template group<kGroup>(x, ahead);
     use(x);
   }
 
@@ -120,7 +123,7 @@ void few_rows(const LinearTask& task, const Source& source) {
   for (int32_t output = task.first; output < task.last;) {
     const Stripe stripe = source.stripe_at(output);
     DotRows<S, kRows> dot = start;
-    source.template for_each_group<true, typename DotRows<S, kRows>::Form>(stripe, 0, groups, dot);
+    source.template for_each_group<Ask::kAtOnce, typename DotRows<S, kRows>::Form>(stripe, 0, groups, dot);
     for (int r = 0; r < in.rows; ++r) {
       float sums[kLanes];
       _mm256_storeu_ps(sums, dot.totals[r]);
@@ -131,12 +134,12 @@ void few_rows(const LinearTask& task, const Source& source) {
 }
 
 template <Format kFormat>
-void linear_int8(const LinearTask& task, const BlockSource<kFormat>& source) {
+void linear_int8(const LinearTask& task, const BlockSource<kFormat, kLanes>& source) {
   const int32_t rows = task.in->rows;
   if (rows == 1) return few_rows<1>(task, source);
   if (rows == 2) return few_rows<2>(task, source);
   if (rows <= kInPlaceRows) return few_rows<kInPlaceRows>(task, source);
-  many_rows<Panel<typename BlockSource<kFormat>::ShapeType>>(task, source);
+  many_rows<Panel<typename BlockSource<kFormat, kLanes>::ShapeType>>(task, source);
 }
 
 }  // namespace

@@ -48,6 +48,13 @@ TRAMONTANE_INLINE void hide([[maybe_unused]] T*& pointer) {
 #endif
 }
 
+// Loads and prefetches before it come before those after it.
+TRAMONTANE_INLINE void stay_in_order() {
+#if defined(__GNUC__)
+  __asm__ volatile("" : : : "memory");
+#endif
+}
+
 TRAMONTANE_INLINE __m256i constant(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
 TRAMONTANE_INLINE __m128i load16(const uint8_t* p) {

@@ -33,7 +33,7 @@ TRAMONTANE_INLINE void split_nibbles(__m256i x, __m256i* out) {
   out[1] = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd));
 }
 
-template <int kBits>
+template <int kBits, int kWidth>
 class GptqSource {
  public:
   // 8 bits are taken relative to 128.
@@ -45,13 +45,14 @@ class GptqSource {
   // Stripes begin at multiples of 8, where the zero points begin at whole bytes.
   Stripe stripe_at(int32_t output) const {
     const int32_t start = output / kLanes * kLanes;
-    return {start, output - start, std::min(start + kLanes, task_.last) - output};
+    return {start, output - start, std::min(start + kWidth, task_.last) - output};
   }
 
-  // Inputs 32 g to 32 g + 31 of a stripe.
-  TRAMONTANE_INLINE void load_group(const Stripe& stripe, int32_t g, Group& x) const {
-    const uint8_t* words =
-        task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + stripe.output);
+  int32_t outputs() const { return task_.weight->rows; }
+
+  // Inputs 32 g to 32 g + 31 of 8 outputs.
+  TRAMONTANE_INLINE void load_group(int32_t output, int32_t g, Group& x) const {
+    const uint8_t* words = task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + output);
     __m256i word[kBits];
     for (int i = 0; i < kBits; ++i) {
       word[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + 4 * i * row_words_));
@@ -64,8 +65,8 @@ class GptqSource {
       unpack_words(word, x.w, std::make_integer_sequence<int, 8>());
     }
     const int32_t group = task_.gptq->block_groups[g];
-    x.zero = load_zeros(group, stripe.output);
-    x.scale = load_scales(group, stripe.output);
+    x.zero = load_zeros(group, output);
+    x.scale = load_scales(group, output);
   }
 
   // Asks for the words of groups [first, first + kPanelGroups) of a stripe.
@@ -75,12 +76,12 @@ class GptqSource {
     for (int i = 0; i < kPanelGroups * kBits; ++i, row += 4 * row_words_) prefetch(row);
   }
 
-  template <bool, class, class Use>
+  template <Ask, class Form, class Use>
   TRAMONTANE_INLINE void for_each_group(const Stripe& stripe, int32_t first, int32_t count,
                                         Use& use) const {
     for (int32_t g = first; g < first + count; ++g) {
-      Group x;
-      load_group(stripe, g, x);
+      typename Form::Group x;
+      Form::load_group(*this, stripe, g, x);
       use(x);
     }
   }
@@ -144,8 +145,8 @@ constexpr int kGptqTotals = 1 << 14;
 constexpr size_t kGptqScratchBytes = kGptqTotals * sizeof(float);
 
 template <int kBits>
-void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
-  using S = typename GptqSource<kBits>::ShapeType;
+void one_row_gptq(const LinearTask& task, const GptqSource<kBits, kLanes>& source) {
+  using S = typename GptqSource<kBits, kLanes>::ShapeType;
   const int32_t groups = task.in->columns / 32;
   float* totals = reinterpret_cast<float*>(task.scratch);
   for (int32_t first = task.first / kLanes * kLanes; first < task.last; first += kGptqTotals) {
@@ -156,7 +157,7 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
       float* total = totals;
       for (int32_t output = first; output < last; output += kLanes, total += kLanes) {
         Group x;
-        source.load_group({output, 0, kLanes}, g, x);
+        source.load_group(output, g, x);
         const __m256 sum = _mm256_loadu_ps(total);
         _mm256_storeu_ps(total, add_group<S>(x, integer_sum<S>(x, row), *row.scales, nullptr, sum));
       }
@@ -173,9 +174,9 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
 }
 
 template <int kBits>
-void linear_int8(const LinearTask& task, const GptqSource<kBits>& source) {
+void linear_int8(const LinearTask& task, const GptqSource<kBits, kLanes>& source) {
   task.in->rows == 1 ? one_row_gptq(task, source)
-                     : many_rows<Panel<typename GptqSource<kBits>::ShapeType>>(task, source);
+                     : many_rows<Panel<typename GptqSource<kBits, kLanes>::ShapeType>>(task, source);
 }
 
 }  // namespace

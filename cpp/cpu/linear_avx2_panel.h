@@ -59,7 +59,8 @@ struct Pack {
 template <class S>
 struct Panel {
   using P = PackedGroup<S>;
-  static constexpr int kStripes = cpu::kStripes, kTileRows = cpu::kTileRows;
+  using Vector = __m256i;
+  static constexpr int kWidth = kLanes, kStripes = cpu::kStripes, kTileRows = cpu::kTileRows;
   static constexpr int kVectors = P::kVectors;
   static constexpr int kWords = kWordsOf<S>;
 
@@ -71,7 +72,7 @@ struct Panel {
   static void pack(const Source& source, const Stripe& stripe, int p, int32_t first, int32_t depth,
                    __m256i* panel) {
     Pack<S> pack{panel + p};
-    source.template for_each_group<false, ByOutputs>(stripe, first, depth, pack);
+    source.template for_each_group<Ask::kNever, ByOutputs>(stripe, first, depth, pack);
   }
 
   // All stripes by kRows rows over `depth` groups. `totals` [kRows][kPanelOutputs] go on.

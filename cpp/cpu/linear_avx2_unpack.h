@@ -28,8 +28,39 @@ struct Rows {
   Rows operator+(int64_t bytes) const { return {base + bytes, stride}; }
 };
 
+// How what comes after the rows at hand is asked for: all lines of a group at once, or one by one
+// between loads.
+enum class Ask { kNever, kAtOnce, kInBetween };
+
+template <Ask kAsk>
+struct Ahead {
+  const uint8_t* at;
+
+  // Here and now: compilers would else ask for all lines of a block at once.
+  TRAMONTANE_INLINE void next_line() {
+    if constexpr (kAsk == Ask::kInBetween) {
+      prefetch(at);
+      at += 64;
+      stay_in_order();
+    }
+  }
+};
+
 template <Format kFormat, class Form>
 struct Unpack;
+
+// A block of a form, as BlockSource takes it.
+template <Format kFormat, class Form>
+struct BlockOf {
+  template <Ask kAsk>
+  TRAMONTANE_INLINE BlockOf(const Rows& rows, const Ahead<kAsk>&) : unpacked(rows) {}
+
+  template <int kGroup, Ask kAsk>
+  TRAMONTANE_INLINE void group(Group& x, const Ahead<kAsk>&) {
+    unpacked.template group<kGroup>(x);
+  }
+  Unpack<kFormat, Form> unpacked;
+};
 
 TRAMONTANE_INLINE int load_int(const uint8_t* p) {
   int value;
@@ -59,6 +90,10 @@ TRAMONTANE_INLINE __m256i load_pair(const uint8_t* low, const uint8_t* high) {
 }
 
 struct ByRows {
+  using Group = cpu::Group;
+  template <Format kFormat>
+  using Block = BlockOf<kFormat, ByRows>;
+
   // 16 bytes of each row.
   TRAMONTANE_INLINE static void load(const Rows& rows, int64_t offset, __m256i* pairs) {
     const uint8_t* p = rows.base + offset;
@@ -72,6 +107,17 @@ struct ByRows {
 };
 
 struct ByOutputs {
+  using Group = cpu::Group;
+  template <Format kFormat>
+  using Block = BlockOf<kFormat, ByOutputs>;
+
+  // A GPTQ group.
+  template <class Source>
+  TRAMONTANE_INLINE static void load_group(const Source& source, const Stripe& stripe, int32_t g,
+                                           Group& x) {
+    source.load_group(stripe.output, g, x);
+  }
+
   TRAMONTANE_INLINE static void load(const Rows& rows, int64_t offset, __m256i* words) {
     __m256i pairs[4];
     ByRows::load(rows, offset, pairs);

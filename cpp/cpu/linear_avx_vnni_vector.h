@@ -14,7 +14,10 @@ struct AvxVnni {
   TRAMONTANE_INLINE static __m256i dot(__m256i sum, __m256i w, __m256i a) {
     return _mm256_dpbusd_avx_epi32(sum, w, a);
   }
-  TRAMONTANE_INLINE static void pin(__m256i& x) { cpu::pin(x); }
+  template <class T>
+  TRAMONTANE_INLINE static void pin(T& x) {
+    cpu::pin(x);
+  }
 };
 
 }  // namespace

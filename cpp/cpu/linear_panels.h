@@ -6,7 +6,7 @@
 //
 //   block    kBlockOutputs outputs, whose totals wait in scratch
 //     pass     as many groups as keep the rows' activations in L2, laid out once for the block
-//       tile's outputs     kStripes stripes of 8
+//       tile's outputs     kStripes stripes
 //         panel              kPanelGroups groups of them, unpacked once, in L1
 //           tile               kTileRows rows: the kernel
 #pragma once
@@ -70,13 +70,14 @@ void for_each_tile(int32_t row, int32_t rows, const Use& use) {
   }
 }
 
-// Groups [first, first + count) of a tile's rows.
+// Groups [first, first + count) of a tile's rows; the last row there is stands for those beyond it.
 template <class Panel, int kRows>
 void pack_tile(const Activations& in, int32_t row, int32_t first, int32_t count,
                RowsOfGroup<kRows, Panel::kWords>* out) {
   for (int r = 0; r < kRows; ++r) {
-    const int64_t group = int64_t{row + r} * (in.columns / 32) + first;
-    const int8_t* q = in.q + (row + r) * quantized_stride(in.columns) + 32 * int64_t{first};
+    const int32_t from = std::min(row + r, in.rows - 1);
+    const int64_t group = int64_t{from} * (in.columns / 32) + first;
+    const int8_t* q = in.q + from * quantized_stride(in.columns) + 32 * int64_t{first};
     for (int line = 0; line < 32 * kPanelGroups; line += 64) {
       prefetch(q + kRows * quantized_stride(in.columns) + line);
     }
@@ -120,7 +121,7 @@ Column<kStripes> next_column(const LinearTask& task, const Source& source, int32
 template <class Panel>
 struct PanelScratch {
   static constexpr size_t kPanelBytes =
-      sizeof(__m256i) * kPanelGroups * Panel::kVectors * Panel::kStripes;
+      sizeof(typename Panel::Vector) * kPanelGroups * Panel::kVectors * Panel::kStripes;
 
   static size_t rows_bytes(int32_t rows) {
     const size_t least = kPanelGroups * PackedRows<Panel::kWords>::kGroupBytes;
@@ -135,13 +136,13 @@ struct PanelScratch {
 
 template <class Panel, class Source>
 void many_rows(const LinearTask& task, const Source& source) {
-  constexpr int kStripes = Panel::kStripes, kOutputs = kStripes * kLanes;
+  constexpr int kStripes = Panel::kStripes, kOutputs = kStripes * Panel::kWidth;
   constexpr int kColumns = kBlockOutputs / kOutputs;
   using Scratch = PanelScratch<Panel>;
   const Activations& in = *task.in;
   const int32_t groups = in.columns / 32;
   const int32_t pass = PackedRows<Panel::kWords>::pass_groups(groups, in.rows);
-  __m256i* panel = reinterpret_cast<__m256i*>(task.scratch);
+  auto* panel = reinterpret_cast<typename Panel::Vector*>(task.scratch);
   const PackedRows<Panel::kWords> packed(task.scratch + Scratch::kPanelBytes, in.rows);
   float* totals =
       reinterpret_cast<float*>(task.scratch + Scratch::kPanelBytes + Scratch::rows_bytes(in.rows));
@@ -188,7 +189,7 @@ void many_rows(const LinearTask& task, const Source& source) {
       for (int c = 0; c < count; ++c) {
         for (int p = 0; p < columns[c].count; ++p) {
           store(task, r, columns[c].stripes[p],
-                totals + c * column_floats + r * kOutputs + kLanes * p);
+                totals + c * column_floats + r * kOutputs + Panel::kWidth * p);
         }
       }
     }

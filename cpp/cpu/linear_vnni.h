@@ -1,7 +1,7 @@
 // The linear layers of an instruction set with dpbusd. Included inside its target pragma.
 #pragma once
 
-#include "cpu/linear_vnni_panel.h"
+#include "cpu/linear_vnni_few.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -14,11 +14,8 @@ void vnni_linear(const LinearTask& task) {
     case Format::kBF16:
       return kAvx2Linear.linear(task);
     default:
-      with_source(task, [&](const auto& source) {
-        using S = typename std::decay_t<decltype(source)>::ShapeType;
-        task.in->rows == 1 ? vnni_one_row<I>(task, source)
-                           : many_rows<VnniPanel<I, S>>(task, source);
-      });
+      with_source<I::Vector::kLanes>(
+          task, [&](const auto& source) { vnni_linear_int8<I>(task, source); });
   }
 }
 
@@ -35,7 +32,7 @@ size_t vnni_scratch_bytes(int32_t columns, int32_t rows) {
   // The shape with the most vectors and words of all.
   using Largest = VnniPanel<I, Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
   return std::max({kAvx2Linear.scratch_bytes(columns, rows),
-                   kGptqScratchBytes + word_bytes(columns), PanelScratch<Largest>::bytes(rows)});
+                   kGptqScratchBytes + vnni_few_bytes(columns), PanelScratch<Largest>::bytes(rows)});
 }
 
 template <class I>

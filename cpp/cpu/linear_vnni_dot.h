@@ -14,6 +14,7 @@
 #pragma once
 
 #include "cpu/linear_avx2_formats.h"
+#include "cpu/linear_panels.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -45,29 +46,66 @@ constexpr int kZeroPoint = S::kBits == 8           ? 128
                            : S::kZero == kOwnZeros ? 1 << (S::kBits - 1)
                                                    : S::kZero;
 
-// Makes the weights unsigned, the zeros negative, and all scales floats.
-template <class S>
-TRAMONTANE_INLINE void normalize(Group& x, __m256* scales) {
-  if constexpr (S::kBits == 8) {
-    for (int j = 0; j < 8; ++j) x.w[j] = _mm256_xor_si256(x.w[j], constant(128));
+// 32 inputs of V::kLanes outputs as dpbusd takes them: the weights unsigned, zeros negative, and all
+// scales floats. What a shape does not have is not there.
+template <class V>
+struct Operands {
+  typename V::Ints w[8];  // Vector j: inputs 4j to 4j + 3.
+  typename V::Ints zero;
+  typename V::Floats scales[2], offsets[2];
+};
+
+template <class S, class V>
+TRAMONTANE_INLINE void normalize(const Group& x, Operands<V>& out) {
+  for (int j = 0; j < 8; ++j) {
+    out.w[j] = S::kBits == 8 ? _mm256_xor_si256(x.w[j], constant(128)) : x.w[j];
   }
   if constexpr (KindOf<S>::kCorrection == Correction::kOwnZeros) {
-    x.zero = _mm256_sub_epi16(_mm256_set1_epi16(S::kBits == 8 ? -128 : 0), x.zero);
+    out.zero = _mm256_sub_epi16(_mm256_set1_epi16(S::kBits == 8 ? -128 : 0), x.zero);
   }
   for (int h = 0; h < S::kSubgroups; ++h) {
-    scales[h] = x.scale;
+    out.scales[h] = x.scale;
     if constexpr (S::kInner) {
       const __m256i inner = _mm256_srai_epi32(x.inner[h], 16);
-      scales[h] = _mm256_mul_ps(x.scale, _mm256_cvtepi32_ps(inner));
+      out.scales[h] = _mm256_mul_ps(x.scale, _mm256_cvtepi32_ps(inner));
     }
+    if constexpr (S::kOffset) out.offsets[h] = x.offset[h];
   }
 }
 
-// Eight lanes, and what the kernels do with them.
+// Unpacks a block of 8 outputs.
+template <Format kFormat, class V>
+struct BlockOfEight {
+  using Unpacked = Unpack<kFormat, ByOutputs>;
+  template <Ask kAsk>
+  TRAMONTANE_INLINE BlockOfEight(const Rows& rows, const Ahead<kAsk>&) : block(rows) {}
+
+  template <int kGroup, Ask kAsk>
+  TRAMONTANE_INLINE void group(Operands<V>& out, const Ahead<kAsk>&) {
+    Group x;
+    block.template group<kGroup>(x);
+    normalize<typename Unpacked::ShapeType>(x, out);
+  }
+
+  Unpacked block;
+};
+
+// Eight lanes, how weights get there, and what the kernels do with them.
 struct Eight {
   static constexpr int kLanes = 8;
   using Ints = __m256i;
   using Floats = __m256;
+  using Group = Operands<Eight>;
+  template <Format kFormat>
+  using Block = BlockOfEight<kFormat, Eight>;
+
+  template <class Source>
+  TRAMONTANE_INLINE static void load_group(const Source& source, const Stripe& stripe, int32_t g,
+                                           Group& out) {
+    cpu::Group x;
+    source.load_group(stripe.output, g, x);
+    normalize<typename Source::ShapeType>(x, out);
+  }
 
   TRAMONTANE_INLINE static Ints load(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
@@ -77,12 +115,19 @@ struct Eight {
   }
   TRAMONTANE_INLINE static void store(float* p, Floats x) { _mm256_storeu_ps(p, x); }
   TRAMONTANE_INLINE static Ints zero() { return _mm256_setzero_si256(); }
+  TRAMONTANE_INLINE static Floats zero_floats() { return _mm256_setzero_ps(); }
   TRAMONTANE_INLINE static Ints broadcast(const void* p) { return broadcast_word(p); }
   TRAMONTANE_INLINE static Floats broadcast_float(const void* p) {
     return _mm256_castsi256_ps(broadcast_word(p));
   }
+  // Words of 4 of 32 inputs, each in all lanes.
+  TRAMONTANE_INLINE static void broadcast_words(const int8_t* q, Ints* words) {
+    for (int j = 0; j < 8; ++j) words[j] = broadcast(q + 4 * j);
+  }
   TRAMONTANE_INLINE static Ints multiply_pairs(Ints a, Ints b) { return _mm256_madd_epi16(a, b); }
+  TRAMONTANE_INLINE static Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
   TRAMONTANE_INLINE static Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
+  TRAMONTANE_INLINE static Ints as_ints(Floats x) { return _mm256_castps_si256(x); }
   TRAMONTANE_INLINE static Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
   TRAMONTANE_INLINE static Floats multiply_add(Floats a, Floats b, Floats sum) {
     return _mm256_fmadd_ps(a, b, sum);
@@ -138,104 +183,71 @@ TRAMONTANE_INLINE typename V::Ints start_of(const int32_t* word,
   return V::zero();
 }
 
-// One row of activations from some group on.
-struct VnniRow {
-  const int8_t* q;
-  const float* scales;
-  const int32_t* words;
-};
-
-template <class S>
-VnniRow first_row(const Activations& in, int32_t* words) {
-  make_corrections<S>(in.sums, in.columns / 32 * S::kSubgroups, words);
-  return {in.q, in.scales, words};
-}
-
-// Adds a group to the totals of 8 outputs.
-template <class I, class S>
-TRAMONTANE_INLINE __m256 vnni_add_group(Group x, const VnniRow& row, __m256 total) {
+// Adds a group to the totals of V::kLanes outputs, for one row of activations.
+template <class I, class S, bool kAlone>
+TRAMONTANE_INLINE typename I::Vector::Floats vnni_add_group(
+    const Operands<typename I::Vector>& x, const int8_t* q, const float* scale,
+    const int32_t* words, typename I::Vector::Floats total) {
+  using V = typename I::Vector;
   using K = KindOf<S>;
-  __m256 scales[S::kSubgroups];
-  normalize<S>(x, scales);
-  __m256 term;
+  typename V::Floats term;
   TRAMONTANE_UNROLL
   for (int h = 0; h < K::kSubgroups; ++h) {
-    __m256i sum = start_of<K, Eight>(row.words + h, x.zero);
-    TRAMONTANE_UNROLL
-    for (int j = h * K::kWords; j < (h + 1) * K::kWords; ++j) {
-      sum = I::dot(sum, x.w[j], broadcast_word(row.q + 4 * j));
+    typename V::Ints sum = start_of<K, V>(words + h, x.zero);
+    if constexpr (kAlone) {
+      typename V::Ints a[8];
+      V::broadcast_words(q, a);
+      if constexpr (K::kWords == 8) {
+        typename V::Ints second = V::zero();
+        TRAMONTANE_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          sum = I::dot(sum, x.w[j], a[j]);
+          second = I::dot(second, x.w[j + 4], a[j + 4]);
+        }
+        sum = V::add(sum, second);
+      } else {
+        TRAMONTANE_UNROLL
+        for (int j = 4 * h; j < 4 * h + 4; ++j) sum = I::dot(sum, x.w[j], a[j]);
+      }
+    } else {
+      TRAMONTANE_UNROLL
+      for (int j = h * K::kWords; j < (h + 1) * K::kWords; ++j) {
+        sum = I::dot(sum, x.w[j], V::broadcast(q + 4 * j));
+      }
     }
-    const __m256 value = _mm256_cvtepi32_ps(sum);
-    term = h == 0 ? _mm256_mul_ps(value, scales[h]) : _mm256_fmadd_ps(value, scales[h], term);
+    const typename V::Floats value = V::to_floats(sum);
+    term = h == 0 ? V::multiply(value, x.scales[h]) : V::multiply_add(value, x.scales[h], term);
   }
   if constexpr (K::kCorrection == Correction::kOffset) {
     TRAMONTANE_UNROLL
     for (int h = 0; h < K::kSubgroups; ++h) {
-      term = _mm256_fmadd_ps(x.offset[h], Eight::broadcast_float(row.words + h), term);
+      term = V::multiply_add(x.offsets[h], V::broadcast_float(words + h), term);
     }
   }
-  return _mm256_fmadd_ps(term, _mm256_set1_ps(*row.scales), total);
+  return V::multiply_add(term, V::broadcast_float(scale), total);
 }
 
-// Multiplies each group it is given by one row of activations.
-template <class I, class S>
-struct VnniDotRow {
-  TRAMONTANE_INLINE void operator()(const Group& x) {
-    total = vnni_add_group<I, S>(x, row, total);
-    row.q += 32;
-    row.scales += 1;
-    row.words += S::kSubgroups;
+// Few rows of activations, laid out as a tile of many is.
+template <class S, int kRows>
+using FewRows = RowsOfGroup<kRows, S::kSubgroups>;
+
+// Multiplies each group it is given by kRows rows of activations.
+template <class I, class S, int kRows>
+struct VnniDotRows {
+  using V = typename I::Vector;
+
+  TRAMONTANE_INLINE void operator()(const Operands<V>& x) {
+    TRAMONTANE_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      totals[r] = vnni_add_group<I, S, kRows == 1>(x, rows->q[r], &rows->scales[r], rows->words[r], totals[r]);
+      I::pin(totals[r]);
+    }
+    ++rows;
   }
 
-  VnniRow row;  // At the group that comes next.
-  __m256 total;
+  const FewRows<S, kRows>* rows;  // At the group that comes next.
+  typename V::Floats totals[kRows];
 };
-
-// One row of activations: the weights are used as they are unpacked, 8 outputs at a time.
-template <class I, Format kFormat>
-void vnni_one_row(const LinearTask& task, const BlockSource<kFormat>& source) {
-  using S = typename BlockSource<kFormat>::ShapeType;
-  const VnniRow row = first_row<S>(*task.in, reinterpret_cast<int32_t*>(task.scratch));
-  for (int32_t output = task.first; output < task.last;) {
-    const Stripe stripe = source.stripe_at(output);
-    VnniDotRow<I, S> dot = {row, _mm256_setzero_ps()};
-    source.template for_each_group<true, ByOutputs>(stripe, 0, task.in->columns / 32, dot);
-    float sums[kLanes];
-    _mm256_storeu_ps(sums, dot.total);
-    store(task, 0, stripe, sums);
-    output += stripe.count;
-  }
-}
-
-// GPTQ: words are read along all outputs, whose totals wait in scratch meanwhile.
-template <class I, int kBits>
-void vnni_one_row(const LinearTask& task, const GptqSource<kBits>& source) {
-  using S = typename GptqSource<kBits>::ShapeType;
-  const int32_t groups = task.in->columns / 32;
-  float* totals = reinterpret_cast<float*>(task.scratch);
-  int32_t* words = reinterpret_cast<int32_t*>(task.scratch + kGptqScratchBytes);
-  const VnniRow whole = first_row<S>(*task.in, words);
-  for (int32_t first = task.first / kLanes * kLanes; first < task.last; first += kGptqTotals) {
-    const int32_t last = std::min(first + kGptqTotals, task.last);
-    std::fill_n(totals, kGptqTotals, 0.0f);
-    for (int32_t g = 0; g < groups; ++g) {
-      const VnniRow row = {whole.q + 32 * g, whole.scales + g, whole.words + g};
-      float* total = totals;
-      for (int32_t output = first; output < last; output += kLanes, total += kLanes) {
-        Group x;
-        source.load_group({output, 0, kLanes}, g, x);
-        _mm256_storeu_ps(total, vnni_add_group<I, S>(x, row, _mm256_loadu_ps(total)));
-      }
-    }
-    const float* total = totals;
-    for (int32_t output = std::max(first, task.first); output < last;) {
-      const Stripe stripe = source.stripe_at(output);
-      store(task, 0, stripe, total);
-      output += stripe.count;
-      total += kLanes;
-    }
-  }
-}
 
 }  // namespace
 }  // namespace tramontane::cpu

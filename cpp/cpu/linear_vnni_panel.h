@@ -29,11 +29,8 @@ constexpr int kVnniVectors = 2;
 
 template <class I>
 constexpr int kVnniPanelOutputs = kVnniVectors* I::Vector::kLanes;
-template <class I>
-constexpr int kVnniStripes = kVnniPanelOutputs<I> / kLanes;
 
-// Where the vectors of a group lie in a panel: vector v of stripe s at v * kVnniStripes + s, so
-// that a wide vector is two stripes.
+// Where the vectors of a group lie in a panel: vector v of stripe p at v * kVnniVectors + p.
 template <class K>
 struct VnniGroup {
   static constexpr int kZeros = 8;
@@ -48,25 +45,21 @@ template <class I, class S>
 struct VnniPack {
   using K = KindOf<S>;
   using P = VnniGroup<K>;
+  using V = typename I::Vector;
 
-  TRAMONTANE_INLINE void operator()(const Group& unpacked) {
-    Group x = unpacked;
-    __m256 scales[S::kSubgroups];
-    normalize<S>(x, scales);
-    for (int j = 0; j < 8; ++j) out[j * kVnniStripes<I>] = x.w[j];
-    if constexpr (K::kCorrection == Correction::kOwnZeros) {
-      out[P::kZeros * kVnniStripes<I>] = x.zero;
-    }
+  TRAMONTANE_INLINE void operator()(const Operands<V>& x) {
+    for (int j = 0; j < 8; ++j) out[j * kVnniVectors] = x.w[j];
+    if constexpr (K::kCorrection == Correction::kOwnZeros) out[P::kZeros * kVnniVectors] = x.zero;
     for (int h = 0; h < K::kSubgroups; ++h) {
-      out[(P::kScale + h) * kVnniStripes<I>] = _mm256_castps_si256(scales[h]);
+      out[(P::kScale + h) * kVnniVectors] = V::as_ints(x.scales[h]);
       if constexpr (K::kCorrection == Correction::kOffset) {
-        out[(P::kOffset + h) * kVnniStripes<I>] = _mm256_castps_si256(x.offset[h]);
+        out[(P::kOffset + h) * kVnniVectors] = V::as_ints(x.offsets[h]);
       }
     }
-    out += P::kVectors * kVnniStripes<I>;
+    out += P::kVectors * kVnniVectors;
   }
 
-  __m256i* out;
+  typename V::Ints* out;
 };
 
 // The shape's panel, as linear_panels.h takes it.
@@ -77,7 +70,8 @@ struct VnniPanel {
   using P = VnniGroup<K>;
   using Ints = typename V::Ints;
   using Floats = typename V::Floats;
-  static constexpr int kStripes = kVnniStripes<I>, kTileRows = I::kTileRows;
+  using Vector = Ints;
+  static constexpr int kWidth = V::kLanes, kStripes = kVnniVectors, kTileRows = I::kTileRows;
   static constexpr int kVectors = P::kVectors;
   static constexpr int kWords = S::kSubgroups;
 
@@ -87,20 +81,18 @@ struct VnniPanel {
 
   template <class Source>
   static void pack(const Source& source, const Stripe& stripe, int p, int32_t first, int32_t depth,
-                   __m256i* panel) {
+                   Ints* panel) {
     VnniPack<I, S> pack{panel + p};
-    source.template for_each_group<false, ByOutputs>(stripe, first, depth, pack);
+    source.template for_each_group<Ask::kNever, V>(stripe, first, depth, pack);
   }
 
   // All stripes by kRows rows over `depth` groups. `totals` [kRows][kVnniPanelOutputs] go on.
   template <int kRows>
-  static void multiply(const __m256i* panel, int32_t depth, const RowsOfGroup<kRows, kWords>* rows,
+  static void multiply(const Ints* panel, int32_t depth, const RowsOfGroup<kRows, kWords>* rows,
                        float* totals) {
     for (int32_t g = 0; g < depth; ++g, ++rows, panel += kVectors * kStripes) {
       hide(totals);
-      const auto vector = [&](int v, int p) {
-        return panel + v * kStripes + p * (V::kLanes / kLanes);
-      };
+      const auto vector = [&](int v, int p) { return panel + v * kStripes + p; };
       alignas(64) float terms[kRows][kVnniPanelOutputs<I>];
       TRAMONTANE_UNROLL
       for (int h = 0; h < K::kSubgroups; ++h) {
