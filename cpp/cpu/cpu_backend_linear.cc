@@ -1,6 +1,8 @@
 #include "cpu/cpu_backend_linear.h"
 
 #include <algorithm>
+#include <atomic>
+#include <vector>
 
 namespace tramontane::cpu {
 namespace {
@@ -11,6 +13,46 @@ constexpr int64_t kPiecesPerThread = 8;
 int32_t round_up(int64_t value, int32_t multiple) {
   return static_cast<int32_t>((value + multiple - 1) / multiple * multiple);
 }
+
+// Pieces of work, each thread's in one row: what a kernel asks memory for beyond its piece is the
+// piece that its thread does next. Who has none left takes the last ones of another.
+class Shares {
+ public:
+  Shares(int32_t pieces, int threads) : shares_(static_cast<size_t>(threads)) {
+    for (int64_t t = 0; t < threads; ++t) {
+      shares_[static_cast<size_t>(t)].left =
+          pack(static_cast<uint32_t>(pieces * t / threads),
+               static_cast<uint32_t>(pieces * (t + 1) / threads));
+    }
+  }
+
+  // May be called once for each piece.
+  int32_t take(int thread) {
+    const size_t own = static_cast<size_t>(thread);
+    for (size_t i = 0; i < shares_.size(); ++i) {
+      std::atomic<uint64_t>& left = shares_[(own + i) % shares_.size()].left;
+      uint64_t seen = left.load(std::memory_order_relaxed);
+      while (true) {
+        const uint32_t first = static_cast<uint32_t>(seen >> 32), last = static_cast<uint32_t>(seen);
+        if (first == last) break;
+        const uint64_t rest = i == 0 ? pack(first + 1, last) : pack(first, last - 1);
+        if (left.compare_exchange_weak(seen, rest, std::memory_order_relaxed)) {
+          return static_cast<int32_t>(i == 0 ? first : last - 1);
+        }
+      }
+    }
+    return -1;
+  }
+
+ private:
+  struct alignas(64) Share {
+    std::atomic<uint64_t> left{0};  // The first piece and the one behind the last.
+  };
+
+  static uint64_t pack(uint32_t first, uint32_t last) { return uint64_t{first} << 32 | last; }
+
+  std::vector<Share> shares_;
+};
 
 }  // namespace
 
@@ -82,7 +124,9 @@ void LinearLayers::run(const LinearOutput* outputs, int32_t count, const float* 
     pieces += (weight.rows + piece_size[i] - 1) / piece_size[i];
   }
 
-  workers_.run(pieces, work, [&](int32_t piece, int thread) {
+  Shares shares(pieces, workers_.threads());
+  workers_.run(pieces, work, [&](int32_t, int thread) {
+    const int32_t piece = shares.take(thread);
     int32_t i = count - 1;
     while (piece < first_piece[i]) --i;
     const Matrix& matrix = *outputs[i].matrix;

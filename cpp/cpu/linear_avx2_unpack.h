@@ -34,12 +34,14 @@ enum class Ask { kNever, kAtOnce, kInBetween };
 
 template <Ask kAsk>
 struct Ahead {
+  // The last rows of a stripe are asked for when the next stripe is about to begin with them.
+  static constexpr int kFurther = 4096;
   const uint8_t* at;
 
   // Here and now: compilers would else ask for all lines of a block at once.
   TRAMONTANE_INLINE void next_line() {
     if constexpr (kAsk == Ask::kInBetween) {
-      prefetch(at);
+      prefetch(at + kFurther);
       at += 64;
       stay_in_order();
     }

@@ -9,7 +9,7 @@ namespace {
 
 struct Avx512Vnni {
   using Vector = Sixteen;
-  static constexpr int kTileRows = 12;  // 24 of 32 registers are sums.
+  static constexpr int kTileRows = 6;
 
   TRAMONTANE_INLINE static __m512i dot(__m512i sum, __m512i w, __m512i a) {
     return _mm512_dpbusd_epi32(sum, w, a);

@@ -17,7 +17,7 @@ namespace tramontane::cpu {
 namespace {
 
 constexpr int kPanelGroups = 16;
-constexpr int kBlockOutputs = 256;
+constexpr int kBlockOutputs = 512;
 constexpr int kPassBytes = 320 << 10;
 
 // A group of kRows rows of activations, one after another as a tile reads them. What the words are

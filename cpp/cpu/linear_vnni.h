@@ -32,7 +32,7 @@ size_t vnni_scratch_bytes(int32_t columns, int32_t rows) {
   // The shape with the most vectors and words of all.
   using Largest = VnniPanel<I, Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
   return std::max({kAvx2Linear.scratch_bytes(columns, rows),
-                   kGptqScratchBytes + vnni_few_bytes(columns), PanelScratch<Largest>::bytes(rows)});
+                   kGptqScratchBytes + vnni_few_bytes(columns, rows), PanelScratch<Largest>::bytes(rows)});
 }
 
 template <class I>

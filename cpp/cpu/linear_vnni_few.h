@@ -7,56 +7,92 @@
 namespace tramontane::cpu {
 namespace {
 
-// Up to so many rows.
-constexpr int kVnniFewRows = 8;
+// Rows that are multiplied together, and up to how many weights are unpacked for each time anew.
+constexpr int kVnniRows = 8, kVnniFewRows = 24;
 
-inline size_t vnni_few_bytes(int32_t columns) {
-  return sizeof(RowsOfGroup<kVnniFewRows, 2>) * static_cast<size_t>(columns / 32);
+// Room for laid out rows, each a group of which is at most 44 bytes.
+inline size_t vnni_few_bytes(int32_t columns, int32_t rows) {
+  const int32_t most = std::min((rows + kVnniRows - 1) / kVnniRows * kVnniRows, kVnniFewRows);
+  return sizeof(RowsOfGroup<1, 2>) * static_cast<size_t>(most) * static_cast<size_t>(columns / 32);
 }
 
-// At most kRows rows: the last of them stands for those that are missing.
+// Calls use.template operator()<kRows>(row) for tiles of 8 rows, and a tile that the last ones fit.
+template <class Use>
+void for_each_few(int32_t rows, const Use& use) {
+  for (int32_t row = 0; row < rows; row += kVnniRows) {
+    const int32_t left = rows - row;
+    if (left == 1) {
+      use(std::integral_constant<int, 1>(), row);
+    } else if (left == 2) {
+      use(std::integral_constant<int, 2>(), row);
+    } else if (left <= 4) {
+      use(std::integral_constant<int, 4>(), row);
+    } else {
+      use(std::integral_constant<int, kVnniRows>(), row);
+    }
+  }
+}
+
+// Where the rows of a tile from `row` on are laid out, a row more often where there are too few.
+template <class S, int kRows>
+FewRows<S, kRows>* few_rows_at(uint8_t* scratch, int32_t columns, int32_t row) {
+  return reinterpret_cast<FewRows<S, kRows>*>(scratch + sizeof(FewRows<S, 1>) * (columns / 32) *
+                                                            static_cast<size_t>(row));
+}
+
 template <class I, class S, int kRows>
-const FewRows<S, kRows>* pack_few_rows(const Activations& in, uint8_t* scratch) {
-  auto* rows = reinterpret_cast<FewRows<S, kRows>*>(scratch);
+void pack_few_rows(const Activations& in, int32_t row, RowsOfGroup<kRows, S::kSubgroups>* out) {
   for (int32_t first = 0; first < in.columns / 32; first += kPanelGroups) {
     const int32_t count = std::min(kPanelGroups, in.columns / 32 - first);
-    pack_tile<VnniPanel<I, S>, kRows>(in, 0, first, count, rows + first);
+    pack_tile<VnniPanel<I, S>, kRows>(in, row, first, count, out + first);
   }
-  return rows;
 }
 
-template <class I, int kRows, Format kFormat, int kWidth>
-void vnni_few_rows(const LinearTask& task, const BlockSource<kFormat, kWidth>& source) {
+// A stripe by rows [row, row + kRows) of activations.
+template <class I, int kRows, class Source>
+void vnni_stripe(const LinearTask& task, const Source& source, const Stripe& stripe, int32_t row,
+                 const FewRows<typename Source::ShapeType, kRows>* rows) {
   using V = typename I::Vector;
-  using S = typename BlockSource<kFormat, kWidth>::ShapeType;
+  using S = typename Source::ShapeType;
   // What was measured to be faster.
-  constexpr Ask kAsk =
-      kRows == 1 || S::kInner ? Ask::kInBetween : Ask::kAtOnce;
-  const auto* rows = pack_few_rows<I, S, kRows>(*task.in, task.scratch);
+  constexpr Ask kAsk = kRows == 1 || S::kInner ? Ask::kInBetween : Ask::kAtOnce;
+  VnniDotRows<I, S, kRows> dot;
+  dot.rows = rows;
+  for (auto& total : dot.totals) total = V::zero_floats();
+  source.template for_each_group<kAsk, V>(stripe, 0, task.in->columns / 32, dot);
+  for (int r = 0; r < std::min(kRows, task.in->rows - row); ++r) {
+    float sums[V::kLanes];
+    V::store(sums, dot.totals[r]);
+    store(task, row + r, stripe, sums);
+  }
+}
+
+template <class I, Format kFormat, int kWidth>
+void vnni_few_rows(const LinearTask& task, const BlockSource<kFormat, kWidth>& source) {
+  using S = typename BlockSource<kFormat, kWidth>::ShapeType;
+  const int32_t columns = task.in->columns;
+  for_each_few(task.in->rows, [&](auto rows, int32_t row) {
+    pack_few_rows<I, S>(*task.in, row, few_rows_at<S, rows()>(task.scratch, columns, row));
+  });
   for (int32_t output = task.first; output < task.last;) {
     const Stripe stripe = source.stripe_at(output);
-    VnniDotRows<I, S, kRows> dot;
-    dot.rows = rows;
-    for (auto& total : dot.totals) total = V::zero_floats();
-    source.template for_each_group<kAsk, V>(stripe, 0, task.in->columns / 32, dot);
-    for (int r = 0; r < std::min(kRows, task.in->rows); ++r) {
-      float sums[V::kLanes];
-      V::store(sums, dot.totals[r]);
-      store(task, r, stripe, sums);
-    }
+    for_each_few(task.in->rows, [&](auto rows, int32_t row) {
+      vnni_stripe<I, rows()>(task, source, stripe, row,
+                     few_rows_at<S, rows()>(task.scratch, columns, row));
+    });
     output += stripe.count;
   }
 }
 
 // GPTQ: words are read along all outputs, whose totals wait in scratch meanwhile.
-template <class I, int kRows, int kBits, int kWidth>
-void vnni_few_rows(const LinearTask& task, const GptqSource<kBits, kWidth>& source) {
+template <class I, int kBits, int kWidth>
+void vnni_one_row(const LinearTask& task, const GptqSource<kBits, kWidth>& source) {
   using V = typename I::Vector;
   using S = typename GptqSource<kBits, kWidth>::ShapeType;
-  static_assert(kRows == 1);
   const int32_t groups = task.in->columns / 32;
   float* totals = reinterpret_cast<float*>(task.scratch);
-  const auto* rows = pack_few_rows<I, S, kRows>(*task.in, task.scratch + kGptqScratchBytes);
+  auto* rows = few_rows_at<S, 1>(task.scratch + kGptqScratchBytes, task.in->columns, 0);
+  pack_few_rows<I, S>(*task.in, 0, rows);
   for (int32_t first = task.first / kLanes * kLanes; first < task.last; first += kGptqTotals) {
     const int32_t last = std::min(first + kGptqTotals, task.last);
     std::fill_n(totals, kGptqTotals, 0.0f);
@@ -81,20 +117,15 @@ void vnni_few_rows(const LinearTask& task, const GptqSource<kBits, kWidth>& sour
 
 template <class I, Format kFormat, int kWidth>
 void vnni_linear_int8(const LinearTask& task, const BlockSource<kFormat, kWidth>& source) {
-  const int32_t rows = task.in->rows;
-  if (rows == 1) return vnni_few_rows<I, 1>(task, source);
-  if constexpr (kWidth == 16) {
-    if (rows == 2) return vnni_few_rows<I, 2>(task, source);
-    if (rows <= 4) return vnni_few_rows<I, 4>(task, source);
-    if (rows <= kVnniFewRows) return vnni_few_rows<I, kVnniFewRows>(task, source);
-  }
-  many_rows<VnniPanel<I, typename BlockSource<kFormat, kWidth>::ShapeType>>(task, source);
+  using S = typename BlockSource<kFormat, kWidth>::ShapeType;
+  task.in->rows <= kVnniFewRows ? vnni_few_rows<I>(task, source)
+                                : many_rows<VnniPanel<I, S>>(task, source);
 }
 
 template <class I, int kBits, int kWidth>
 void vnni_linear_int8(const LinearTask& task, const GptqSource<kBits, kWidth>& source) {
-  if (task.in->rows == 1) return vnni_few_rows<I, 1>(task, source);
-  many_rows<VnniPanel<I, typename GptqSource<kBits, kWidth>::ShapeType>>(task, source);
+  using S = typename GptqSource<kBits, kWidth>::ShapeType;
+  task.in->rows == 1 ? vnni_one_row<I>(task, source) : many_rows<VnniPanel<I, S>>(task, source);
 }
 
 }  // namespace
