@@ -7,8 +7,10 @@
 namespace tramontane::cpu {
 namespace {
 
-// Pieces of outputs for each thread, so that one that is slowed down hands work over.
-constexpr int64_t kPiecesPerThread = 8;
+// Pieces of outputs for each thread, so that one that is slowed down hands work over. Each piece
+// lays out the activations for itself: where they are many, fewer pieces of about so many outputs.
+constexpr int64_t kPiecesPerThread = 8, kLeastPiecesPerThread = 2;
+constexpr int32_t kManyRows = 64, kOutputsOfManyRows = 512;
 
 int32_t round_up(int64_t value, int32_t multiple) {
   return static_cast<int32_t>((value + multiple - 1) / multiple * multiple);
@@ -115,8 +117,14 @@ void LinearLayers::run(const LinearOutput* outputs, int32_t count, const float* 
   for (int32_t i = 0; i < count; ++i) {
     const WeightData& weight = outputs[i].matrix->data;
     // A GPTQ word holds one output, and rows of words are read whole: there a thread has one piece.
-    const int64_t split =
-        workers_.threads() * (weight.format == Format::kGptq ? 1 : kPiecesPerThread);
+    const int64_t threads = workers_.threads();
+    int64_t split = threads * kPiecesPerThread;
+    if (weight.format == Format::kGptq) {
+      split = threads;
+    } else if (rows >= kManyRows) {
+      split = std::clamp<int64_t>(weight.rows / kOutputsOfManyRows, threads * kLeastPiecesPerThread,
+                                  threads * kPiecesPerThread);
+    }
     piece_size[i] = work < Workers::kSerialWork
                         ? weight.rows
                         : round_up((weight.rows + split - 1) / split, kernels_.output_granularity);
