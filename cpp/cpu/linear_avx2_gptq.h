@@ -50,9 +50,20 @@ class GptqSource {
 
   int32_t outputs() const { return task_.weight->rows; }
 
+  // Where words, packed zero points and scales of an output's inputs 32 g to 32 g + 31 begin.
+  const uint8_t* words_at(int32_t output, int32_t g) const {
+    return task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + output);
+  }
+  const uint8_t* zeros_at(int32_t output, int32_t group) const {
+    return parts_.qzeros + (int64_t{group} * row_words_ + output) * kBits / 8;
+  }
+  int64_t row_words() const { return row_words_; }
+  int32_t group_of(int32_t g) const { return task_.gptq->block_groups[g]; }
+  int32_t zero_bias() const { return parts_.zero_bias; }
+
   // Inputs 32 g to 32 g + 31 of 8 outputs.
   TRAMONTANE_INLINE void load_group(int32_t output, int32_t g, Group& x) const {
-    const uint8_t* words = task_.gptq->qweight + 4 * (int64_t{g} * kBits * row_words_ + output);
+    const uint8_t* words = words_at(output, g);
     __m256i word[kBits];
     for (int i = 0; i < kBits; ++i) {
       word[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + 4 * i * row_words_));
@@ -86,6 +97,18 @@ class GptqSource {
     }
   }
 
+  TRAMONTANE_INLINE __m256 load_scales(int32_t group, int32_t output) const {
+    const int64_t index = int64_t{group} * row_words_ + output;
+    switch (parts_.scale_format) {
+      case Format::kF16:
+        return LoadF16::load(parts_.scales + 2 * index);
+      case Format::kBF16:
+        return LoadBF16::load(parts_.scales + 2 * index);
+      default:
+        return LoadF32::load(parts_.scales + 4 * index);
+    }
+  }
+
  private:
   template <int... kIndex>
   TRAMONTANE_INLINE static void unpack_words(const __m256i* word, __m256i* w,
@@ -106,7 +129,7 @@ class GptqSource {
 
   // Zero points as pairs of int16; 8 of them are kBits bytes.
   TRAMONTANE_INLINE __m256i load_zeros(int32_t group, int32_t output) const {
-    const uint8_t* p = parts_.qzeros + (int64_t{group} * row_words_ + output) * kBits / 8;
+    const uint8_t* p = zeros_at(output, group);
     __m256i zeros;
     if constexpr (kBits == 8) {
       zeros = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
@@ -121,18 +144,6 @@ class GptqSource {
     zeros = _mm256_and_si256(zeros, _mm256_set1_epi32((1 << kBits) - 1));
     if constexpr (kBits == 8) zeros = _mm256_sub_epi32(zeros, _mm256_set1_epi32(128));
     return _mm256_blend_epi16(zeros, _mm256_slli_epi32(zeros, 16), 0xaa);
-  }
-
-  TRAMONTANE_INLINE __m256 load_scales(int32_t group, int32_t output) const {
-    const int64_t index = int64_t{group} * row_words_ + output;
-    switch (parts_.scale_format) {
-      case Format::kF16:
-        return LoadF16::load(parts_.scales + 2 * index);
-      case Format::kBF16:
-        return LoadBF16::load(parts_.scales + 2 * index);
-      default:
-        return LoadF32::load(parts_.scales + 4 * index);
-    }
   }
 
   const LinearTask& task_;

@@ -41,11 +41,44 @@ struct Sixteen {
     }
   }
 
+  // As split_nibbles() of linear_avx2_gptq.h, and what normalize() does.
+  template <class Source>
+  TRAMONTANE_INLINE static void load_nibble_words(const Source& source, int32_t output, int32_t g,
+                                                  Group& out) {
+    const uint8_t* words = source.words_at(output, g);
+    const Ints fifteen = _mm512_set1_epi8(15);
+    for (int i = 0; i < 4; ++i) {
+      const Ints x = load(words + 4 * i * source.row_words());
+      const Ints even = _mm512_and_si512(x, fifteen);
+      const Ints odd = _mm512_and_si512(_mm512_srli_epi32(x, 4), fifteen);
+      const Floats low = _mm512_castsi512_ps(_mm512_unpacklo_epi8(even, odd));
+      const Floats high = _mm512_castsi512_ps(_mm512_unpackhi_epi8(even, odd));
+      out.w[2 * i] = as_ints(_mm512_shuffle_ps(low, high, 0x88));
+      out.w[2 * i + 1] = as_ints(_mm512_shuffle_ps(low, high, 0xdd));
+    }
+    const int32_t group = source.group_of(g);
+    uint64_t packed;
+    std::memcpy(&packed, source.zeros_at(output, group), sizeof packed);
+    const Ints shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    Ints zeros = join(_mm256_set1_epi32(static_cast<int>(packed)),
+                      _mm256_set1_epi32(static_cast<int>(packed >> 32)));
+    zeros = _mm512_add_epi32(_mm512_srlv_epi32(zeros, shifts),
+                             _mm512_set1_epi32(source.zero_bias()));
+    zeros = _mm512_and_si512(zeros, _mm512_set1_epi32(15));
+    zeros = _mm512_or_si512(zeros, _mm512_slli_epi32(zeros, 16));
+    out.zero = _mm512_sub_epi16(_mm512_setzero_si512(), zeros);
+    out.scales[0] = join(source.load_scales(group, output),
+                         source.load_scales(group, output + cpu::kLanes));
+  }
+
   // A GPTQ group. Where there are no 16 outputs any more, the high half is the low one again.
   template <class Source>
   TRAMONTANE_INLINE static void load_group(const Source& source, const Stripe& stripe, int32_t g,
                                            Group& out) {
     const bool more = stripe.output + cpu::kLanes < source.outputs();
+    if constexpr (Source::ShapeType::kBits == 4) {
+      if (more) return load_nibble_words(source, stripe.output, g, out);
+    }
     Operands<Eight> low, high;
     Eight::load_group(source, stripe, g, low);
     Eight::load_group(source, {stripe.output + (more ? cpu::kLanes : 0), 0, 0}, g, high);
