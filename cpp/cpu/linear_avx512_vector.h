@@ -9,7 +9,7 @@ namespace {
 
 struct Avx512Vnni {
   using Vector = Sixteen;
-  static constexpr int kTileRows = 6;
+  static constexpr int kTileRows = 6;  // 12 of 32 registers are sums: see linear_vnni_panel.h.
 
   TRAMONTANE_INLINE static __m512i dot(__m512i sum, __m512i w, __m512i a) {
     return _mm512_dpbusd_epi32(sum, w, a);
