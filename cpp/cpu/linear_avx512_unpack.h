@@ -19,6 +19,7 @@ struct Sixteen {
   using Ints = __m512i;
   using Floats = __m512;
   using Group = Operands<Sixteen>;
+  static constexpr bool kAsksInBetween = true;  // Its blocks take Ask::kInBetween.
   template <Format kFormat>
   using Block = BlockOfSixteen<kFormat, Sixteen>;
 

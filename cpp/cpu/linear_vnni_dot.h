@@ -96,6 +96,7 @@ struct Eight {
   using Ints = __m256i;
   using Floats = __m256;
   using Group = Operands<Eight>;
+  static constexpr bool kAsksInBetween = false;  // Its blocks take Ask::kInBetween.
   template <Format kFormat>
   using Block = BlockOfEight<kFormat, Eight>;
 

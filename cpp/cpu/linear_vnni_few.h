@@ -56,7 +56,8 @@ void vnni_stripe(const LinearTask& task, const Source& source, const Stripe& str
   using S = typename Source::ShapeType;
   // On Zen 5, one row from memory: 91% of a plain read in between, 84% at once. With 8 rows of Q4_0
   // or Q8_0 at once is 8% faster, for K-quants it is not.
-  constexpr Ask kAsk = kRows == 1 || S::kInner ? Ask::kInBetween : Ask::kAtOnce;
+  constexpr bool kInBetween = V::kAsksInBetween && (kRows == 1 || S::kInner);
+  constexpr Ask kAsk = kInBetween ? Ask::kInBetween : Ask::kAtOnce;
   VnniDotRows<I, S, kRows> dot;
   dot.rows = rows;
   for (auto& total : dot.totals) total = V::zero_floats();
