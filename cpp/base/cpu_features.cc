@@ -7,6 +7,10 @@
 #include <intrin.h>
 #elif defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(_M_ARM64)
 #include <windows.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -51,6 +55,16 @@ uint64_t saved_state() {
 
 bool bit(uint32_t word, int index) { return (word >> index) & 1; }
 
+// Linux gives tiles to processes that ask for them: their threads' saved state grows by 8 KiB.
+bool may_use_tiles() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 CpuFeatures detect() {
   CpuFeatures features;
   if (cpuid(0).eax < 7) return features;
@@ -65,6 +79,9 @@ CpuFeatures detect() {
   const bool f = bit(leaf7.ebx, 16), dq = bit(leaf7.ebx, 17);
   const bool bw = bit(leaf7.ebx, 30), vl = bit(leaf7.ebx, 31);
   features.avx512_vnni = features.avx2 && zmm && f && dq && bw && vl && bit(leaf7.ecx, 11);
+  const bool tiles = (saved & 0x60000) == 0x60000;
+  features.amx_int8 = features.avx512_vnni && tiles && bit(leaf7.edx, 24) && bit(leaf7.edx, 25) &&
+                      may_use_tiles();
   return features;
 }
 

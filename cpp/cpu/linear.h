@@ -69,6 +69,7 @@ extern const LinearKernels kScalarLinear;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const LinearKernels kAvx2Linear;
 extern const LinearKernels kAvx512VnniLinear;
+extern const LinearKernels* const kAmxLinear;      // Null where the compiler does not know it.
 extern const LinearKernels* const kAvxVnniLinear;  // Null where the compiler does not know it.
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const LinearKernels* const kNeonDotLinear;  // As well.

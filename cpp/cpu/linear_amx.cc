@@ -1,0 +1,73 @@
+// Linear layers for AMX: see linear_amx_panel.h.
+#include "cpu/linear.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+
+// The compilers that know it: gcc 11, clang 12; their instructions are written in their assembly.
+#if !defined(_MSC_VER) && __has_include(<amxint8intrin.h>)
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "base/half.h"
+#include "base/inline.h"
+#include "cpu/gptq.h"
+#include "quant/blocks.h"
+#include "quant/gptq.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(                                                               \
+    __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), \
+    apply_to = function)
+#elif defined(__GNUC__)
+// gcc 12 warns of what its own intrinsics leave undefined.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+#endif
+
+#include "cpu/linear_avx512_vector.h"
+
+#include "cpu/linear_amx.h"
+
+namespace tramontane::cpu {
+namespace {
+
+void amx_quantize(const float* values, int32_t columns, int8_t* q, float* scales, int16_t* sums) {
+  kAvx512VnniLinear.quantize(values, columns, q, scales, sums);
+}
+
+void amx_linear_f32(const LinearTask& task) { kAvx512VnniLinear.linear_f32(task); }
+
+constexpr LinearKernels kKernels = {amx_quantize, amx_linear<Tiles, kAvx512VnniLinear>, amx_linear_f32,
+                                    amx_scratch_bytes<kAvx512VnniLinear>,
+                                    kAmxLanes * kAmxStripes};
+
+}  // namespace
+
+extern const LinearKernels* const kAmxLinear = &kKernels;
+
+}  // namespace tramontane::cpu
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+
+#else
+
+namespace tramontane::cpu {
+
+extern const LinearKernels* const kAmxLinear = nullptr;
+
+}  // namespace tramontane::cpu
+
+#endif
+#endif

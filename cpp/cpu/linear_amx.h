@@ -1,0 +1,44 @@
+// The linear layers with AMX: many rows by tiles, few rows by the kernels kFew. Included inside a
+// target pragma.
+#pragma once
+
+#include "cpu/linear_amx_panel.h"
+
+namespace tramontane::cpu {
+namespace {
+
+// From so many rows on tiles are faster.
+constexpr int32_t kAmxLeastRows = 16;
+
+template <class T, class Source>
+void amx_linear_int8(const LinearTask& task, const Source& source) {
+  using Panel = AmxPanel<T, typename Source::ShapeType>;
+  T::configure(Panel::shapes());
+  many_rows<Panel>(task, source);
+  T::release();
+}
+
+template <class T, const LinearKernels& kFew>
+void amx_linear(const LinearTask& task) {
+  bool done = false;
+  if (task.in->rows >= kAmxLeastRows) {
+    with_source<kAmxLanes>(task, [&](const auto& source) {
+      if constexpr (kFitsAmx<typename std::decay_t<decltype(source)>::ShapeType>) {
+        amx_linear_int8<T>(task, source);
+        done = true;
+      }
+    });
+  }
+  if (!done) kFew.linear(task);
+}
+
+template <const LinearKernels& kFew>
+size_t amx_scratch_bytes(int32_t columns, int32_t rows) {
+  // The shape with the most vectors and words of all.
+  using Largest = AmxPanel<Tiles, Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
+  return std::max(kFew.scratch_bytes(columns, rows),
+                  PanelScratch<Largest>::bytes(packed_rows<Largest>(rows)));
+}
+
+}  // namespace
+}  // namespace tramontane::cpu
