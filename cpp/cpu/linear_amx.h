@@ -14,7 +14,7 @@ template <class T, class Source>
 void amx_linear_int8(const LinearTask& task, const Source& source) {
   using Panel = AmxPanel<T, typename Source::ShapeType>;
   T::configure(Panel::shapes());
-  many_rows<Panel>(task, source);
+  amx_many_rows<Panel, typename Source::ShapeType>(task, source);
   T::release();
 }
 
@@ -37,7 +37,7 @@ size_t amx_scratch_bytes(int32_t columns, int32_t rows) {
   // The shape with the most vectors and words of all.
   using Largest = AmxPanel<Tiles, Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
   return std::max(kFew.scratch_bytes(columns, rows),
-                  PanelScratch<Largest>::bytes(packed_rows<Largest>(rows)));
+                  AmxScratch<Largest>::bytes(rows));
 }
 
 }  // namespace

@@ -70,18 +70,34 @@ struct AmxPack {
   __m512i* out;
 };
 
+// Of a group, what the rows of a tile have beside their integers.
+template <int kWords>
+struct AmxRowsOfGroup {
+  float scales[kAmxRows];
+  int32_t words[kAmxRows][kWords];
+};
+template <>
+struct AmxRowsOfGroup<0> {
+  float scales[kAmxRows];
+};
+
+// The integers of 16 rows from some group on.
+struct AmxTile {
+  const int8_t* q;
+  int64_t stride;
+};
+
 template <class T, class S>
 struct AmxPanel {
   using K = KindOf<S>;
   using V = Sixteen;
   using P = AmxGroup<K>;
   using Vector = __m512i;
-  static constexpr bool kWholeTiles = true;
-  static constexpr int kWidth = kAmxLanes, kStripes = kAmxStripes, kTileRows = kAmxRows;
   static constexpr int kVectors = P::kVectors;
+  static constexpr int kStripeVectors = kVectors * kPanelGroups;
   static constexpr int kWords = K::kCorrection == Correction::kOffset ? S::kSubgroups : 0;
-  static constexpr int kOutputs = kWidth * kStripes;
-  using Rows = RowsOfGroup<kAmxRows, kWords>;
+  static constexpr int kTotals = kAmxRows * kAmxLanes;
+  using Rows = AmxRowsOfGroup<kWords>;
 
   // Sums, activations and weights of each subgroup.
   static constexpr int kA = 2, kB = 4;
@@ -96,34 +112,24 @@ struct AmxPanel {
     return shapes;
   }
 
-  static void make_words(const float*, const int16_t* sums, int32_t groups, int32_t* words) {
-    make_corrections<S>(sums, groups * kWords, words);
-  }
-
-  template <class Source>
-  static void pack(const Source& source, const Stripe& stripe, int p, int32_t first, int32_t depth,
-                   Vector* panel) {
-    AmxPack<S> pack{panel + p * kPanelGroups * kVectors};
-    source.template for_each_group<Ask::kNever, V>(stripe, first, depth, pack);
-  }
-
   struct alignas(64) Sums {
     int32_t values[K::kSubgroups][kAmxRows][kAmxLanes];
   };
 
-  // A group by a tile's rows into tiles; what is there goes to `sums`.
-  TRAMONTANE_INLINE static void next(const Rows* rows, const Vector* group, Sums* sums) {
-    T::template load<kA>(rows->q, 32);
+  // A group by the rows of a tile, into tiles; what was there goes to `sums`.
+  TRAMONTANE_INLINE static void next(const int8_t* q, int64_t stride, const Vector* group,
+                                     Sums* sums) {
+    T::template load<kA>(q, stride);
     T::template load<kB>(group, 64);
     if constexpr (K::kSubgroups == 2) {
-      T::template load<kA + 1>(rows->q[0] + 16, 32);
+      T::template load<kA + 1>(q + 16, stride);
       T::template load<kB + 1>(group + 4, 64);
     }
-    if (sums != nullptr) T::template store<0>(sums->values[0], 64);
+    T::template store<0>(sums->values[0], 64);
     T::template zero<0>();
     T::template dot<0, kA, kB>();
     if constexpr (K::kSubgroups == 2) {
-      if (sums != nullptr) T::template store<1>(sums->values[1], 64);
+      T::template store<1>(sums->values[1], 64);
       T::template zero<1>();
       T::template dot<1, kA + 1, kB + 1>();
     }
@@ -140,7 +146,7 @@ struct AmxPanel {
     return _mm512_set1_ps(value);
   }
 
-  TRAMONTANE_INLINE static void scale(const Sums& sums, const Rows* rows, const Vector* group,
+  TRAMONTANE_INLINE static void scale(const Sums& sums, const Rows& rows, const Vector* group,
                                       __m512* totals) {
     const auto floats = [&](int v) { return V::load_floats(group + v); };
     const __m512 first_scale = floats(P::kScale), shift = floats(P::kShift);
@@ -155,60 +161,185 @@ struct AmxPanel {
       if constexpr (K::kCorrection == Correction::kOffset) {
         TRAMONTANE_UNROLL
         for (int h = 0; h < K::kSubgroups; ++h) {
-          term = V::multiply_add(floats(P::kOffset + h), broadcast(&rows->words[r][h]), term);
+          term = V::multiply_add(floats(P::kOffset + h), broadcast(&rows.words[r][h]), term);
         }
       }
-      totals[r] = V::multiply_add(term, broadcast(&rows->scales[r]), totals[r]);
+      totals[r] = V::multiply_add(term, broadcast(&rows.scales[r]), totals[r]);
       Avx512Vnni::pin(totals[r]);
     }
   }
 
-  // All stripes by `tiles` tiles of rows over `depth` groups. Tiles are two steps ahead of vectors.
-  // `totals` [tiles][kAmxRows][kOutputs] go on.
-  static void multiply(const Vector* panel, int32_t depth, const Rows* rows, int32_t tiles,
-                       float* totals) {
+  // All stripes of a panel by tiles of rows over `depth` groups: tile_at(i) is an AmxTile, its
+  // scales are rows[i * kPanelGroups + group]. `totals` [tiles][kAmxStripes][kTotals] go on. The
+  // products are two groups ahead of their scaling.
+  template <class TileAt>
+  static void multiply(const Vector* panel, int32_t depth, int32_t tiles, const TileAt& tile_at,
+                       const Rows* rows, float* totals) {
     Sums sums[2];
-    const Rows* next_rows = rows;
+    // Plain pointers: an index would cost each load an instruction more.
+    Sums *now = &sums[0], *then = &sums[1];
+    AmxTile at = tile_at(0);
+    const int8_t* q = at.q;
     const Vector* next_group = panel;
     int32_t next_tile = 0, next_stripe = 0, left = depth;
     const auto ahead = [&](Sums* to) {
-      next(next_rows, next_group, to);
-      ++next_rows;
+      next(q, at.stride, next_group, to);
+      q += 32;
       next_group += kVectors;
       if (--left > 0) return;
       left = depth;
-      if (++next_stripe < kStripes) {
-        next_rows -= depth;
-        next_group = panel + next_stripe * kPanelGroups * kVectors;
-        return;
+      if (++next_stripe == kAmxStripes) {
+        next_stripe = 0;
+        // Behind the last tile comes one that nobody asks for.
+        if (++next_tile < tiles) at = tile_at(next_tile);
       }
-      next_stripe = 0;
-      next_group = panel;
-      if (++next_tile >= tiles) next_rows = rows;
+      q = at.q;
+      next_group = panel + next_stripe * kStripeVectors;
     };
-    ahead(nullptr);
-    // Plain pointers: an index would cost each load an instruction more.
-    Sums *now = &sums[0], *then = &sums[1];
+    ahead(then);
     ahead(now);
-    for (int32_t tile = 0; tile < tiles; ++tile, rows += depth, totals += kAmxRows * kOutputs) {
-      for (int p = 0; p < kStripes; ++p) {
+    for (int32_t tile = 0; tile < tiles; ++tile, rows += kPanelGroups) {
+      for (int p = 0; p < kAmxStripes; ++p, totals += kTotals) {
         __m512 sixteen[kAmxRows];
-        float* at = totals + kWidth * p;
         TRAMONTANE_UNROLL
-        for (int r = 0; r < kAmxRows; ++r) sixteen[r] = V::load_floats(at + r * kOutputs);
-        const Vector* group = panel + p * kPanelGroups * kVectors;
+        for (int r = 0; r < kAmxRows; ++r) sixteen[r] = V::load_floats(totals + kAmxLanes * r);
+        const Vector* group = panel + p * kStripeVectors;
         for (int32_t g = 0; g < depth; ++g, group += kVectors) {
           ahead(then);
           hide(now);
-          scale(*now, rows + g, group, sixteen);
+          prefetch(totals + kTotals + kAmxLanes * g);
+          scale(*now, rows[g], group, sixteen);
           std::swap(now, then);
         }
         TRAMONTANE_UNROLL
-        for (int r = 0; r < kAmxRows; ++r) V::store(at + r * kOutputs, sixteen[r]);
+        for (int r = 0; r < kAmxRows; ++r) V::store(totals + kAmxLanes * r, sixteen[r]);
+      }
+    }
+  }
+
+  // Scales and words of groups [first, first + depth) of a tile's rows; the last row there is
+  // stands for those beyond it.
+  static void pack_rows(const Activations& in, int32_t row, int32_t first, int32_t depth,
+                        Rows* out) {
+    for (int r = 0; r < kAmxRows; ++r) {
+      const int64_t group = int64_t{std::min(row + r, in.rows - 1)} * (in.columns / 32) + first;
+      for (int32_t g = 0; g < depth; ++g) out[g].scales[r] = in.scales[group + g];
+      if constexpr (kWords > 0) {
+        int32_t words[kPanelGroups * kWords];
+        make_corrections<S>(in.sums + 2 * group, depth * kWords, words);
+        for (int32_t g = 0; g < depth; ++g) {
+          std::memcpy(out[g].words[r], words + g * kWords, sizeof out[g].words[r]);
+        }
       }
     }
   }
 };
+
+// Where things are in a task's scratch.
+template <class Panel>
+struct AmxScratch {
+  using Rows = typename Panel::Rows;
+  // Of the last tile, when it is short of rows: panels of its integers.
+  static constexpr int kTailStride = 32 * kPanelGroups + 64;
+  static constexpr int kColumns = kBlockOutputs / (kAmxLanes * kAmxStripes);
+
+  AmxScratch(uint8_t* memory, int32_t tiles)
+      : panel(reinterpret_cast<typename Panel::Vector*>(memory)),
+        tail(reinterpret_cast<int8_t*>(panel + kAmxStripes * Panel::kStripeVectors)),
+        rows(reinterpret_cast<Rows*>(tail + kAmxRows * kTailStride)),
+        totals(reinterpret_cast<float*>(rows + int64_t{tiles} * kPanelGroups)) {}
+
+  static size_t bytes(int32_t rows) {
+    const AmxScratch scratch(nullptr, (rows + kAmxRows - 1) / kAmxRows);
+    return reinterpret_cast<size_t>(scratch.totals) +
+           static_cast<size_t>(rows + kAmxRows - 1) / kAmxRows * kAmxRows * kBlockOutputs *
+               sizeof(float);
+  }
+
+  typename Panel::Vector* panel;
+  int8_t* tail;
+  Rows* rows;
+  float* totals;
+};
+
+TRAMONTANE_INLINE void store16(const LinearTask& task, int32_t row, const Stripe& stripe,
+                               const float* values) {
+  if (stripe.count < kAmxLanes) return store(task, row, stripe, values);
+  float* out = task.out + row * task.stride + stripe.output;
+  const __m512 x = _mm512_loadu_ps(values);
+  _mm512_storeu_ps(out, task.add ? _mm512_add_ps(_mm512_loadu_ps(out), x) : x);
+}
+
+// As many_rows() of linear_panels.h; but activations are read where they are, and a pass is a
+// panel's groups.
+template <class Panel, class S, class Source>
+void amx_many_rows(const LinearTask& task, const Source& source) {
+  const Activations& in = *task.in;
+  const int32_t groups = in.columns / 32;
+  const int32_t tiles = (in.rows + kAmxRows - 1) / kAmxRows;
+  using Scratch = AmxScratch<Panel>;
+  const Scratch scratch(task.scratch, tiles);
+  const int64_t stride = quantized_stride(in.columns);
+  const int64_t column_floats = int64_t{tiles} * kAmxStripes * Panel::kTotals;
+  for (int32_t output = task.first; output < task.last;) {
+    Column<kAmxStripes> columns[Scratch::kColumns];
+    int count = 0;
+    while (count < Scratch::kColumns && output < task.last) {
+      columns[count++] = next_column<kAmxStripes>(task, source, output);
+    }
+    std::fill_n(scratch.totals, count * column_floats, 0.0f);
+    for (int32_t first = 0; first < groups; first += kPanelGroups) {
+      const int32_t depth = std::min(kPanelGroups, groups - first);
+      for (int32_t tile = 0; tile < tiles; ++tile) {
+        Panel::pack_rows(in, kAmxRows * tile, first, depth, scratch.rows + tile * kPanelGroups);
+      }
+      const int32_t whole = in.rows / kAmxRows;
+      for (int32_t row = kAmxRows * whole; row < kAmxRows * tiles; ++row) {
+        std::memcpy(scratch.tail + row % kAmxRows * Scratch::kTailStride,
+                    in.q + std::min(row, in.rows - 1) * stride + 32 * int64_t{first},
+                    static_cast<size_t>(32 * depth));
+      }
+      const auto tile_at = [&](int32_t tile) {
+        if (tile == whole) return AmxTile{scratch.tail, Scratch::kTailStride};
+        return AmxTile{in.q + tile * kAmxRows * stride + 32 * int64_t{first}, stride};
+      };
+      for (int c = 0; c < count; ++c) {
+        for (int p = 0; p < kAmxStripes; ++p) {
+          AmxPack<S> pack{scratch.panel + p * Panel::kStripeVectors};
+          source.template for_each_group<Ask::kNever, Sixteen>(columns[c].stripes[p], first, depth,
+                                                               pack);
+        }
+        // While rows are multiplied, the weights that come next are on their way, and a part of the
+        // activations.
+        const bool more = c + 1 < count;
+        if (more || first + depth < groups) {
+          for (const Stripe& stripe : columns[more ? c + 1 : 0].stripes) {
+            source.expect(stripe, more ? first : first + depth);
+          }
+        }
+        const int32_t next = first + depth < groups ? first + depth : 0;
+        for (int32_t row = in.rows * c / count; row < in.rows * (c + 1) / count; ++row) {
+          const int8_t* q = in.q + row * stride + 32 * int64_t{next};
+          for (int at = 0; at < 32 * kPanelGroups; at += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(q + at), _MM_HINT_T1);
+          }
+          prefetch(in.scales + int64_t{row} * groups + next);
+        }
+        Panel::multiply(scratch.panel, depth, tiles, tile_at, scratch.rows,
+                        scratch.totals + c * column_floats);
+      }
+    }
+    for (int32_t r = 0; r < in.rows; ++r) {
+      const float* totals = scratch.totals + r / kAmxRows * kAmxStripes * Panel::kTotals +
+                            r % kAmxRows * kAmxLanes;
+      for (int c = 0; c < count; ++c) {
+        for (int p = 0; p < columns[c].count; ++p) {
+          store16(task, r, columns[c].stripes[p], totals + c * column_floats + p * Panel::kTotals);
+        }
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace tramontane::cpu

@@ -29,12 +29,6 @@ struct RowsOfGroup {
   int32_t words[kRows][kWords];
 };
 
-template <int kRows>
-struct RowsOfGroup<kRows, 0> {
-  int8_t q[kRows][32];
-  float scales[kRows];
-};
-
 // All rows of some groups: [panel][tile][group of the panel] of RowsOfGroup.
 template <int kWords>
 class PackedRows {
@@ -89,16 +83,12 @@ void pack_tile(const Activations& in, int32_t row, int32_t first, int32_t count,
     }
     prefetch(in.scales + group + kRows * (in.columns / 32));
     prefetch(in.sums + 2 * (group + kRows * (in.columns / 32)));
+    int32_t words[kPanelGroups * Panel::kWords];
+    Panel::make_words(in.scales + group, in.sums + 2 * group, count, words);
     for (int32_t g = 0; g < count; ++g) {
       std::memcpy(out[g].q[r], q + 32 * g, 32);
       out[g].scales[r] = in.scales[group + g];
-    }
-    if constexpr (Panel::kWords > 0) {
-      int32_t words[kPanelGroups * Panel::kWords];
-      Panel::make_words(in.scales + group, in.sums + 2 * group, count, words);
-      for (int32_t g = 0; g < count; ++g) {
-        std::memcpy(out[g].words[r], words + g * Panel::kWords, sizeof out[g].words[r]);
-      }
+      std::memcpy(out[g].words[r], words + g * Panel::kWords, sizeof out[g].words[r]);
     }
   }
 }
@@ -127,17 +117,7 @@ Column<kStripes> next_column(const LinearTask& task, const Source& source, int32
   return column;
 }
 
-// Panels that take whole tiles only get the last row as often as a tile is short of rows.
-template <class Panel>
-constexpr bool kWholeTiles = requires { Panel::kWholeTiles; };
-
-template <class Panel>
-int32_t packed_rows(int32_t rows) {
-  constexpr int kTile = kWholeTiles<Panel> ? Panel::kTileRows : 1;
-  return (rows + kTile - 1) / kTile * kTile;
-}
-
-// Where things are in a task's scratch; `rows` are packed_rows().
+// Where things are in a task's scratch.
 template <class Panel>
 struct PanelScratch {
   static constexpr size_t kPanelBytes =
@@ -161,12 +141,11 @@ void many_rows(const LinearTask& task, const Source& source) {
   using Scratch = PanelScratch<Panel>;
   const Activations& in = *task.in;
   const int32_t groups = in.columns / 32;
-  const int32_t rows_there = packed_rows<Panel>(in.rows);
-  const int32_t pass = PackedRows<Panel::kWords>::pass_groups(groups, rows_there);
+  const int32_t pass = PackedRows<Panel::kWords>::pass_groups(groups, in.rows);
   auto* panel = reinterpret_cast<typename Panel::Vector*>(task.scratch);
-  const PackedRows<Panel::kWords> packed(task.scratch + Scratch::kPanelBytes, rows_there);
-  float* totals = reinterpret_cast<float*>(task.scratch + Scratch::kPanelBytes +
-                                           Scratch::rows_bytes(rows_there));
+  const PackedRows<Panel::kWords> packed(task.scratch + Scratch::kPanelBytes, in.rows);
+  float* totals =
+      reinterpret_cast<float*>(task.scratch + Scratch::kPanelBytes + Scratch::rows_bytes(in.rows));
   bool is_packed = false;
   for (int32_t output = task.first; output < task.last;) {
     Column<kStripes> columns[kColumns];
@@ -175,13 +154,13 @@ void many_rows(const LinearTask& task, const Source& source) {
       columns[count++] = next_column<kStripes>(task, source, output);
     }
     // [column][row][output]
-    const int64_t column_floats = int64_t{rows_there} * kOutputs;
+    const int64_t column_floats = int64_t{in.rows} * kOutputs;
     std::fill_n(totals, count * column_floats, 0.0f);
     for (int32_t start = 0; start < groups; start += pass) {
       const int32_t end = std::min(start + pass, groups);
       const auto depth_at = [&](int32_t first) { return std::min(kPanelGroups, end - first); };
       for (int32_t first = start; first < end && !is_packed; first += kPanelGroups) {
-        for_each_tile<Panel::kTileRows>(0, rows_there, [&](auto rows, int32_t row) {
+        for_each_tile<Panel::kTileRows>(0, in.rows, [&](auto rows, int32_t row) {
           const int32_t depth = depth_at(first);
           pack_tile<Panel, rows()>(in, row, first, depth,
                                    packed.template tile<rows()>(first - start, depth, row));
@@ -199,16 +178,10 @@ void many_rows(const LinearTask& task, const Source& source) {
           for (const Stripe& stripe : columns[std::min(more ? c : c + 1, count - 1)].stripes) {
             source.expect(stripe, more ? first + depth : start);
           }
-          if constexpr (kWholeTiles<Panel>) {
-            Panel::multiply(panel, depth,
-                            packed.template tile<Panel::kTileRows>(first - start, depth, 0),
-                            rows_there / Panel::kTileRows, totals + c * column_floats);
-          } else {
-            for_each_tile<Panel::kTileRows>(0, in.rows, [&](auto rows, int32_t row) {
-              Panel::multiply(panel, depth, packed.template tile<rows()>(first - start, depth, row),
-                              totals + c * column_floats + row * kOutputs);
-            });
-          }
+          for_each_tile<Panel::kTileRows>(0, in.rows, [&](auto rows, int32_t row) {
+            Panel::multiply(panel, depth, packed.template tile<rows()>(first - start, depth, row),
+                            totals + c * column_floats + row * kOutputs);
+          });
         }
       }
     }
