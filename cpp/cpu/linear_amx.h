@@ -21,7 +21,7 @@ void amx_linear_int8(const LinearTask& task, const Source& source) {
 template <class T, const LinearKernels& kFew>
 void amx_linear(const LinearTask& task) {
   bool done = false;
-  if (task.in->rows >= kAmxLeastRows) {
+  if (task.in->rows >= kAmxLeastRows && is_amx_depth(task.in->columns / 32)) {
     with_source<kAmxLanes>(task, [&](const auto& source) {
       if constexpr (kFitsAmx<typename std::decay_t<decltype(source)>::ShapeType>) {
         amx_linear_int8<T>(task, source);

@@ -99,13 +99,13 @@ struct AmxPanel {
   static constexpr int kTotals = kAmxRows * kAmxLanes;
   using Rows = AmxRowsOfGroup<kWords>;
 
-  // Sums, activations and weights of each subgroup.
-  static constexpr int kA = 2, kB = 4;
+  // The tiles: sums of each subgroup of even and of odd groups, activations and weights of each.
+  static constexpr int kA = 4, kB = 6;
   static TileShapes shapes() {
     TileShapes shapes;
     for (int h = 0; h < K::kSubgroups; ++h) {
-      shapes.rows[h] = shapes.rows[kA + h] = kAmxRows;
-      shapes.row_bytes[h] = shapes.row_bytes[kB + h] = 4 * kAmxLanes;
+      for (const int tile : {2 * h, 2 * h + 1, kA + h}) shapes.rows[tile] = kAmxRows;
+      for (const int tile : {2 * h, 2 * h + 1, kB + h}) shapes.row_bytes[tile] = 4 * kAmxLanes;
       shapes.rows[kB + h] = K::kWords;
       shapes.row_bytes[kA + h] = 4 * K::kWords;
     }
@@ -116,22 +116,25 @@ struct AmxPanel {
     int32_t values[K::kSubgroups][kAmxRows][kAmxLanes];
   };
 
-  // A group by the rows of a tile, into tiles; what was there goes to `sums`.
+  // The products of group kGroup from `q` and `group` on, into the tiles of even or odd groups; what
+  // was there goes to `sums`.
+  template <int kGroup>
   TRAMONTANE_INLINE static void next(const int8_t* q, int64_t stride, const Vector* group,
                                      Sums* sums) {
-    T::template load<kA>(q, stride);
-    T::template load<kB>(group, 64);
+    constexpr int kBytes = kGroup * kVectors * 64, kOdd = kGroup % 2;
+    T::template load<kA, 32 * kGroup>(q, stride);
+    T::template load<kB, kBytes>(group, 64);
     if constexpr (K::kSubgroups == 2) {
-      T::template load<kA + 1>(q + 16, stride);
-      T::template load<kB + 1>(group + 4, 64);
+      T::template load<kA + 1, 32 * kGroup + 16>(q, stride);
+      T::template load<kB + 1, kBytes + 256>(group, 64);
     }
-    T::template store<0>(sums->values[0], 64);
-    T::template zero<0>();
-    T::template dot<0, kA, kB>();
+    T::template store<kOdd>(sums[kOdd].values[0], 64);
+    T::template zero<kOdd>();
+    T::template dot<kOdd, kA, kB>();
     if constexpr (K::kSubgroups == 2) {
-      T::template store<1>(sums->values[1], 64);
-      T::template zero<1>();
-      T::template dot<1, kA + 1, kB + 1>();
+      T::template store<2 + kOdd>(sums[kOdd].values[1], 64);
+      T::template zero<2 + kOdd>();
+      T::template dot<2 + kOdd, kA + 1, kB + 1>();
     }
   }
 
@@ -169,48 +172,52 @@ struct AmxPanel {
     }
   }
 
-  // All stripes of a panel by tiles of rows over `depth` groups: tile_at(i) is an AmxTile, its
-  // scales are rows[i * kPanelGroups + group]. `totals` [tiles][kAmxStripes][kTotals] go on. The
-  // products are two groups ahead of their scaling.
+  // All stripes of a panel by tiles of rows over `depth` groups, a multiple of kDepth: tile_at(i) is
+  // an AmxTile, its scales are rows[i * kPanelGroups + group]. `totals`
+  // [tiles][kAmxStripes][kTotals] go on. The products are three groups ahead of their scaling, and
+  // their sums are stored two groups later: what waits for others keeps out of the core's queues,
+  // of which there is half where another thread shares the core.
+  static constexpr int kDepth = 4;
   template <class TileAt>
   static void multiply(const Vector* panel, int32_t depth, int32_t tiles, const TileAt& tile_at,
                        const Rows* rows, float* totals) {
     Sums sums[2];
-    // Plain pointers: an index would cost each load an instruction more.
-    Sums *now = &sums[0], *then = &sums[1];
     AmxTile at = tile_at(0);
-    const int8_t* q = at.q;
-    const Vector* next_group = panel;
-    int32_t next_tile = 0, next_stripe = 0, left = depth;
-    const auto ahead = [&](Sums* to) {
-      next(q, at.stride, next_group, to);
-      q += 32;
-      next_group += kVectors;
-      if (--left > 0) return;
-      left = depth;
-      if (++next_stripe == kAmxStripes) {
-        next_stripe = 0;
-        // Behind the last tile comes one that nobody asks for.
-        if (++next_tile < tiles) at = tile_at(next_tile);
-      }
-      q = at.q;
-      next_group = panel + next_stripe * kStripeVectors;
-    };
-    ahead(then);
-    ahead(now);
+    next<0>(at.q, at.stride, panel, sums);
+    next<1>(at.q, at.stride, panel, sums);
+    next<2>(at.q, at.stride, panel, sums);
     for (int32_t tile = 0; tile < tiles; ++tile, rows += kPanelGroups) {
       for (int p = 0; p < kAmxStripes; ++p, totals += kTotals) {
         __m512 sixteen[kAmxRows];
         TRAMONTANE_UNROLL
         for (int r = 0; r < kAmxRows; ++r) sixteen[r] = V::load_floats(totals + kAmxLanes * r);
         const Vector* group = panel + p * kStripeVectors;
-        for (int32_t g = 0; g < depth; ++g, group += kVectors) {
-          ahead(then);
-          hide(now);
-          prefetch(totals + kTotals + kAmxLanes * g);
-          scale(*now, rows[g], group, sixteen);
-          std::swap(now, then);
+        const Rows* group_rows = rows;
+        const int8_t* q = at.q;
+        const float* coming = totals + kTotals;
+        for (int32_t g = depth - kDepth; g > 0; g -= 2) {
+          next<3>(q, at.stride, group, sums);
+          prefetch(coming);
+          scale(sums[0], group_rows[0], group, sixteen);
+          next<4>(q, at.stride, group, sums);
+          prefetch(coming + kAmxLanes);
+          scale(sums[1], group_rows[1], group + kVectors, sixteen);
+          q += 64;
+          group += 2 * kVectors;
+          group_rows += 2;
+          coming += 2 * kAmxLanes;
         }
+        next<3>(q, at.stride, group, sums);
+        scale(sums[0], group_rows[0], group, sixteen);
+        // Behind the last tile comes one that nobody asks for.
+        if (p == kAmxStripes - 1 && tile + 1 < tiles) at = tile_at(tile + 1);
+        const Vector* stripe = panel + (p + 1) % kAmxStripes * kStripeVectors;
+        next<0>(at.q, at.stride, stripe, sums);
+        scale(sums[1], group_rows[1], group + kVectors, sixteen);
+        next<1>(at.q, at.stride, stripe, sums);
+        scale(sums[0], group_rows[2], group + 2 * kVectors, sixteen);
+        next<2>(at.q, at.stride, stripe, sums);
+        scale(sums[1], group_rows[3], group + 3 * kVectors, sixteen);
         TRAMONTANE_UNROLL
         for (int r = 0; r < kAmxRows; ++r) V::store(totals + kAmxLanes * r, sixteen[r]);
       }
@@ -272,6 +279,8 @@ TRAMONTANE_INLINE void store16(const LinearTask& task, int32_t row, const Stripe
 
 // As many_rows() of linear_panels.h; but activations are read where they are, and a pass is a
 // panel's groups.
+inline bool is_amx_depth(int32_t groups) { return groups % 4 == 0 || groups > kPanelGroups; }
+
 template <class Panel, class S, class Source>
 void amx_many_rows(const LinearTask& task, const Source& source) {
   const Activations& in = *task.in;
@@ -290,22 +299,29 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
     std::fill_n(scratch.totals, count * column_floats, 0.0f);
     for (int32_t first = 0; first < groups; first += kPanelGroups) {
       const int32_t depth = std::min(kPanelGroups, groups - first);
+      // Groups that were counted before, now with weights of 0.
+      const int32_t lead = (Panel::kDepth - depth % Panel::kDepth) % Panel::kDepth;
+      const int64_t start = 32 * int64_t{first - lead};
       for (int32_t tile = 0; tile < tiles; ++tile) {
-        Panel::pack_rows(in, kAmxRows * tile, first, depth, scratch.rows + tile * kPanelGroups);
+        auto* rows = scratch.rows + tile * kPanelGroups;
+        for (int32_t g = 0; g < lead; ++g) rows[g] = {};
+        Panel::pack_rows(in, kAmxRows * tile, first, depth, rows + lead);
       }
       const int32_t whole = in.rows / kAmxRows;
       for (int32_t row = kAmxRows * whole; row < kAmxRows * tiles; ++row) {
         std::memcpy(scratch.tail + row % kAmxRows * Scratch::kTailStride,
-                    in.q + std::min(row, in.rows - 1) * stride + 32 * int64_t{first},
-                    static_cast<size_t>(32 * depth));
+                    in.q + std::min(row, in.rows - 1) * stride + start,
+                    static_cast<size_t>(32 * (lead + depth)));
       }
       const auto tile_at = [&](int32_t tile) {
         if (tile == whole) return AmxTile{scratch.tail, Scratch::kTailStride};
-        return AmxTile{in.q + tile * kAmxRows * stride + 32 * int64_t{first}, stride};
+        return AmxTile{in.q + tile * kAmxRows * stride + start, stride};
       };
       for (int c = 0; c < count; ++c) {
         for (int p = 0; p < kAmxStripes; ++p) {
-          AmxPack<S> pack{scratch.panel + p * Panel::kStripeVectors};
+          auto* panel = scratch.panel + p * Panel::kStripeVectors;
+          std::fill_n(panel, lead * Panel::kVectors, _mm512_setzero_si512());
+          AmxPack<S> pack{panel + lead * Panel::kVectors};
           source.template for_each_group<Ask::kNever, Sixteen>(columns[c].stripes[p], first, depth,
                                                                pack);
         }
@@ -325,7 +341,7 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
           }
           prefetch(in.scales + int64_t{row} * groups + next);
         }
-        Panel::multiply(scratch.panel, depth, tiles, tile_at, scratch.rows,
+        Panel::multiply(scratch.panel, lead + depth, tiles, tile_at, scratch.rows,
                         scratch.totals + c * column_floats);
       }
     }

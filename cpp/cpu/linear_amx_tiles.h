@@ -22,10 +22,12 @@ struct Tiles {
   }
   static void release() { __asm__ volatile("tilerelease"); }
 
-  // Rows of a tile, `stride` bytes apart.
-  template <int kTile>
+  // Rows of a tile from kOffset bytes behind `rows` on, `stride` bytes apart.
+  template <int kTile, int kOffset>
   TRAMONTANE_INLINE static void load(const void* rows, int64_t stride) {
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(rows), "r"(stride), "i"(kTile)
+    __asm__ volatile("tileloadd %c3(%0,%1,1), %%tmm%c2"
+                     :
+                     : "r"(rows), "r"(stride), "i"(kTile), "i"(kOffset)
                      : "memory");
   }
   template <int kTile>
