@@ -99,16 +99,21 @@ struct AmxPanel {
   static constexpr int kTotals = kAmxRows * kAmxLanes;
   using Rows = AmxRowsOfGroup<kWords>;
 
-  // The tiles: sums of each subgroup of even and of odd groups, activations and weights of each.
-  static constexpr int kA = 4, kB = 6;
+  // The tiles: sums, activations and weights. One subgroup has a tile of sums for even and one for
+  // odd groups, two subgroups have one each and share the others: with more than 6 in use the core
+  // has none left to rename, and waits.
+  static constexpr int kSets = 3 - K::kSubgroups, kAhead = 1 + kSets;
+  static constexpr int kA = 2, kB = 3;
   static TileShapes shapes() {
     TileShapes shapes;
-    for (int h = 0; h < K::kSubgroups; ++h) {
-      for (const int tile : {2 * h, 2 * h + 1, kA + h}) shapes.rows[tile] = kAmxRows;
-      for (const int tile : {2 * h, 2 * h + 1, kB + h}) shapes.row_bytes[tile] = 4 * kAmxLanes;
-      shapes.rows[kB + h] = K::kWords;
-      shapes.row_bytes[kA + h] = 4 * K::kWords;
+    for (const int tile : {0, 1}) {
+      shapes.rows[tile] = kAmxRows;
+      shapes.row_bytes[tile] = 4 * kAmxLanes;
     }
+    shapes.rows[kA] = kAmxRows;
+    shapes.row_bytes[kA] = 4 * K::kWords;
+    shapes.rows[kB] = K::kWords;
+    shapes.row_bytes[kB] = 4 * kAmxLanes;
     return shapes;
   }
 
@@ -116,25 +121,24 @@ struct AmxPanel {
     int32_t values[K::kSubgroups][kAmxRows][kAmxLanes];
   };
 
-  // The products of group kGroup from `q` and `group` on, into the tiles of even or odd groups; what
-  // was there goes to `sums`.
+  // The products of group kGroup from `q` and `group` on, into tiles; what was there, of the group
+  // kSets before it, goes to its sums.
   template <int kGroup>
   TRAMONTANE_INLINE static void next(const int8_t* q, int64_t stride, const Vector* group,
                                      Sums* sums) {
-    constexpr int kBytes = kGroup * kVectors * 64, kOdd = kGroup % 2;
+    constexpr int kBytes = kGroup * kVectors * 64, kFirst = kGroup % kSets;
+    Sums& before = sums[(kGroup + kSets) % 2];
     T::template load<kA, 32 * kGroup>(q, stride);
     T::template load<kB, kBytes>(group, 64);
+    T::template store<kFirst>(before.values[0], 64);
+    T::template zero<kFirst>();
+    T::template dot<kFirst, kA, kB>();
     if constexpr (K::kSubgroups == 2) {
-      T::template load<kA + 1, 32 * kGroup + 16>(q, stride);
-      T::template load<kB + 1, kBytes + 256>(group, 64);
-    }
-    T::template store<kOdd>(sums[kOdd].values[0], 64);
-    T::template zero<kOdd>();
-    T::template dot<kOdd, kA, kB>();
-    if constexpr (K::kSubgroups == 2) {
-      T::template store<2 + kOdd>(sums[kOdd].values[1], 64);
-      T::template zero<2 + kOdd>();
-      T::template dot<2 + kOdd, kA + 1, kB + 1>();
+      T::template load<kA, 32 * kGroup + 16>(q, stride);
+      T::template load<kB, kBytes + 256>(group, 64);
+      T::template store<1>(before.values[1], 64);
+      T::template zero<1>();
+      T::template dot<1, kA, kB>();
     }
   }
 
@@ -174,9 +178,9 @@ struct AmxPanel {
 
   // All stripes of a panel by tiles of rows over `depth` groups, a multiple of kDepth: tile_at(i) is
   // an AmxTile, its scales are rows[i * kPanelGroups + group]. `totals`
-  // [tiles][kAmxStripes][kTotals] go on. The products are three groups ahead of their scaling, and
-  // their sums are stored two groups later: what waits for others keeps out of the core's queues,
-  // of which there is half where another thread shares the core.
+  // [tiles][kAmxStripes][kTotals] go on. The products are kAhead groups ahead of their scaling, and
+  // their sums stored a group before it: what waits for others keeps out of the core's queues, of
+  // which there is half where another thread shares the core.
   static constexpr int kDepth = 4;
   template <class TileAt>
   static void multiply(const Vector* panel, int32_t depth, int32_t tiles, const TileAt& tile_at,
@@ -185,7 +189,7 @@ struct AmxPanel {
     AmxTile at = tile_at(0);
     next<0>(at.q, at.stride, panel, sums);
     next<1>(at.q, at.stride, panel, sums);
-    next<2>(at.q, at.stride, panel, sums);
+    if constexpr (kAhead == 3) next<2>(at.q, at.stride, panel, sums);
     for (int32_t tile = 0; tile < tiles; ++tile, rows += kPanelGroups) {
       for (int p = 0; p < kAmxStripes; ++p, totals += kTotals) {
         __m512 sixteen[kAmxRows];
@@ -196,10 +200,10 @@ struct AmxPanel {
         const int8_t* q = at.q;
         const float* coming = totals + kTotals;
         for (int32_t g = depth - kDepth; g > 0; g -= 2) {
-          next<3>(q, at.stride, group, sums);
+          next<kAhead>(q, at.stride, group, sums);
           prefetch(coming);
           scale(sums[0], group_rows[0], group, sixteen);
-          next<4>(q, at.stride, group, sums);
+          next<kAhead + 1>(q, at.stride, group, sums);
           prefetch(coming + kAmxLanes);
           scale(sums[1], group_rows[1], group + kVectors, sixteen);
           q += 64;
@@ -207,16 +211,17 @@ struct AmxPanel {
           group_rows += 2;
           coming += 2 * kAmxLanes;
         }
-        next<3>(q, at.stride, group, sums);
+        next<kAhead>(q, at.stride, group, sums);
         scale(sums[0], group_rows[0], group, sixteen);
+        if constexpr (kAhead == 2) next<3>(q, at.stride, group, sums);
         // Behind the last tile comes one that nobody asks for.
         if (p == kAmxStripes - 1 && tile + 1 < tiles) at = tile_at(tile + 1);
         const Vector* stripe = panel + (p + 1) % kAmxStripes * kStripeVectors;
-        next<0>(at.q, at.stride, stripe, sums);
+        if constexpr (kAhead == 3) next<0>(at.q, at.stride, stripe, sums);
         scale(sums[1], group_rows[1], group + kVectors, sixteen);
-        next<1>(at.q, at.stride, stripe, sums);
+        next<kAhead - 2>(at.q, at.stride, stripe, sums);
         scale(sums[0], group_rows[2], group + 2 * kVectors, sixteen);
-        next<2>(at.q, at.stride, stripe, sums);
+        next<kAhead - 1>(at.q, at.stride, stripe, sums);
         scale(sums[1], group_rows[3], group + 3 * kVectors, sixteen);
         TRAMONTANE_UNROLL
         for (int r = 0; r < kAmxRows; ++r) V::store(totals + kAmxLanes * r, sixteen[r]);
