@@ -39,15 +39,7 @@
 namespace tramontane::cpu {
 namespace {
 
-void amx_quantize(const float* values, int32_t columns, int8_t* q, float* scales, int16_t* sums) {
-  kAvx512VnniLinear.quantize(values, columns, q, scales, sums);
-}
-
-void amx_linear_f32(const LinearTask& task) { kAvx512VnniLinear.linear_f32(task); }
-
-constexpr LinearKernels kKernels = {amx_quantize, amx_linear<Tiles, kAvx512VnniLinear>, amx_linear_f32,
-                                    amx_scratch_bytes<kAvx512VnniLinear>,
-                                    kAmxLanes * kAmxStripes};
+constexpr LinearKernels kKernels = kAmxKernels<Tiles, kAvx512VnniLinear>;
 
 }  // namespace
 

@@ -32,13 +32,28 @@ void amx_linear(const LinearTask& task) {
   if (!done) kFew.linear(task);
 }
 
+// Activations, float formats and exact products are those of few rows.
 template <const LinearKernels& kFew>
+void amx_quantize(const float* values, int32_t columns, int8_t* q, float* scales, int16_t* sums) {
+  kFew.quantize(values, columns, q, scales, sums);
+}
+
+template <const LinearKernels& kFew>
+void amx_linear_f32(const LinearTask& task) {
+  kFew.linear_f32(task);
+}
+
+template <class T, const LinearKernels& kFew>
 size_t amx_scratch_bytes(int32_t columns, int32_t rows) {
   // The shape with the most vectors and words of all.
-  using Largest = AmxPanel<Tiles, Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
+  using Largest = AmxPanel<T, Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
   return std::max(kFew.scratch_bytes(columns, rows),
                   AmxScratch<Largest>::bytes(rows));
 }
+
+template <class T, const LinearKernels& kFew>
+constexpr LinearKernels kAmxKernels = {amx_quantize<kFew>, amx_linear<T, kFew>, amx_linear_f32<kFew>,
+                                       amx_scratch_bytes<T, kFew>, kAmxLanes * kAmxStripes};
 
 }  // namespace
 }  // namespace tramontane::cpu

@@ -36,11 +36,42 @@ static inline simde__m512 emulated_cvtepi32_ps(simde__m512i x) {
   for (int i = 0; i < 2; ++i) floats.m256[i] = _mm256_cvtepi32_ps(ints.m256i[i]);
   return simde__m512_from_private(floats);
 }
+static inline simde__m512i emulated_srai_epi32(simde__m512i x, int count) {
+  simde__m512i_private halves = simde__m512i_to_private(x);
+  for (int i = 0; i < 2; ++i) halves.m256i[i] = _mm256_srai_epi32(halves.m256i[i], count);
+  return simde__m512i_from_private(halves);
+}
+static inline simde__m256i emulated_cvtepi32_epi16(simde__m512i x) {
+  const simde__m512i_private halves = simde__m512i_to_private(x);
+  const __m256i low = _mm256_and_si256(halves.m256i[0], _mm256_set1_epi32(0xffff));
+  const __m256i high = _mm256_and_si256(halves.m256i[1], _mm256_set1_epi32(0xffff));
+  return _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
+}
+static inline simde__m512 emulated_cvtph_ps(simde__m256i x) {
+  simde__m512_private floats;
+  floats.m256[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(x));
+  floats.m256[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(x, 1));
+  return simde__m512_from_private(floats);
+}
+template <int kOrder>
+static inline simde__m512i emulated_shuffle_epi32(simde__m512i x) {
+  simde__m512i_private halves = simde__m512i_to_private(x);
+  for (int i = 0; i < 2; ++i) halves.m256i[i] = _mm256_shuffle_epi32(halves.m256i[i], kOrder);
+  return simde__m512i_from_private(halves);
+}
+#undef _mm512_srai_epi32
+#undef _mm512_cvtepi32_epi16
+#undef _mm512_cvtph_ps
+#undef _mm512_shuffle_epi32
 #undef _mm512_madd_epi16
 #undef _mm256_dpbusd_epi32
 #undef _mm512_dpbusd_epi32
 #undef _mm256_dpbusd_avx_epi32
 #define _mm512_maskz_cvtepi32_ps(mask, x) emulated_cvtepi32_ps(x)
+#define _mm512_srai_epi32(x, count) emulated_srai_epi32(x, count)
+#define _mm512_cvtepi32_epi16(x) emulated_cvtepi32_epi16(x)
+#define _mm512_cvtph_ps(x) emulated_cvtph_ps(x)
+#define _mm512_shuffle_epi32(x, order) emulated_shuffle_epi32<order>(x)
 #define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
 #define _mm256_dpbusd_epi32(sum, w, a) emulated_dpbusd(sum, w, a)
 #define _mm512_dpbusd_epi32(sum, w, a) emulated_dpbusd(sum, w, a)
@@ -58,11 +89,14 @@ static inline simde__m512 emulated_cvtepi32_ps(simde__m512i x) {
 
 #include "cpu/linear_avx512_vector.h"
 #include "cpu/linear_avx_vnni_vector.h"
+#include "cpu/linear_amx.h"
+#include "emulated_tiles.h"
 
 namespace tramontane::cpu {
 namespace {
 
 constexpr LinearKernels kEmulatedAvx512 = kVnniLinear<Avx512Vnni>;
+constexpr LinearKernels kEmulatedAmx = kAmxKernels<EmulatedTiles, kEmulatedAvx512>;
 constexpr LinearKernels kEmulatedAvxVnni = kVnniLinear<AvxVnni>;
 
 }  // namespace
@@ -70,6 +104,7 @@ constexpr LinearKernels kEmulatedAvxVnni = kVnniLinear<AvxVnni>;
 // In place of implementation.cc's.
 const std::vector<Implementation>& implementations() {
   static const std::vector<Implementation> all = {
+      {"amx (emulated)", [] { return true; }, &kEmulatedAmx, &kAvx2Rows},
       {"avx512-vnni (emulated)", [] { return true; }, &kEmulatedAvx512, &kAvx2Rows},
       {"avx-vnni (emulated)", [] { return true; }, &kEmulatedAvxVnni, &kAvx2Rows},
   };
