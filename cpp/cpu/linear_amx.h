@@ -7,24 +7,63 @@
 namespace tramontane::cpu {
 namespace {
 
-// From so many rows on tiles are faster.
-constexpr int32_t kAmxLeastRows = 16;
+// Rows of a tile, and from how many on it is faster than the kernels for few rows; so many behind
+// whole tiles are theirs too. Formats of two subgroups gain little, and only with many rows.
+constexpr int kAmxRows = 16, kAmxHalfRows = 8;
+constexpr int32_t kAmxLeastRows = 11, kAmxLeastHalfRows = 5, kAmxFewRowsLeft = 3;
+constexpr int32_t kAmxLeastRowsOfTwo = 128;
 
-template <class T, class Source>
-void amx_linear_int8(const LinearTask& task, const Source& source) {
-  using Panel = AmxPanel<T, typename Source::ShapeType>;
+// `rows` rows from `first` on.
+struct RowsOfTask {
+  RowsOfTask(const LinearTask& whole, int32_t first, int32_t rows) : in(*whole.in), task(whole) {
+    const int64_t groups = first * int64_t{in.columns / 32};
+    in.rows = rows;
+    if (in.values != nullptr) in.values += first * int64_t{in.columns};
+    in.q += first * quantized_stride(in.columns);
+    in.scales += groups;
+    in.sums += 2 * groups;
+    task.in = &in;
+    task.out += first * task.stride;
+  }
+  RowsOfTask(const RowsOfTask&) = delete;
+
+  Activations in;
+  LinearTask task;
+};
+
+template <class T, int kRows, class Source>
+void amx_tiles(const LinearTask& task, const Source& source) {
+  using Panel = AmxPanel<T, typename Source::ShapeType, kRows>;
   T::configure(Panel::shapes());
-  amx_many_rows<Panel, typename Source::ShapeType>(task, source);
+  amx_many_rows<Panel>(task, source);
   T::release();
+}
+
+template <class T, const LinearKernels& kFew, class Source>
+void amx_linear_int8(const LinearTask& task, const Source& source) {
+  using S = typename Source::ShapeType;
+  const int32_t rows = task.in->rows, left = rows % kAmxRows;
+  if constexpr (S::kSubgroups == 1 && S::kBits < 8) {
+    if (rows >= kAmxLeastHalfRows && rows <= kAmxHalfRows) {
+      return amx_tiles<T, kAmxHalfRows>(task, source);
+    }
+  }
+  if (rows < (S::kSubgroups == 1 ? kAmxLeastRows : kAmxLeastRowsOfTwo)) return kFew.linear(task);
+  if (rows < kAmxRows || left == 0 || left > kAmxFewRowsLeft) {
+    return amx_tiles<T, kAmxRows>(task, source);
+  }
+  const RowsOfTask whole(task, 0, rows - left), few(task, rows - left, left);
+  amx_tiles<T, kAmxRows>(whole.task, source);
+  kFew.linear(few.task);
 }
 
 template <class T, const LinearKernels& kFew>
 void amx_linear(const LinearTask& task) {
   bool done = false;
-  if (task.in->rows >= kAmxLeastRows && is_amx_depth(task.in->columns / 32)) {
+  if (task.in->rows > 1 && is_amx_depth(task.in->columns / 32)) {
     with_source<kAmxLanes>(task, [&](const auto& source) {
       if constexpr (kFitsAmx<typename std::decay_t<decltype(source)>::ShapeType>) {
-        amx_linear_int8<T>(task, source);
+        amx_linear_int8<T, kFew>(task, source);
         done = true;
       }
     });
@@ -46,7 +85,7 @@ void amx_linear_f32(const LinearTask& task) {
 template <class T, const LinearKernels& kFew>
 size_t amx_scratch_bytes(int32_t columns, int32_t rows) {
   // The shape with the most vectors and words of all.
-  using Largest = AmxPanel<T, Unpack<Format::kQ2_K, ByOutputs>::ShapeType>;
+  using Largest = AmxPanel<T, Unpack<Format::kQ2_K, ByOutputs>::ShapeType, kAmxRows>;
   return std::max(kFew.scratch_bytes(columns, rows),
                   AmxScratch<Largest>::bytes(rows));
 }

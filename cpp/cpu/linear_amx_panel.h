@@ -20,7 +20,7 @@
 namespace tramontane::cpu {
 namespace {
 
-constexpr int kAmxRows = 16, kAmxLanes = 16, kAmxStripes = 2;
+constexpr int kAmxLanes = 16, kAmxStripes = 2;
 
 // 1.5 * 2^23: where integers are the last bits of a float.
 constexpr float kAmxShift = 12582912.0f;
@@ -71,24 +71,26 @@ struct AmxPack {
 };
 
 // Of a group, what the rows of a tile have beside their integers.
-template <int kWords>
+template <int kRows, int kWords>
 struct AmxRowsOfGroup {
-  float scales[kAmxRows];
-  int32_t words[kAmxRows][kWords];
+  float scales[kRows];
+  int32_t words[kRows][kWords];
 };
-template <>
-struct AmxRowsOfGroup<0> {
-  float scales[kAmxRows];
+template <int kRows>
+struct AmxRowsOfGroup<kRows, 0> {
+  float scales[kRows];
 };
 
-// The integers of 16 rows from some group on.
+// The integers of a tile's rows from some group on.
 struct AmxTile {
   const int8_t* q;
   int64_t stride;
 };
 
-template <class T, class S>
+template <class T, class S, int kRows_>
 struct AmxPanel {
+  using ShapeType = S;
+  static constexpr int kRows = kRows_;
   using K = KindOf<S>;
   using V = Sixteen;
   using P = AmxGroup<K>;
@@ -96,8 +98,8 @@ struct AmxPanel {
   static constexpr int kVectors = P::kVectors;
   static constexpr int kStripeVectors = kVectors * kPanelGroups;
   static constexpr int kWords = K::kCorrection == Correction::kOffset ? S::kSubgroups : 0;
-  static constexpr int kTotals = kAmxRows * kAmxLanes;
-  using Rows = AmxRowsOfGroup<kWords>;
+  static constexpr int kTotals = kRows * kAmxLanes;
+  using Rows = AmxRowsOfGroup<kRows, kWords>;
 
   // The tiles: sums, activations and weights. One subgroup has a tile of sums for even and one for
   // odd groups, two subgroups have one each and share the others: with more than 6 in use the core
@@ -107,10 +109,10 @@ struct AmxPanel {
   static TileShapes shapes() {
     TileShapes shapes;
     for (const int tile : {0, 1}) {
-      shapes.rows[tile] = kAmxRows;
+      shapes.rows[tile] = kRows;
       shapes.row_bytes[tile] = 4 * kAmxLanes;
     }
-    shapes.rows[kA] = kAmxRows;
+    shapes.rows[kA] = kRows;
     shapes.row_bytes[kA] = 4 * K::kWords;
     shapes.rows[kB] = K::kWords;
     shapes.row_bytes[kB] = 4 * kAmxLanes;
@@ -118,7 +120,7 @@ struct AmxPanel {
   }
 
   struct alignas(64) Sums {
-    int32_t values[K::kSubgroups][kAmxRows][kAmxLanes];
+    int32_t values[K::kSubgroups][kRows][kAmxLanes];
   };
 
   // The products of group kGroup from `q` and `group` on, into tiles; what was there, of the group
@@ -158,7 +160,7 @@ struct AmxPanel {
     const auto floats = [&](int v) { return V::load_floats(group + v); };
     const __m512 first_scale = floats(P::kScale), shift = floats(P::kShift);
     TRAMONTANE_UNROLL
-    for (int r = 0; r < kAmxRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
       __m512 term = V::multiply_add(shifted(sums.values[0][r]), first_scale, shift);
       if constexpr (K::kSubgroups == 2) {
         const __m512 second =
@@ -192,9 +194,9 @@ struct AmxPanel {
     if constexpr (kAhead == 3) next<2>(at.q, at.stride, panel, sums);
     for (int32_t tile = 0; tile < tiles; ++tile, rows += kPanelGroups) {
       for (int p = 0; p < kAmxStripes; ++p, totals += kTotals) {
-        __m512 sixteen[kAmxRows];
+        __m512 sums_of_rows[kRows];
         TRAMONTANE_UNROLL
-        for (int r = 0; r < kAmxRows; ++r) sixteen[r] = V::load_floats(totals + kAmxLanes * r);
+        for (int r = 0; r < kRows; ++r) sums_of_rows[r] = V::load_floats(totals + kAmxLanes * r);
         const Vector* group = panel + p * kStripeVectors;
         const Rows* group_rows = rows;
         const int8_t* q = at.q;
@@ -202,29 +204,29 @@ struct AmxPanel {
         for (int32_t g = depth - kDepth; g > 0; g -= 2) {
           next<kAhead>(q, at.stride, group, sums);
           prefetch(coming);
-          scale(sums[0], group_rows[0], group, sixteen);
+          scale(sums[0], group_rows[0], group, sums_of_rows);
           next<kAhead + 1>(q, at.stride, group, sums);
           prefetch(coming + kAmxLanes);
-          scale(sums[1], group_rows[1], group + kVectors, sixteen);
+          scale(sums[1], group_rows[1], group + kVectors, sums_of_rows);
           q += 64;
           group += 2 * kVectors;
           group_rows += 2;
           coming += 2 * kAmxLanes;
         }
         next<kAhead>(q, at.stride, group, sums);
-        scale(sums[0], group_rows[0], group, sixteen);
+        scale(sums[0], group_rows[0], group, sums_of_rows);
         if constexpr (kAhead == 2) next<3>(q, at.stride, group, sums);
         // Behind the last tile comes one that nobody asks for.
         if (p == kAmxStripes - 1 && tile + 1 < tiles) at = tile_at(tile + 1);
         const Vector* stripe = panel + (p + 1) % kAmxStripes * kStripeVectors;
         if constexpr (kAhead == 3) next<0>(at.q, at.stride, stripe, sums);
-        scale(sums[1], group_rows[1], group + kVectors, sixteen);
+        scale(sums[1], group_rows[1], group + kVectors, sums_of_rows);
         next<kAhead - 2>(at.q, at.stride, stripe, sums);
-        scale(sums[0], group_rows[2], group + 2 * kVectors, sixteen);
+        scale(sums[0], group_rows[2], group + 2 * kVectors, sums_of_rows);
         next<kAhead - 1>(at.q, at.stride, stripe, sums);
-        scale(sums[1], group_rows[3], group + 3 * kVectors, sixteen);
+        scale(sums[1], group_rows[3], group + 3 * kVectors, sums_of_rows);
         TRAMONTANE_UNROLL
-        for (int r = 0; r < kAmxRows; ++r) V::store(totals + kAmxLanes * r, sixteen[r]);
+        for (int r = 0; r < kRows; ++r) V::store(totals + kAmxLanes * r, sums_of_rows[r]);
       }
     }
   }
@@ -233,7 +235,7 @@ struct AmxPanel {
   // stands for those beyond it.
   static void pack_rows(const Activations& in, int32_t row, int32_t first, int32_t depth,
                         Rows* out) {
-    for (int r = 0; r < kAmxRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
       const int64_t group = int64_t{std::min(row + r, in.rows - 1)} * (in.columns / 32) + first;
       for (int32_t g = 0; g < depth; ++g) out[g].scales[r] = in.scales[group + g];
       if constexpr (kWords > 0) {
@@ -258,13 +260,13 @@ struct AmxScratch {
   AmxScratch(uint8_t* memory, int32_t tiles)
       : panel(reinterpret_cast<typename Panel::Vector*>(memory)),
         tail(reinterpret_cast<int8_t*>(panel + kAmxStripes * Panel::kStripeVectors)),
-        rows(reinterpret_cast<Rows*>(tail + kAmxRows * kTailStride)),
+        rows(reinterpret_cast<Rows*>(tail + Panel::kRows * kTailStride)),
         totals(reinterpret_cast<float*>(rows + int64_t{tiles} * kPanelGroups)) {}
 
   static size_t bytes(int32_t rows) {
-    const AmxScratch scratch(nullptr, (rows + kAmxRows - 1) / kAmxRows);
+    const AmxScratch scratch(nullptr, (rows + Panel::kRows - 1) / Panel::kRows);
     return reinterpret_cast<size_t>(scratch.totals) +
-           static_cast<size_t>(rows + kAmxRows - 1) / kAmxRows * kAmxRows * kBlockOutputs *
+           static_cast<size_t>(rows + Panel::kRows - 1) / Panel::kRows * Panel::kRows * kBlockOutputs *
                sizeof(float);
   }
 
@@ -286,11 +288,11 @@ TRAMONTANE_INLINE void store16(const LinearTask& task, int32_t row, const Stripe
 // panel's groups.
 inline bool is_amx_depth(int32_t groups) { return groups % 4 == 0 || groups > kPanelGroups; }
 
-template <class Panel, class S, class Source>
+template <class Panel, class Source>
 void amx_many_rows(const LinearTask& task, const Source& source) {
   const Activations& in = *task.in;
   const int32_t groups = in.columns / 32;
-  const int32_t tiles = (in.rows + kAmxRows - 1) / kAmxRows;
+  const int32_t tiles = (in.rows + Panel::kRows - 1) / Panel::kRows;
   using Scratch = AmxScratch<Panel>;
   const Scratch scratch(task.scratch, tiles);
   const int64_t stride = quantized_stride(in.columns);
@@ -310,23 +312,23 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
       for (int32_t tile = 0; tile < tiles; ++tile) {
         auto* rows = scratch.rows + tile * kPanelGroups;
         for (int32_t g = 0; g < lead; ++g) rows[g] = {};
-        Panel::pack_rows(in, kAmxRows * tile, first, depth, rows + lead);
+        Panel::pack_rows(in, Panel::kRows * tile, first, depth, rows + lead);
       }
-      const int32_t whole = in.rows / kAmxRows;
-      for (int32_t row = kAmxRows * whole; row < kAmxRows * tiles; ++row) {
-        std::memcpy(scratch.tail + row % kAmxRows * Scratch::kTailStride,
+      const int32_t whole = in.rows / Panel::kRows;
+      for (int32_t row = Panel::kRows * whole; row < Panel::kRows * tiles; ++row) {
+        std::memcpy(scratch.tail + row % Panel::kRows * Scratch::kTailStride,
                     in.q + std::min(row, in.rows - 1) * stride + start,
                     static_cast<size_t>(32 * (lead + depth)));
       }
       const auto tile_at = [&](int32_t tile) {
         if (tile == whole) return AmxTile{scratch.tail, Scratch::kTailStride};
-        return AmxTile{in.q + tile * kAmxRows * stride + start, stride};
+        return AmxTile{in.q + tile * Panel::kRows * stride + start, stride};
       };
       for (int c = 0; c < count; ++c) {
         for (int p = 0; p < kAmxStripes; ++p) {
           auto* panel = scratch.panel + p * Panel::kStripeVectors;
           std::fill_n(panel, lead * Panel::kVectors, _mm512_setzero_si512());
-          AmxPack<S> pack{panel + lead * Panel::kVectors};
+          AmxPack<typename Panel::ShapeType> pack{panel + lead * Panel::kVectors};
           source.template for_each_group<Ask::kNever, Sixteen>(columns[c].stripes[p], first, depth,
                                                                pack);
         }
@@ -351,8 +353,8 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
       }
     }
     for (int32_t r = 0; r < in.rows; ++r) {
-      const float* totals = scratch.totals + r / kAmxRows * kAmxStripes * Panel::kTotals +
-                            r % kAmxRows * kAmxLanes;
+      const float* totals = scratch.totals + r / Panel::kRows * kAmxStripes * Panel::kTotals +
+                            r % Panel::kRows * kAmxLanes;
       for (int c = 0; c < count; ++c) {
         for (int p = 0; p < columns[c].count; ++p) {
           store16(task, r, columns[c].stripes[p], totals + c * column_floats + p * Panel::kTotals);
