@@ -12,6 +12,9 @@
 // second port of AVX-512 has no products, conversions and FMAs, only additions: of what a vector of
 // sums needs, two go to the first port, the conversion is an addition. That is 32 cycles a tile of
 // sums; about 40 are reached in L1.
+//
+//   x     = sum + bits of 1.5 * 2^23       the float 1.5 * 2^23 + sum, exactly
+//   term  = fma(x, scale, -1.5 * 2^23 * scale)      sum * scale, rounded once
 #pragma once
 
 #include "cpu/linear_amx_tiles.h"
@@ -64,10 +67,14 @@ struct AmxPack {
       }
     }
     out[P::kShift] = V::as_ints(_mm512_mul_ps(x.scales[0], _mm512_set1_ps(-kAmxShift)));
+    const __m512i exponents = _mm512_set1_epi32(0x7f800000);
+    finite = finite && _mm512_cmpeq_epi32_mask(_mm512_and_si512(out[P::kShift], exponents),
+                                               exponents) == 0;
     out += P::kVectors;
   }
 
   __m512i* out;
+  bool finite = true;  // All scales.
 };
 
 // Of a group, what the rows of a tile have beside their integers.
@@ -231,6 +238,39 @@ struct AmxPanel {
     }
   }
 
+  // As multiply(), for scales that are not finite, which the shift would make NaN of.
+  template <class TileAt>
+  static void multiply_plainly(const Vector* panel, int32_t depth, int32_t tiles,
+                               const TileAt& tile_at, const Rows* rows, float* totals) {
+    for (int32_t i = 0; i < tiles * kAmxStripes * kTotals; ++i) {
+      const int lane = i % kAmxLanes, r = i / kAmxLanes % kRows;
+      const int32_t tile = i / kTotals / kAmxStripes;
+      const AmxTile at = tile_at(tile);
+      const int8_t* q = at.q + r * at.stride;
+      const Vector* group = panel + i / kTotals % kAmxStripes * kStripeVectors;
+      for (int32_t g = 0; g < depth; ++g, group += kVectors, q += 32) {
+        const auto* w = reinterpret_cast<const int8_t*>(group) + 4 * lane;
+        const auto at_lane = [&](int v) { return reinterpret_cast<const float*>(group + v)[lane]; };
+        const Rows& row = rows[tile * kPanelGroups + g];
+        float term = 0;
+        for (int h = 0; h < K::kSubgroups; ++h) {
+          int sum = 0;
+          for (int k = 4 * K::kWords * h; k < 4 * K::kWords * (h + 1); ++k) {
+            sum += w[k / 4 * 64 + k % 4] * q[k];
+          }
+          const float value = static_cast<float>(sum);
+          term = h == 0 ? value * at_lane(P::kScale) : std::fma(value, at_lane(P::kScale + h), term);
+        }
+        if constexpr (K::kCorrection == Correction::kOffset) {
+          for (int h = 0; h < K::kSubgroups; ++h) {
+            term = std::fma(at_lane(P::kOffset + h), float_from_bits(static_cast<uint32_t>(row.words[r][h])), term);
+          }
+        }
+        totals[i] = std::fma(term, row.scales[r], totals[i]);
+      }
+    }
+  }
+
   // Scales and words of groups [first, first + depth) of a tile's rows; the last row there is
   // stands for those beyond it.
   static void pack_rows(const Activations& in, int32_t row, int32_t first, int32_t depth,
@@ -325,12 +365,14 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
         return AmxTile{in.q + tile * Panel::kRows * stride + start, stride};
       };
       for (int c = 0; c < count; ++c) {
+        bool finite = true;
         for (int p = 0; p < kAmxStripes; ++p) {
           auto* panel = scratch.panel + p * Panel::kStripeVectors;
           std::fill_n(panel, lead * Panel::kVectors, _mm512_setzero_si512());
           AmxPack<typename Panel::ShapeType> pack{panel + lead * Panel::kVectors};
           source.template for_each_group<Ask::kNever, Sixteen>(columns[c].stripes[p], first, depth,
                                                                pack);
+          finite = finite && pack.finite;
         }
         // While rows are multiplied, the weights that come next are on their way, and a part of the
         // activations.
@@ -348,8 +390,12 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
           }
           prefetch(in.scales + int64_t{row} * groups + next);
         }
-        Panel::multiply(scratch.panel, lead + depth, tiles, tile_at, scratch.rows,
-                        scratch.totals + c * column_floats);
+        float* totals = scratch.totals + c * column_floats;
+        if (finite) {
+          Panel::multiply(scratch.panel, lead + depth, tiles, tile_at, scratch.rows, totals);
+        } else {
+          Panel::multiply_plainly(scratch.panel, lead + depth, tiles, tile_at, scratch.rows, totals);
+        }
       }
     }
     for (int32_t r = 0; r < in.rows; ++r) {

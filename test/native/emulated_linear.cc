@@ -6,6 +6,7 @@
 #include <simde/x86/avx512.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <limits>

@@ -374,6 +374,42 @@ TEST("bytes that are no weights give numbers or not, but never a crash") {
   }
 }
 
+TEST("scales that are not finite leave a row the same bits in every batch") {
+  constexpr int32_t kRows = 23, kOutputs = 37, kColumns = 512;
+  for (const Implementation* implementation : supported()) {
+    for (const Format format : kFormats) {
+      if (is_float(format)) continue;
+      const Weights weights(format, kOutputs, kColumns, 7);
+      const int blocks = kOutputs * (kColumns / format_info(format).block_values);
+      for (int block = 0; block < blocks; block += 5) {
+        const uint16_t half = block % 3 == 0 ? 0x7c00 : block % 3 == 1 ? 0xfc00 : 0x7e00;
+        std::memcpy(weights.bytes.get() + 1 + block * format_info(format).block_bytes +
+                        half_offsets(format)[0],
+                    &half, 2);
+      }
+      const Inputs inputs(*implementation->linear, kRows, kColumns, 8);
+      Output whole(kRows, kOutputs), parts(kRows, kOutputs);
+      run(*implementation->linear, false, weights.weight, inputs.activations, 0, kOutputs,
+          whole.values.data(), whole.stride);
+      for (const int32_t batch : {1, 2, 5, 8, 11, 16}) {
+        for (int32_t row = 0; row < kRows; row += batch) {
+          run(*implementation->linear, false, weights.weight,
+              inputs.slice(row, std::min(batch, kRows - row)), 0, kOutputs,
+              &parts.values[row * parts.stride], parts.stride);
+        }
+        int different = 0;
+        for (int32_t r = 0; r < kRows; ++r) {
+          for (int32_t o = 0; o < kOutputs; ++o) {
+            const float a = whole.at(r, o), b = parts.at(r, o);
+            different += std::isnan(a) ? !std::isnan(b) : bits_from_float(a) != bits_from_float(b);
+          }
+        }
+        CHECK_EQ(different, 0);
+      }
+    }
+  }
+}
+
 TEST("activations are quantized to the nearest step of a scale that leaves little error") {
   constexpr int32_t kColumns = 4096;
   std::mt19937 random(1);
