@@ -108,7 +108,7 @@ test('weights that are not numbers fail the request that meets them, and nothing
 
 test('info says which kernels run: nothing falls back in silence', async () => {
   await using model = await Model.load(path);
-  expect(model.info.implementation).toMatch(/^(avx512-vnni|avx-vnni|avx2|neon-dot|neon|scalar)$/);
+  expect(model.info.implementation).toMatch(/^(amx|avx512-vnni|avx-vnni|avx2|neon-dot|neon|scalar)$/);
 });
 
 linux('a large context costs nothing until it is filled', async () => {
