@@ -6,8 +6,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { readTokenizerSource } from '../lib/files/tokenizer-source';
-import { createTokenizer } from '../lib/text/create';
+import { readTokenizerSource } from '../lib/files/find-tokenizer';
+import { createTokenizer } from '../lib/tokenizer/create';
 
 const reference = resolve(
   process.env['TRAMONTANE_REFERENCE'] ?? join(__dirname, '../../shared/reference'),

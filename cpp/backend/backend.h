@@ -217,7 +217,7 @@ extern "C" tramontane::Status tramontane_create_cpu_backend(
     size_t error_size);
 
 // Brings a GPTQ weight into the order in which the CPU reads it, for a file to keep: see
-// cpu/gptq.h. kInvalid: `bytes` is not the length of the result, kUnsupported: it has none.
+// cpu/gptq/gptq.h. kInvalid: `bytes` is not the length of the result, kUnsupported: it has none.
 extern "C" tramontane::Status tramontane_cpu_order_gptq(const tramontane::WeightData* weight,
                                                         int32_t threads, uint8_t* ordered,
                                                         uint64_t bytes);

@@ -80,8 +80,8 @@ CpuFeatures detect() {
   const bool bw = bit(leaf7.ebx, 30), vl = bit(leaf7.ebx, 31);
   features.avx512_vnni = features.avx2 && zmm && f && dq && bw && vl && bit(leaf7.ecx, 11);
   const bool tiles = (saved & 0x60000) == 0x60000;
-  features.amx_int8 = features.avx512_vnni && tiles && bit(leaf7.edx, 24) && bit(leaf7.edx, 25) &&
-                      may_use_tiles();
+  features.amx_int8 =
+      features.avx512_vnni && tiles && bit(leaf7.edx, 24) && bit(leaf7.edx, 25) && may_use_tiles();
   return features;
 }
 

@@ -7,7 +7,7 @@
 #include "backend/cuda_plugin.h"
 #include "base/error.h"
 #include "binding/promise_worker.h"
-#include "cpu/implementation.h"
+#include "cpu/backend/implementation.h"
 
 namespace tramontane::binding {
 namespace {

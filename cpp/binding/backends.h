@@ -1,4 +1,4 @@
-// backends(plugin?) -> Promise of what this machine can compute with, as lib/native.ts has it.
+// backends(plugin?) -> Promise of what this machine can compute with, as lib/model/native.ts has it.
 #pragma once
 
 #include <napi.h>

@@ -1,4 +1,4 @@
-// From JavaScript values to the core's structs. lib/native.ts has the same shapes as types; what
+// From JavaScript values to the core's structs. lib/model/native.ts has the same shapes as types; what
 // arrives here was validated there, so a wrong type is a bug and throws a plain error.
 #pragma once
 
@@ -15,7 +15,7 @@ ModelDescription to_description(const Napi::Object& object);
 GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabulary);
 std::vector<int32_t> to_tokens(const Napi::Value& value);
 Napi::Value to_value(Napi::Env env, const Event& event);
-// A TramontaneError's code on a plain Error; lib/native.ts turns it into the class.
+// A TramontaneError's code on a plain Error; lib/model/native.ts turns it into the class.
 Napi::Error to_error(Napi::Env env, const char* code, const std::string& message);
 
 }  // namespace tramontane::binding

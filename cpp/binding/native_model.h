@@ -1,4 +1,4 @@
-// The one class the addon has: a loaded model and its engine, as lib/native.ts sees it.
+// The one class the addon has: a loaded model and its engine, as lib/model/native.ts sees it.
 #pragma once
 
 #include <napi.h>

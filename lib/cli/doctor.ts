@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { findCudaPlugin } from '../cuda-plugin';
-import { defaultThreads } from '../limits';
-import { addonPath, native } from '../native';
+import { findCudaPlugin } from '../model/cuda-plugin';
+import { defaultThreads } from '../model/process-limits';
+import { addonPath, native } from '../model/native';
 
 interface Diagnosis {
   readonly version: string;

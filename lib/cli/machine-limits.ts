@@ -1,7 +1,7 @@
 /** What a token costs, and what the machine could do at most. */
 import { openCheckpoint } from '../files/open';
 import type { Checkpoint, Weight } from '../files/checkpoint';
-import { native, type NativeMachineLimits } from '../native';
+import { native, type NativeMachineLimits } from '../model/native';
 import { median } from './statistics';
 
 /** What one token costs, whatever runs it. */

@@ -3,7 +3,7 @@
  * shape, a table of weights with the byte ranges they lie in, and the tokenizer's raw data.
  * Nothing here has been read but headers; the weights stay in their files.
  */
-import type { TokenizerSource } from '../text/tokenizer-source';
+import type { TokenizerSource } from './tokenizer-source';
 
 /** Storage formats of a single tensor, by their GGUF names. */
 export type TensorFormat =
@@ -54,7 +54,7 @@ export interface GptqParts {
   readonly groupIndex?: FileRange;
   /**
    * Inputs when those of a group are brought together and each group is filled up to whole blocks
-   * of 32, as the CPU does (cpp/cpu/gptq.h); absent when blocks are of one group as they lie.
+   * of 32, as the CPU does (cpp/cpu/gptq/gptq.h); absent when blocks are of one group as they lie.
    */
   readonly orderedColumns?: number;
   /** int32 [orderedColumns * bits / 32][N]: a copy of qweight in that order, in a cache file. */

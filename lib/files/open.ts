@@ -2,9 +2,9 @@ import { basename, dirname } from 'node:path';
 import { TramontaneError } from '../errors';
 import { isDirectory, openFile, openFolder, withFile, type ByteSource } from './byte-source';
 import type { Checkpoint } from './checkpoint';
-import { isGguf } from './gguf';
-import { readGgufCheckpoint } from './gguf-checkpoint';
-import { readHfCheckpoint } from './hf-checkpoint';
+import { isGguf } from './gguf/reader';
+import { readGgufCheckpoint } from './gguf/checkpoint';
+import { readHfCheckpoint } from './hf/checkpoint';
 import { invalid, quoted, unsupported } from './problems';
 
 /**

@@ -1,79 +1,42 @@
-/** Finds and reads a tokenizer's data; building the tokenizer is for lib/text. */
-import { basename, dirname } from 'node:path';
-import { TramontaneError } from '../errors';
-import type { TokenizerSource } from '../text/tokenizer-source';
-import {
-  isDirectory,
-  openFile,
-  openFolder,
-  readWhole,
-  withFile,
-  type ByteSource,
-  type Folder,
-} from './byte-source';
-import { isGguf, readGguf } from './gguf';
-import { GgufFacts } from './gguf-facts';
-import { ggufTokenizer } from './gguf-tokenizer';
-import { MAX_JSON } from './json';
-import { unsupported } from './problems';
+/** A tokenizer's data as it lies in a file, before it is checked and indexed. */
+export type TokenizerSource = GgufTokenizer | SentencePieceFile | TokenizerJsonFile;
 
-/** Of a SentencePiece model; the largest known has some 5 MB. */
-const MAX_SENTENCEPIECE = 100_000_000;
-const CONFIG = 'tokenizer_config.json';
+/** The `tokenizer.ggml.*` keys of a GGUF file. Array lengths are not yet checked against each other. */
+export interface GgufTokenizer {
+  readonly kind: 'gguf';
+  /** For messages. */
+  readonly path: string;
+  /** `llama`: SentencePiece BPE, merged by score. `gpt2`: byte-level BPE, merged by rank. */
+  readonly model: string;
+  /** Name of the pre-tokenizer's split rule (`gpt2` only). */
+  readonly pre?: string;
+  readonly pieces: readonly string[];
+  readonly scores?: Float32Array;
+  /** 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
+  readonly types?: Int32Array;
+  readonly merges?: readonly string[];
+  readonly bosId?: number;
+  readonly eosId?: number;
+  readonly unknownId?: number;
+  readonly addBos?: boolean;
+  readonly addSpacePrefix?: boolean;
+}
 
 /**
- * The tokenizer data of a path: a .gguf file, a tokenizer.json, a SentencePiece model of any name,
- * or a directory that holds one of them. Files are told apart by content.
+ * A SentencePiece model: the bytes of `tokenizer.model`, a protocol buffer, with the
+ * `tokenizer_config.json` beside it where there is one: fine-tunes add their tokens there.
  */
-export async function readTokenizerSource(path: string): Promise<TokenizerSource> {
-  if (await isDirectory(path)) return folderTokenizer(await openFolder(path));
-  const source = await openFile(path);
-  try {
-    return await fileTokenizer(source, () => openFolder(dirname(path)));
-  } finally {
-    await source.close();
-  }
+export interface SentencePieceFile {
+  readonly kind: 'sentencepiece';
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  readonly config?: string;
 }
 
-/** The tokenizer of a directory: tokenizer.model, else tokenizer.json, else one of another name. */
-export async function folderTokenizer(folder: Folder): Promise<TokenizerSource> {
-  const names = [...folder.names].sort();
-  const others = names.filter((name) => /\.model(\.v\d\w*)?$|\.gguf$/.test(name));
-  const name = ['tokenizer.model', 'tokenizer.json'].find((known) => folder.names.has(known));
-  const chosen = name ?? (others.length === 1 ? others[0] : undefined);
-  if (chosen !== undefined) {
-    return withFile(folder, chosen, (source) => fileTokenizer(source, () => folder));
-  }
-  if (others.length > 1) {
-    const found = `holds ${others.join(', ')}: name the one to open`;
-    throw new TramontaneError('FILE_NOT_READABLE', `${folder.path}: ${found}`);
-  }
-  const supported = 'tokenizer.model and tokenizer.json are supported';
-  if (names.includes('tekken.json')) {
-    throw unsupported(folder.path, `holds tekken.json; ${supported}`);
-  }
-  throw new TramontaneError(
-    'FILE_NOT_READABLE',
-    `${folder.path}: holds no tokenizer; ${supported}`,
-  );
-}
-
-/** @param siblings gives the directory the file is in */
-async function fileTokenizer(
-  source: ByteSource,
-  siblings: () => Folder | Promise<Folder>,
-): Promise<TokenizerSource> {
-  const { path } = source;
-  const start = await source.read(0, Math.min(64, source.byteLength));
-  if (isGguf(start)) return ggufTokenizer(new GgufFacts(await readGguf(source)));
-  if (!path.endsWith('.json') && !/^\s*\{/.test(start.toString('latin1'))) {
-    return { kind: 'sentencepiece', path, bytes: await readWhole(source, MAX_SENTENCEPIECE) };
-  }
-  const text = (await readWhole(source, MAX_JSON)).toString('utf8');
-  const folder = await siblings();
-  if (basename(path) === CONFIG || !folder.names.has(CONFIG)) {
-    return { kind: 'tokenizer.json', path, text };
-  }
-  const config = await withFile(folder, CONFIG, (file) => readWhole(file, MAX_JSON));
-  return { kind: 'tokenizer.json', path, text, config: config.toString('utf8') };
+/** A Hugging Face `tokenizer.json`, with the `tokenizer_config.json` beside it where there is one. */
+export interface TokenizerJsonFile {
+  readonly kind: 'tokenizer.json';
+  readonly path: string;
+  readonly text: string;
+  readonly config?: string;
 }

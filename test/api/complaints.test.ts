@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Model } from '../../lib';
-import { cgroupCpuQuota } from '../../lib/limits';
+import { cgroupCpuQuota } from '../../lib/model/process-limits';
 
 const path = join(__dirname, '../../models/breeze-Q4_0.gguf');
 const linux = process.platform === 'linux' ? test : test.skip;
@@ -108,7 +108,9 @@ test('weights that are not numbers fail the request that meets them, and nothing
 
 test('info says which kernels run: nothing falls back in silence', async () => {
   await using model = await Model.load(path);
-  expect(model.info.implementation).toMatch(/^(amx|avx512-vnni|avx-vnni|avx2|neon-dot|neon|scalar)$/);
+  expect(model.info.implementation).toMatch(
+    /^(amx|avx512-vnni|avx-vnni|avx2|neon-dot|neon|scalar)$/,
+  );
 });
 
 linux('a large context costs nothing until it is filled', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openFile } from '../../lib/files/byte-source';
 import type { Checkpoint } from '../../lib/files/checkpoint';
-import { readGgufCheckpoint } from '../../lib/files/gguf-checkpoint';
+import { readGgufCheckpoint } from '../../lib/files/gguf/checkpoint';
 import { openCheckpoint } from '../../lib/files/open';
 import {
   GgufBuilder,

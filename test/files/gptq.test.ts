@@ -1,6 +1,6 @@
 /** GPTQ directories: every variant that is read, every one that is not, every bound. */
 import type { Checkpoint, GptqParts, Weight } from '../../lib/files/checkpoint';
-import { readHfCheckpoint } from '../../lib/files/hf-checkpoint';
+import { readHfCheckpoint } from '../../lib/files/hf/checkpoint';
 import { HfBuilder, TINY_HF, type GptqSettings } from './hf-builder';
 import { MemoryFolder } from './memory';
 import { refused } from './refused';

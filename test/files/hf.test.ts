@@ -1,7 +1,7 @@
 /** Hugging Face directories: config.json's spellings, shards, and what is refused. */
 import type { Checkpoint } from '../../lib/files/checkpoint';
-import { JsonFacts } from '../../lib/files/json';
-import { readHfCheckpoint } from '../../lib/files/hf-checkpoint';
+import { JsonFacts } from '../../lib/files/json-file';
+import { readHfCheckpoint } from '../../lib/files/hf/checkpoint';
 import { HfBuilder } from './hf-builder';
 import { MemoryFolder } from './memory';
 import { refused } from './refused';

@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openCheckpoint } from '../../lib/files/open';
-import { readTokenizerSource } from '../../lib/files/tokenizer-source';
+import { readTokenizerSource } from '../../lib/files/find-tokenizer';
 import { fixture } from '../reference';
 import { modelGguf } from './gguf-builder';
 import { HfBuilder } from './hf-builder';

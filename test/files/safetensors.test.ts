@@ -1,5 +1,5 @@
 /** Safetensors headers: their bounds, and what JSON.parse would let through. */
-import { readSafetensors } from '../../lib/files/safetensors';
+import { readSafetensors } from '../../lib/files/hf/safetensors';
 import { MemoryFile, safetensors } from './memory';
 import { refused } from './refused';
 

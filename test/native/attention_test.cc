@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "base/half.h"
-#include "cpu/attention.h"
-#include "cpu/implementation.h"
-#include "cpu/status_error.h"
+#include "cpu/attention/attention.h"
+#include "cpu/backend/implementation.h"
+#include "cpu/backend/status_error.h"
 #include "test.h"
 
 namespace tramontane::cpu {

@@ -13,7 +13,7 @@
 
 #include "backend/backend.h"
 #include "base/half.h"
-#include "cpu/cpu_backend.h"
+#include "cpu/backend/cpu_backend.h"
 #include "model/transformer.h"
 #include "test.h"
 

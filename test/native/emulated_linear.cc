@@ -82,15 +82,15 @@ static inline simde__m512i emulated_shuffle_epi32(simde__m512i x) {
 #include "base/inline.h"
 #undef TRAMONTANE_UNROLL
 #define TRAMONTANE_UNROLL
-#include "cpu/gptq.h"
-#include "cpu/implementation.h"
-#include "cpu/linear.h"
+#include "cpu/backend/implementation.h"
+#include "cpu/gptq/gptq.h"
+#include "cpu/linear/linear.h"
 #include "quant/blocks.h"
 #include "quant/gptq.h"
 
-#include "cpu/linear_avx512_vector.h"
-#include "cpu/linear_avx_vnni_vector.h"
-#include "cpu/linear_amx.h"
+#include "cpu/linear/x86/amx.h"
+#include "cpu/linear/x86/avx512_vector.h"
+#include "cpu/linear/x86/avx_vnni_vector.h"
 #include "emulated_tiles.h"
 
 namespace tramontane::cpu {

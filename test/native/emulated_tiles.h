@@ -1,5 +1,5 @@
-// The tile instructions of cpp/cpu/linear_amx_tiles.h on any machine. What the processor would fault
-// on ends the test.
+// The tile instructions of cpp/cpu/linear/x86/amx_tiles.h on any machine. What the processor would
+// fault on ends the test.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "cpu/linear_amx_tiles.h"
+#include "cpu/linear/x86/amx_tiles.h"
 
 namespace tramontane::cpu {
 

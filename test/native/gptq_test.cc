@@ -1,6 +1,6 @@
 // GPTQ weights: the bit fields, the order of inputs, the kernels. Checkpoints are packed here by
 // hand from known integers.
-#include "cpu/gptq.h"
+#include "cpu/gptq/gptq.h"
 
 #include <algorithm>
 #include <cstring>
@@ -11,7 +11,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/half.h"
-#include "cpu/implementation.h"
+#include "cpu/backend/implementation.h"
 #include "quant/gptq.h"
 #include "test.h"
 

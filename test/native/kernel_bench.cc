@@ -18,7 +18,7 @@
 #include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "base/machine_limits.h"
-#include "cpu/implementation.h"
+#include "cpu/backend/implementation.h"
 #include "quant/blocks.h"
 
 using namespace tramontane;

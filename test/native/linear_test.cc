@@ -1,6 +1,6 @@
 // The linear kernels of every implementation this processor runs, against products in double of
 // the decoded weights and the activations as quantized.
-#include "cpu/linear.h"
+#include "cpu/linear/linear.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +9,7 @@
 #include <random>
 
 #include "base/half.h"
-#include "cpu/implementation.h"
+#include "cpu/backend/implementation.h"
 #include "quant/blocks.h"
 #include "test.h"
 

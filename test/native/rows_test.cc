@@ -9,7 +9,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/half.h"
-#include "cpu/implementation.h"
+#include "cpu/backend/implementation.h"
 #include "test.h"
 
 namespace tramontane::cpu {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "cpu/implementation.h"
-#include "cpu/sample.h"
-#include "cpu/status_error.h"
+#include "cpu/backend/implementation.h"
+#include "cpu/backend/sample.h"
+#include "cpu/backend/status_error.h"
 #include "test.h"
 
 namespace tramontane::cpu {

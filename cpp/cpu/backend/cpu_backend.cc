@@ -1,0 +1,387 @@
+#include "cpu/backend/cpu_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <new>
+#include <string>
+
+#include "cpu/backend/status_error.h"
+
+namespace tramontane::cpu {
+namespace {
+
+// What some operations cost an element, in multiply-adds.
+constexpr double kDecodeWork = 4, kRotationWork = 100, kSwigluWork = 4, kSampleWork = 10;
+
+void check_options(const BackendOptions& options) {
+  const ModelShape& shape = options.shape;
+  for (const int32_t size :
+       {shape.layers, shape.hidden, shape.ffn, shape.heads, shape.kv_heads, shape.head_size,
+        shape.vocabulary, options.pages, options.max_rows, options.max_outputs}) {
+    require(size >= 1, "a size in the options is below 1");
+  }
+  // So that no product of sizes below overflows.
+  require(shape.layers <= 4096, "there are too many layers");
+  require(shape.rms_epsilon >= 0 && std::isfinite(shape.rms_epsilon) && shape.rope_base > 0 &&
+              std::isfinite(shape.rope_base),
+          "the RMS epsilon or the rope base is out of range");
+  require(options.window >= 0, "the window is below 0");
+  require(options.threads >= 1 && options.threads <= 4096, "threads are out of range");
+  require(options.kv_type == KvType::kF16 || options.kv_type == KvType::kF32, "unknown KV type");
+  require(options.compute == Compute::kInt8 || options.compute == Compute::kF32,
+          "unknown compute type");
+  require(
+      shape.rope_pairing == RopePairing::kNeighbours || shape.rope_pairing == RopePairing::kHalves,
+      "unknown rope pairing");
+  require(
+      static_cast<int64_t>(shape.heads) * shape.head_size <= std::numeric_limits<int32_t>::max(),
+      "heads times head size is out of range");
+  if (shape.head_size % 8 != 0) {
+    throw StatusError(Status::kUnsupported, "the head size is " + std::to_string(shape.head_size) +
+                                                ", which is no multiple of 8");
+  }
+  if (shape.heads % shape.kv_heads != 0) {
+    throw StatusError(Status::kUnsupported, std::to_string(shape.heads) +
+                                                " query heads cannot share " +
+                                                std::to_string(shape.kv_heads) + " KV heads");
+  }
+}
+
+const BackendOptions& checked(const BackendOptions& options) {
+  check_options(options);
+  return options;
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(const BackendOptions& options, const Implementation& implementation)
+    : options_(checked(options)),
+      implementation_(implementation),
+      workers_(options.threads),
+      weights_(options.shape, options.compute),
+      attention_(options, *implementation.rows, workers_),
+      linear_(*implementation.linear, options.compute, workers_),
+      sample_scratch_(static_cast<size_t>(options.threads)) {
+  for (int32_t i = 0; i < shape_.head_size / 2; ++i) {
+    frequencies_.push_back(std::pow(static_cast<double>(shape_.rope_base),
+                                    -2.0 * i / static_cast<double>(shape_.head_size)));
+  }
+}
+
+Status CpuBackend::fail(Status status, const char* message) {
+  std::snprintf(error_, sizeof error_, "%s", message);
+  return status;
+}
+
+template <typename Body>
+Status CpuBackend::guard(Body&& body) {
+  try {
+    body();
+    return Status::kOk;
+  } catch (const StatusError& error) {
+    return fail(error.status(), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(Status::kOutOfMemory, "out of memory");
+  } catch (const std::exception& error) {
+    return fail(Status::kDeviceFailed, error.what());
+  } catch (...) {
+    return fail(Status::kDeviceFailed, "unknown failure");
+  }
+}
+
+void CpuBackend::require_step() const {
+  require(state_ == State::kInStep, "the call belongs between begin_step() and end_step()");
+}
+
+void CpuBackend::require_layer(int32_t layer) const {
+  require(layer >= 0 && layer < shape_.layers, "a layer is out of range");
+}
+
+int32_t CpuBackend::width(Buffer which) const {
+  switch (which) {
+    case Buffer::kResidual:
+    case Buffer::kNormed:
+      return shape_.hidden;
+    case Buffer::kQuery:
+    case Buffer::kAttended:
+      return shape_.heads * shape_.head_size;
+    case Buffer::kKey:
+    case Buffer::kValue:
+      return shape_.kv_heads * shape_.head_size;
+    case Buffer::kGate:
+    case Buffer::kUp:
+      return shape_.ffn;
+    case Buffer::kLogits:
+      return shape_.vocabulary;
+  }
+  throw StatusError(Status::kInvalid, "a buffer is out of range");
+}
+
+Status CpuBackend::set_weight(Role role, int32_t layer, const WeightData& weight) {
+  return guard([&] {
+    require(state_ == State::kLoading, "weights are set before finish_loading()");
+    weights_.set(role, layer, weight);
+  });
+}
+
+Status CpuBackend::finish_loading() {
+  return guard([&] {
+    require(state_ == State::kLoading, "finish_loading() was called before");
+    weights_.finish(workers_);
+    state_ = State::kReady;
+  });
+}
+
+Status CpuBackend::begin_step(const Step& step) {
+  return guard([&] {
+    require(state_ == State::kReady, "begin_step() comes after finish_loading() or end_step()");
+    require(step.rows >= 1 && step.rows <= options_.max_rows && step.tokens != nullptr,
+            "a step's rows are out of range");
+    require(step.outputs >= 0 && step.outputs <= options_.max_outputs &&
+                (step.outputs == 0 || step.output_rows != nullptr),
+            "a step's outputs are out of range");
+    require(step.sequence_count >= 1 && step.sequences != nullptr, "a step has no sequences");
+    for (int32_t i = 0; i < step.rows; ++i) {
+      require(step.tokens[i] >= 0 && step.tokens[i] < shape_.vocabulary, "a token is out of range");
+    }
+    for (int32_t i = 0; i < step.outputs; ++i) {
+      const int32_t previous = i == 0 ? -1 : step.output_rows[i - 1];
+      require(step.output_rows[i] > previous && step.output_rows[i] < step.rows,
+              "the output rows do not ascend within the step");
+    }
+    attention_.begin_step(step);
+    tokens_.assign(step.tokens, step.tokens + step.rows);
+    output_rows_.assign(step.output_rows, step.output_rows + step.outputs);
+    has_logits_ = false;
+    reserve_buffers();
+    fill_rotations();
+    state_ = State::kInStep;
+  });
+}
+
+// Room grows to powers of two, so that a user who only decodes never holds a whole chunk's, and a
+// slowly growing batch seldom reallocates.
+void CpuBackend::reserve_buffers() {
+  size_t rows = 1, outputs = 1;
+  while (rows < tokens_.size()) rows *= 2;
+  while (outputs < output_rows_.size()) outputs *= 2;
+  for (int32_t i = 0; i < kBufferCount; ++i) {
+    const Buffer which = static_cast<Buffer>(i);
+    const size_t count = which == Buffer::kLogits ? outputs : rows;
+    buffers_[static_cast<size_t>(i)].reserve(count * static_cast<size_t>(width(which)));
+  }
+  cosines_.reserve(rows * frequencies_.size());
+  sines_.reserve(rows * frequencies_.size());
+}
+
+// In double: at position 2^31 the angle is still right to 1e-6.
+void CpuBackend::fill_rotations() {
+  const int32_t rows = static_cast<int32_t>(tokens_.size());
+  const size_t half = frequencies_.size();
+  workers_.run(rows, kRotationWork * rows * static_cast<double>(half), [&](int32_t row, int) {
+    const double position = attention_.position(row);
+    for (size_t i = 0; i < half; ++i) {
+      const double angle = position * frequencies_[i];
+      cosines_.data()[static_cast<size_t>(row) * half + i] = static_cast<float>(std::cos(angle));
+      sines_.data()[static_cast<size_t>(row) * half + i] = static_cast<float>(std::sin(angle));
+    }
+  });
+}
+
+Status CpuBackend::embed() {
+  return guard([&] {
+    require_step();
+    const WeightData& weight = weights_.matrix(Role::kTokenEmbedding, 0).data;
+    const FormatInfo& format = format_info(weight.format);
+    const int64_t blocks = shape_.hidden / format.block_values;
+    const int32_t rows = static_cast<int32_t>(tokens_.size());
+    workers_.run(rows, kDecodeWork * rows * shape_.hidden, [&](int32_t row, int) {
+      decode_blocks(weight.format, weight.data + tokens_[row] * blocks * format.block_bytes, blocks,
+                    buffer(Buffer::kResidual) + static_cast<int64_t>(row) * shape_.hidden);
+    });
+  });
+}
+
+Status CpuBackend::rms_norm(Role norm, int32_t layer) {
+  return guard([&] {
+    require_step();
+    require(is_norm(norm) && weights_.has(norm, layer), "there is no such norm");
+    normalize(norm, layer, nullptr, static_cast<int32_t>(tokens_.size()));
+  });
+}
+
+// kNormed[i] of kResidual[rows[i]], or of kResidual[i] where `rows` is null.
+void CpuBackend::normalize(Role norm, int32_t layer, const int32_t* rows, int32_t count) {
+  const float* weight = weights_.norm(norm, layer);
+  const int64_t hidden = shape_.hidden;
+  workers_.run(count, static_cast<double>(count) * shape_.hidden, [&](int32_t i, int) {
+    const int64_t row = rows == nullptr ? i : rows[i];
+    implementation_.rows->rms_norm(buffer(Buffer::kResidual) + row * hidden, weight, shape_.hidden,
+                                   shape_.rms_epsilon, buffer(Buffer::kNormed) + i * hidden);
+  });
+}
+
+Status CpuBackend::linear(const Projection* projections, int32_t count, int32_t layer, Buffer in) {
+  return guard([&] {
+    require_step();
+    require(projections != nullptr && count >= 1 && count <= kMaxLinearOutputs,
+            "linear() takes one to three projections");
+    LinearOutput outputs[kMaxLinearOutputs];
+    const int32_t columns = width(in);
+    for (int32_t i = 0; i < count; ++i) {
+      const auto [role, out] = projections[i];
+      require(weights_.has(role, layer) && !is_norm(role), "there is no such weight");
+      const Matrix& matrix = weights_.matrix(role, layer);
+      require(in != Buffer::kLogits && out != Buffer::kLogits && in != out &&
+                  matrix.data.columns == columns && matrix.data.rows == width(out),
+              "a buffer does not fit its weight");
+      for (int32_t j = 0; j < i; ++j) {
+        require(projections[j].out != out, "two projections have one output");
+      }
+      outputs[i] = {&matrix, buffer(out)};
+    }
+    linear_.run(outputs, count, buffer(in), static_cast<int32_t>(tokens_.size()), false);
+  });
+}
+
+Status CpuBackend::linear_add(Role role, int32_t layer, Buffer in) {
+  return guard([&] {
+    require_step();
+    require(weights_.has(role, layer) && !is_norm(role), "there is no such weight");
+    const Matrix& matrix = weights_.matrix(role, layer);
+    require(in != Buffer::kLogits && in != Buffer::kResidual && matrix.data.columns == width(in) &&
+                matrix.data.rows == shape_.hidden,
+            "a buffer does not fit its weight");
+    const LinearOutput output = {&matrix, buffer(Buffer::kResidual)};
+    linear_.run(&output, 1, buffer(in), static_cast<int32_t>(tokens_.size()), true);
+  });
+}
+
+Status CpuBackend::rope_and_store(int32_t layer) {
+  return guard([&] {
+    require_step();
+    require_layer(layer);
+    const int32_t rows = static_cast<int32_t>(tokens_.size());
+    const int32_t query_width = width(Buffer::kQuery), key_width = width(Buffer::kKey);
+    workers_.run(rows, 2.0 * rows * (query_width + 2 * key_width), [&](int32_t row, int) {
+      float* query = buffer(Buffer::kQuery) + static_cast<int64_t>(row) * query_width;
+      float* key = buffer(Buffer::kKey) + static_cast<int64_t>(row) * key_width;
+      const float* value = buffer(Buffer::kValue) + static_cast<int64_t>(row) * key_width;
+      const size_t rotation = static_cast<size_t>(row) * frequencies_.size();
+      const float* cosines = cosines_.data() + rotation;
+      const float* sines = sines_.data() + rotation;
+      const RowKernels& kernels = *implementation_.rows;
+      kernels.rope(query, shape_.heads, shape_.head_size, cosines, sines, shape_.rope_pairing);
+      kernels.rope(key, shape_.kv_heads, shape_.head_size, cosines, sines, shape_.rope_pairing);
+      attention_.store(layer, row, key, value);
+    });
+  });
+}
+
+Status CpuBackend::attend(int32_t layer) {
+  return guard([&] {
+    require_step();
+    require_layer(layer);
+    attention_.attend(layer, buffer(Buffer::kQuery), buffer(Buffer::kAttended));
+  });
+}
+
+Status CpuBackend::swiglu() {
+  return guard([&] {
+    require_step();
+    const int32_t rows = static_cast<int32_t>(tokens_.size());
+    workers_.run(rows, kSwigluWork * rows * shape_.ffn, [&](int32_t row, int) {
+      const int64_t first = static_cast<int64_t>(row) * shape_.ffn;
+      implementation_.rows->swiglu(buffer(Buffer::kGate) + first, buffer(Buffer::kUp) + first,
+                                   shape_.ffn);
+    });
+  });
+}
+
+Status CpuBackend::output_logits() {
+  return guard([&] {
+    require_step();
+    const int32_t outputs = static_cast<int32_t>(output_rows_.size());
+    if (outputs == 0) return;
+    normalize(Role::kOutputNorm, 0, output_rows_.data(), outputs);
+    const LinearOutput output = {&weights_.matrix(Role::kOutput, 0), buffer(Buffer::kLogits)};
+    linear_.run(&output, 1, buffer(Buffer::kNormed), outputs, false);
+    has_logits_ = true;
+  });
+}
+
+Status CpuBackend::sample(const SampleRow* rows, int32_t count, SampleResult* results) {
+  return guard([&] {
+    require_step();
+    require(count >= 0 && (count == 0 || (rows != nullptr && results != nullptr)),
+            "sampled rows are missing");
+    require(count == 0 || has_logits_, "sample() comes after output_logits()");
+    for (int32_t i = 0; i < count; ++i) {
+      check_sample(rows[i], results[i], shape_.vocabulary,
+                   static_cast<int32_t>(output_rows_.size()));
+    }
+    workers_.run(count, kSampleWork * count * shape_.vocabulary, [&](int32_t i, int thread) {
+      const float* logits =
+          buffer(Buffer::kLogits) + static_cast<int64_t>(rows[i].output) * shape_.vocabulary;
+      cpu::sample(*implementation_.rows, logits, shape_.vocabulary, rows[i],
+                  sample_scratch_[static_cast<size_t>(thread)], results[i]);
+    });
+  });
+}
+
+Status CpuBackend::read_logits(int32_t output, float* out) {
+  return guard([&] {
+    require_step();
+    require(has_logits_, "read_logits() comes after output_logits()");
+    require(output >= 0 && output < static_cast<int32_t>(output_rows_.size()) && out != nullptr,
+            "an output is out of range");
+    const int64_t vocabulary = shape_.vocabulary;
+    std::copy_n(buffer(Buffer::kLogits) + output * vocabulary, vocabulary, out);
+  });
+}
+
+Status CpuBackend::end_step() {
+  return guard([&] {
+    require_step();
+    state_ = State::kReady;
+  });
+}
+
+}  // namespace tramontane::cpu
+
+using namespace tramontane;
+
+Status tramontane_create_cpu_backend(const BackendOptions* options, Backend** backend, char* error,
+                                     size_t error_size) {
+  const auto fail = [&](Status status, const char* message) {
+    if (error != nullptr && error_size > 0) std::snprintf(error, error_size, "%s", message);
+    return status;
+  };
+  if (backend == nullptr) return fail(Status::kInvalid, "there is no place for the backend");
+  *backend = nullptr;
+  try {
+    if (options == nullptr || options->abi_version != kBackendAbiVersion ||
+        options->struct_size != sizeof(BackendOptions)) {
+      return fail(Status::kInvalid, "the backend was built for another version of this package");
+    }
+    std::string message;
+    const cpu::Implementation* implementation =
+        cpu::choose_implementation(std::getenv("TRAMONTANE_CPU"), &message);
+    if (implementation == nullptr) return fail(Status::kInvalid, message.c_str());
+    *backend = new cpu::CpuBackend(*options, *implementation);
+    return Status::kOk;
+  } catch (const cpu::StatusError& failure) {
+    return fail(failure.status(), failure.what());
+  } catch (const std::bad_alloc&) {
+    return fail(Status::kOutOfMemory, "out of memory");
+  } catch (const std::exception& failure) {
+    return fail(Status::kDeviceFailed, failure.what());
+  } catch (...) {
+    return fail(Status::kDeviceFailed, "unknown failure");
+  }
+}

@@ -1,0 +1,52 @@
+// Linear layers over the threads of a model: quantizes what they share once, and splits outputs.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "cpu/backend/cpu_backend_weights.h"
+#include "cpu/backend/workers.h"
+#include "cpu/linear/linear.h"
+
+namespace tramontane::cpu {
+
+constexpr int32_t kMaxLinearOutputs = 3;
+
+struct LinearOutput {
+  const Matrix* matrix;
+  float* out;  // [rows][matrix->data.rows]
+};
+
+class LinearLayers {
+ public:
+  LinearLayers(const LinearKernels& kernels, Compute compute, const Workers& workers);
+
+  // out (+)= in * matrix^T for one to kMaxLinearOutputs weights that share their input,
+  // in [rows][columns]. Throws std::bad_alloc.
+  void run(const LinearOutput* outputs, int32_t count, const float* in, int32_t rows, bool add);
+
+ private:
+  // Activations in int8, in the order of some weights' inputs.
+  struct Quantized {
+    AlignedBuffer<int8_t> q;
+    AlignedBuffer<float> scales;
+    AlignedBuffer<int16_t> sums;
+  };
+  // What a thread needs for itself.
+  struct Scratch {
+    AlignedBuffer<uint8_t> kernel;
+    AlignedBuffer<float> permuted;
+  };
+
+  Activations quantize(const Matrix& matrix, const float* in, int32_t rows, Quantized& quantized);
+
+  const LinearKernels& kernels_;
+  const Compute compute_;
+  const Workers& workers_;
+  std::array<Quantized, kMaxLinearOutputs> quantized_;
+  std::vector<Scratch> scratch_;  // One a thread.
+};
+
+}  // namespace tramontane::cpu

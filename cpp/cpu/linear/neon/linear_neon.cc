@@ -1,0 +1,178 @@
+// Linear layers for AArch64 with the dot product extension: see linear_neon_dot.h and
+// linear_neon_panel.h.
+#include "cpu/linear/linear.h"
+
+#if defined(__aarch64__) || defined(_M_ARM64)
+
+#include <arm_neon.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "base/half.h"
+#include "base/inline.h"
+#include "cpu/gptq/gptq.h"
+#include "quant/blocks.h"
+#include "quant/gptq.h"
+
+// Clang before 16 has the instruction's functions only where the whole file is compiled for it.
+#if !defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD)
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC target("arch=armv8.2-a+dotprod")
+#endif
+
+#include "cpu/linear/neon/blocks.h"
+#include "cpu/linear/neon/gptq.h"
+
+namespace tramontane::cpu {
+namespace {
+
+// The level of the block's largest value that leaves the least squared error: see kLevels.
+inline int best_level(const float32x4_t v[8], float magnitude) {
+  float least = std::numeric_limits<float>::infinity();
+  int best = kLargestLevel;
+  for (int level = kLargestLevel; level > kLargestLevel - kLevels; --level) {
+    const float scale = magnitude / static_cast<float>(level);
+    const float inverse = static_cast<float>(level) / magnitude;
+    float32x4_t error = vdupq_n_f32(0);
+    for (int i = 0; i < 8; ++i) {
+      const float32x4_t off = vfmsq_n_f32(v[i], vrndnq_f32(vmulq_n_f32(v[i], inverse)), scale);
+      error = vfmaq_f32(error, off, off);
+    }
+    const float sum = vaddvq_f32(error);
+    if (sum < least) {
+      least = sum;
+      best = level;
+    }
+  }
+  return best;
+}
+
+void quantize(const float* values, int32_t columns, int8_t* q, float* scales, int16_t* sums) {
+  for (int32_t first = 0; first < columns; first += 32) {
+    float32x4_t v[8];
+    // Compared as integers, a NaN is larger than all else: it reaches the scale.
+    uint32x4_t largest = vdupq_n_u32(0);
+    for (int i = 0; i < 8; ++i) {
+      v[i] = vld1q_f32(values + first + 4 * i);
+      largest = vmaxq_u32(largest, vreinterpretq_u32_f32(vabsq_f32(v[i])));
+    }
+    const uint32_t magnitude_bits = vmaxvq_u32(largest);
+    const float magnitude = float_from_bits(magnitude_bits);
+    const bool tiny = magnitude_bits < 0x04800000u;  // 2^-118
+    const int level = tiny ? kLargestLevel : best_level(v, magnitude);
+    // Where the largest value is not finite, this is zero or NaN, and so is every product with it:
+    // the integers become zeros, and the scale NaN.
+    const float inverse = tiny ? 0.0f : static_cast<float>(level) / magnitude;
+    int16x4_t integers[8];
+    float32x4_t product = vdupq_n_f32(0), square = vdupq_n_f32(0);
+    for (int i = 0; i < 8; ++i) {
+      const float32x4_t scaled = vmulq_n_f32(v[i], inverse);
+      const float32x4_t rounded = vrndnq_f32(scaled);
+      integers[i] = vmovn_s32(vcvtq_s32_f32(rounded));
+      product = vfmaq_f32(product, scaled, rounded);
+      square = vfmaq_f32(square, rounded, rounded);
+    }
+    const float fit = tiny ? 1.0f : vaddvq_f32(product) / vaddvq_f32(square);
+    scales[first / 32] = tiny ? 0.0f : magnitude / static_cast<float>(level) * fit;
+    for (int half = 0; half < 2; ++half) {
+      const int16x4_t* four = integers + 4 * half;
+      const int8x16_t bytes = vcombine_s8(vmovn_s16(vcombine_s16(four[0], four[1])),
+                                          vmovn_s16(vcombine_s16(four[2], four[3])));
+      vst1q_s8(q + first + 16 * half, bytes);
+      sums[first / 16 + half] = vaddlvq_s8(bytes);
+    }
+  }
+}
+
+void linear_gptq(const LinearTask& task) {
+  switch (task.weight->gptq->bits) {
+    case 2:
+      return linear_int8(task, GptqSource<2>(task));
+    case 3:
+      return linear_int8(task, GptqSource<3>(task));
+    case 4:
+      return linear_int8(task, GptqSource<4>(task));
+    case 8:
+      return linear_int8(task, GptqSource<8>(task));
+    default:
+      return;
+  }
+}
+
+void linear(const LinearTask& task) {
+  switch (task.weight->format) {
+    case Format::kF32:
+      return linear_float<LoadF32>(task);
+    case Format::kF16:
+      return linear_float<LoadF16>(task);
+    case Format::kBF16:
+      return linear_float<LoadBF16>(task);
+    case Format::kQ4_0:
+      return linear_int8(task, BlockSource<Format::kQ4_0>(task));
+    case Format::kQ4_1:
+      return linear_int8(task, BlockSource<Format::kQ4_1>(task));
+    case Format::kQ5_0:
+      return linear_int8(task, BlockSource<Format::kQ5_0>(task));
+    case Format::kQ5_1:
+      return linear_int8(task, BlockSource<Format::kQ5_1>(task));
+    case Format::kQ8_0:
+      return linear_int8(task, BlockSource<Format::kQ8_0>(task));
+    case Format::kQ2_K:
+      return linear_int8(task, BlockSource<Format::kQ2_K>(task));
+    case Format::kQ3_K:
+      return linear_int8(task, BlockSource<Format::kQ3_K>(task));
+    case Format::kQ4_K:
+      return linear_int8(task, BlockSource<Format::kQ4_K>(task));
+    case Format::kQ5_K:
+      return linear_int8(task, BlockSource<Format::kQ5_K>(task));
+    case Format::kQ6_K:
+      return linear_int8(task, BlockSource<Format::kQ6_K>(task));
+    case Format::kIQ4_NL:
+      return linear_int8(task, BlockSource<Format::kIQ4_NL>(task));
+    case Format::kIQ4_XS:
+      return linear_int8(task, BlockSource<Format::kIQ4_XS>(task));
+    case Format::kGptq:
+      return linear_gptq(task);
+  }
+}
+
+void linear_f32(const LinearTask& task) { linear_decoded<FloatVector>(task); }
+
+size_t scratch_bytes(int32_t columns, int32_t rows) {
+  return std::max({in_place_scratch_bytes(columns), panel_scratch_bytes(rows), sizeof(GptqScratch),
+                   float_scratch_bytes(columns)});
+}
+
+constexpr LinearKernels kKernels = {quantize, linear, linear_f32, scratch_bytes, kPanelOutputs};
+
+}  // namespace
+
+extern const LinearKernels* const kNeonDotLinear = &kKernels;
+
+}  // namespace tramontane::cpu
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+
+#else
+
+namespace tramontane::cpu {
+
+extern const LinearKernels* const kNeonDotLinear = nullptr;
+
+}  // namespace tramontane::cpu
+
+#endif
+#endif

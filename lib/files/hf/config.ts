@@ -1,0 +1,134 @@
+/** What a Hugging Face config.json says of a model. */
+import type { ModelShape, SlidingWindow } from '../checkpoint';
+import { readWhole, withFile, type Folder } from '../byte-source';
+import type { Facts } from '../facts';
+import { isObject, MAX_JSON, readJson, type JsonFacts } from '../json-file';
+import { quoted } from '../problems';
+import { MAX_VOCABULARY, readShape, readSlidingWindow, type ShapeKeys } from '../shape';
+
+export interface HfModel {
+  readonly architecture: string;
+  readonly shape: ModelShape;
+  readonly slidingWindow: SlidingWindow;
+  readonly tied: boolean;
+}
+
+/** Model classes, and what config.json's `model_type` calls them. */
+const ARCHITECTURES: ReadonlyMap<unknown, string> = new Map([
+  ['MistralForCausalLM', 'mistral'],
+  ['LlamaForCausalLM', 'llama'],
+]);
+const TEMPLATE_FILE = 'chat_template.jinja';
+const TOKENIZER_CONFIG = 'tokenizer_config.json';
+
+const KEYS: ShapeKeys = {
+  layers: 'num_hidden_layers',
+  hiddenSize: 'hidden_size',
+  ffnSize: 'intermediate_size',
+  heads: 'num_attention_heads',
+  kvHeads: 'num_key_value_heads',
+  headSize: ['head_dim'],
+  contextSize: 'max_position_embeddings',
+  rmsEpsilon: 'rms_norm_eps',
+  ropeBase: ['rope_theta', 'rope_parameters.rope_theta'],
+  slidingWindow: 'sliding_window',
+};
+
+export function readHfModel(config: JsonFacts): HfModel {
+  const architecture = readArchitecture(config);
+  refuseVariants(config);
+  const vocabulary = config.integer('vocab_size', 1, MAX_VOCABULARY);
+  const vocabularySize = config.required('vocab_size', vocabulary);
+  const shape = readShape(config, KEYS, vocabularySize, 'halves');
+  return {
+    architecture,
+    shape,
+    slidingWindow: readSlidingWindow(config, KEYS, shape),
+    tied: config.boolean('tie_word_embeddings') ?? false,
+  };
+}
+
+function readArchitecture(config: JsonFacts): string {
+  const supported = `${[...ARCHITECTURES.keys()].join(' and ')} are supported`;
+  const [named] = asArray(config.raw('architectures'));
+  if (named !== undefined && !ARCHITECTURES.has(named)) {
+    throw config.unsupported('architectures', `says ${quoted(named)}; ${supported}`);
+  }
+  const modelType = config.string('model_type');
+  if (modelType !== undefined && ![...ARCHITECTURES.values()].includes(modelType)) {
+    throw config.unsupported('model_type', `is ${quoted(modelType)}; ${supported}`);
+  }
+  return config.required('model_type', modelType ?? ARCHITECTURES.get(named));
+}
+
+/** Settings that change what is computed, which no v0.1 to v0.3 model has. */
+function refuseVariants(config: JsonFacts): void {
+  const activation = config.string('hidden_act');
+  if (activation !== undefined && activation !== 'silu' && activation !== 'swish') {
+    throw config.unsupported('hidden_act', `is ${quoted(activation)}; silu is supported`);
+  }
+  for (const key of ['attention_bias', 'mlp_bias']) {
+    if (config.boolean(key) === true) {
+      throw config.unsupported(key, 'is true; layers without a bias are supported');
+    }
+  }
+  for (const prefix of ['', 'rope_parameters.']) {
+    const key = `${prefix}partial_rotary_factor`;
+    const factor = config.real(key, 0, 1) ?? 1;
+    if (factor !== 1) {
+      throw config.unsupported(key, `is ${factor}; rotation of whole heads is supported`);
+    }
+  }
+  for (const key of ['rope_scaling', 'rope_parameters']) {
+    const type = config.string(`${key}.rope_type`) ?? config.string(`${key}.type`) ?? 'default';
+    if (type !== 'default') {
+      throw config.unsupported(key, `has the type ${quoted(type)}; unscaled rope is supported`);
+    }
+    const factor = config.real(`${key}.factor`, 0, Number.MAX_VALUE) ?? 1;
+    if (factor !== 1) {
+      throw config.unsupported(key, `has the factor ${factor}; unscaled rope is supported`);
+    }
+  }
+}
+
+/** Ids that end a generation, of generation_config.json where there is one, and config.json. */
+export async function readEndTokens(
+  folder: Folder,
+  config: JsonFacts,
+  vocabularySize: number,
+): Promise<number[]> {
+  const all: Facts[] = [config];
+  const name = 'generation_config.json';
+  if (folder.names.has(name)) all.unshift(await readJson(folder, name));
+  const ids = new Set<number>();
+  for (const facts of all) {
+    for (const id of asArray(facts.raw('eos_token_id'))) {
+      if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= vocabularySize) {
+        const problem = `is ${quoted(id)}, not one of the ${vocabularySize} tokens`;
+        throw facts.invalid('eos_token_id', problem);
+      }
+      ids.add(id as number);
+    }
+  }
+  return [...ids];
+}
+
+/** The chat template: chat_template.jinja, or the (default) one in tokenizer_config.json. */
+export async function readChatTemplate(folder: Folder): Promise<string | undefined> {
+  if (folder.names.has(TEMPLATE_FILE)) {
+    const read = withFile(folder, TEMPLATE_FILE, (source) => readWhole(source, MAX_JSON));
+    return (await read).toString('utf8');
+  }
+  if (!folder.names.has(TOKENIZER_CONFIG)) return undefined;
+  const config = await readJson(folder, TOKENIZER_CONFIG);
+  const template = config.raw('chat_template');
+  if (!Array.isArray(template)) return config.string('chat_template');
+  const fallback: unknown = template.find((each) => isObject(each) && each['name'] === 'default');
+  const text = isObject(fallback) ? fallback['template'] : undefined;
+  return typeof text === 'string' ? text : undefined;
+}
+
+function asArray(value: unknown): unknown[] {
+  if (value === undefined || value === null) return [];
+  return Array.isArray(value) ? value : [value];
+}

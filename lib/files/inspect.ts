@@ -1,0 +1,56 @@
+import type { Checkpoint, GptqFacts, ModelShape, SlidingWindow } from './checkpoint';
+import { openCheckpoint } from './open';
+
+/** What a model file says about itself, read from its headers alone. */
+export interface Inspection extends ModelShape {
+  readonly path: string;
+  readonly kind: 'gguf' | 'safetensors' | 'gptq';
+  readonly architecture: string;
+  readonly name?: string;
+  readonly files: readonly { readonly path: string; readonly byteLength: number }[];
+  /** Of all files together. */
+  readonly fileBytes: number;
+  /** Weights in the file, the embeddings included; a tied output counts once. */
+  readonly parameters: number;
+  /** Tensors per storage format. */
+  readonly formats: Readonly<Record<string, number>>;
+  /** How the weights are quantized, of the kind `gptq`. */
+  readonly gptq?: GptqFacts;
+  readonly slidingWindow: SlidingWindow;
+  readonly tiedOutput: boolean;
+  readonly tokenizer: string;
+  /** Tokens that end a generation. */
+  readonly endTokens: readonly number[];
+  readonly chatTemplate?: string;
+}
+
+export function fileBytes(checkpoint: Checkpoint): number {
+  return checkpoint.files.reduce((sum, file) => sum + file.byteLength, 0);
+}
+
+/**
+ * Reads the headers of a GGUF file or a Hugging Face directory, GPTQ included.
+ * @throws TramontaneError FILE_NOT_READABLE, INVALID_FILE, UNSUPPORTED_FILE
+ */
+export async function inspect(path: string): Promise<Inspection> {
+  const checkpoint = await openCheckpoint(path);
+  const named = new Map(checkpoint.weights.map((weight) => [weight.name, weight]));
+  const parameters = [...named.values()].reduce((sum, w) => sum + w.rows * w.columns, 0);
+  return {
+    path: checkpoint.path,
+    kind: checkpoint.kind,
+    architecture: checkpoint.architecture,
+    ...(checkpoint.name !== undefined && { name: checkpoint.name }),
+    files: checkpoint.files,
+    fileBytes: fileBytes(checkpoint),
+    parameters,
+    formats: checkpoint.formats,
+    ...(checkpoint.gptq !== undefined && { gptq: checkpoint.gptq }),
+    ...checkpoint.shape,
+    slidingWindow: checkpoint.slidingWindow,
+    tiedOutput: named.size < checkpoint.weights.length,
+    tokenizer: checkpoint.tokenizer.kind,
+    endTokens: checkpoint.endTokens,
+    ...(checkpoint.chatTemplate !== undefined && { chatTemplate: checkpoint.chatTemplate }),
+  };
+}

@@ -1,0 +1,198 @@
+import { findCudaPlugin } from './cuda-plugin';
+import { TramontaneError } from '../errors';
+import type { Checkpoint, SlidingWindow } from '../files/checkpoint';
+import { defaultThreads, usableMemory } from './process-limits';
+import type { NativeDescription } from './native';
+import * as check from './checks';
+
+export interface LoadProgress {
+  /** `header`, `tokenizer`, `preload` and `cache` (see the options), `weights`, `ready`. */
+  readonly phase: string;
+  /** Of the whole load, from 0 to 1. */
+  readonly fraction: number;
+}
+
+/** Options of {@link Model.load}. */
+export interface LoadOptions {
+  /** Threads that compute. @default the CPUs the process may use, container quotas included */
+  readonly threads?: number;
+  /**
+   * Most tokens of prompt and output together. Larger than the file's only with a sliding window.
+   * @default the file's
+   */
+  readonly contextSize?: number;
+  /** Keys each token sees, its own included; false: all before it. @default the file's */
+  readonly slidingWindow?: number | false;
+  /**
+   * `int8`: quantized weights meet activations quantized to 8 bits. `f32`: weights are decoded and
+   * everything is computed in f32; slow and exact.
+   * @default 'int8'
+   */
+  readonly compute?: 'int8' | 'f32';
+  /** @default 'f16' */
+  readonly kvCacheType?: 'f16' | 'f32';
+  /**
+   * Tokens the KV cache holds, over all sequences. On the CPU, memory is used as it fills.
+   * @default on the CPU four full sequences, at most a quarter of the memory, at least one
+   * sequence; on a GPU what fits into `memoryFraction`, at least one sequence
+   */
+  readonly kvCacheTokens?: number;
+  /**
+   * What computes. `cuda` is an error where it cannot be used or the model does not fit; `auto`
+   * then takes the CPU, and `model.info.backend` says why.
+   * @default 'auto'
+   */
+  readonly backend?: 'auto' | 'cpu' | 'cuda';
+  /** The GPU, counted as CUDA_VISIBLE_DEVICES leaves them. @default 0 */
+  readonly device?: number;
+  /** The part of the GPU's free memory that may be used, above 0 and at most 1. @default 0.9 */
+  readonly memoryFraction?: number;
+  /**
+   * A file that keeps GPTQ weights with act-order in the order in which the CPU reads them. The
+   * first load writes it, later ones map it and start faster. One file for each model; it is
+   * written anew when the model's files have changed.
+   * @default none: they are brought in order at each load, in memory
+   */
+  readonly gptqCache?: string;
+  /**
+   * Reads the files before the load is done, so that the first tokens do not wait for a disk. They
+   * stay in the system's cache of files, which gives them up when memory is short.
+   * @default false: they are read when they are first used
+   */
+  readonly preload?: boolean;
+  readonly onProgress?: (progress: LoadProgress) => void;
+  /** Gives the load up, which then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+const NAMES = [
+  'threads',
+  'contextSize',
+  'slidingWindow',
+  'compute',
+  'kvCacheType',
+  'kvCacheTokens',
+  'backend',
+  'device',
+  'memoryFraction',
+  'gptqCache',
+  'preload',
+  'onProgress',
+  'signal',
+] as const satisfies readonly (keyof LoadOptions)[];
+
+const MOST_TOKENS = 2 ** 30;
+/** Tokens of a page and most tokens of a step, as in cpp/backend/backend.h and cpp/model/model.h. */
+const PAGE_TOKENS = 32;
+const MAX_STEP_TOKENS = 512;
+/** Sequences that run at once at most, as in cpp/engine/engine.cc. */
+const MAX_RUNNING = 128;
+
+/** Checks what can be checked before the file is known. @throws TramontaneError INVALID_OPTION */
+export function checkLoadOptions(options: LoadOptions): void {
+  check.checkNames('Model.load()', options, NAMES);
+  const { threads, contextSize, slidingWindow, compute, kvCacheType, kvCacheTokens } = options;
+  if (threads !== undefined) check.integer('threads', threads, 1, 1024);
+  if (contextSize !== undefined) check.integer('contextSize', contextSize, 1, MOST_TOKENS);
+  if (slidingWindow !== undefined && slidingWindow !== false) {
+    check.integer('slidingWindow', slidingWindow, 1, MOST_TOKENS);
+  }
+  if (compute !== undefined) check.oneOf('compute', compute, ['int8', 'f32']);
+  if (kvCacheType !== undefined) check.oneOf('kvCacheType', kvCacheType, ['f16', 'f32']);
+  if (kvCacheTokens !== undefined) check.integer('kvCacheTokens', kvCacheTokens, 1, MOST_TOKENS);
+  checkBackend(options);
+  const { gptqCache } = options;
+  if (gptqCache !== undefined && (typeof gptqCache !== 'string' || gptqCache === '')) {
+    throw check.invalidOption('gptqCache', 'the path of a file', gptqCache);
+  }
+  if (options.preload !== undefined) check.boolean('preload', options.preload);
+  if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
+    throw check.invalidOption('onProgress', 'a function', options.onProgress);
+  }
+  if (options.signal !== undefined) check.signal('signal', options.signal);
+}
+
+function checkBackend({ backend, device, memoryFraction }: LoadOptions): void {
+  if (backend !== undefined) check.oneOf('backend', backend, ['auto', 'cpu', 'cuda']);
+  if (device !== undefined) check.integer('device', device, 0, 1023);
+  if (memoryFraction !== undefined) check.number('memoryFraction', memoryFraction, 0.01, 1);
+  if (backend === 'cpu' && (device !== undefined || memoryFraction !== undefined)) {
+    const name = device !== undefined ? 'device' : 'memoryFraction';
+    throw new TramontaneError('INVALID_OPTION', `${name} is for a GPU, but backend is cpu`);
+  }
+}
+
+export interface Settings {
+  readonly slidingWindow: SlidingWindow;
+  readonly threads: { readonly count: number; readonly source: string };
+  /** Why the CPU computes, when that is known before native is asked. */
+  readonly cpuBecause?: string;
+  readonly description: NativeDescription;
+}
+
+/** What options and file come to together. @throws TramontaneError INVALID_OPTION, BACKEND_UNAVAILABLE */
+export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
+  const { shape } = checkpoint;
+  const slidingWindow: SlidingWindow =
+    options.slidingWindow === undefined
+      ? checkpoint.slidingWindow
+      : { size: options.slidingWindow || null, source: 'option' };
+  const contextSize = options.contextSize ?? shape.contextSize;
+  if (contextSize > shape.contextSize && slidingWindow.size === null) {
+    throw check.invalidOption(
+      'contextSize',
+      `at most ${String(shape.contextSize)}, which the file says (more needs a sliding window)`,
+      contextSize,
+    );
+  }
+  const threads =
+    options.threads === undefined ? defaultThreads() : { count: options.threads, source: 'option' };
+  const kvCacheType = options.kvCacheType ?? 'f16';
+  const window = slidingWindow.size ?? 0;
+
+  const bytesPerToken =
+    shape.layers * 2 * shape.kvHeads * shape.headSize * (kvCacheType === 'f16' ? 2 : 4);
+  const ring = (Math.ceil((window + MAX_STEP_TOKENS - 2) / PAGE_TOKENS) + 1) * PAGE_TOKENS;
+  const sequence = window > 0 ? Math.min(contextSize, ring) : contextSize;
+  const affordable = Math.floor(usableMemory() / 4 / bytesPerToken);
+  const kvCacheTokens =
+    options.kvCacheTokens ?? Math.max(sequence, Math.min(4 * sequence, affordable, MOST_TOKENS));
+  const cuda = cudaRequest(options, {
+    leastKvCacheTokens: options.kvCacheTokens ?? sequence,
+    mostKvCacheTokens: options.kvCacheTokens ?? Math.min(MAX_RUNNING * sequence, MOST_TOKENS),
+  });
+
+  return {
+    slidingWindow,
+    threads,
+    ...(typeof cuda === 'string' && { cpuBecause: cuda }),
+    description: {
+      files: checkpoint.files.map((file) => file.path),
+      weights: checkpoint.weights,
+      shape,
+      window: Math.min(window, MOST_TOKENS),
+      contextSize,
+      kvCacheTokens,
+      threads: threads.count,
+      kvCacheType,
+      compute: options.compute ?? 'int8',
+      ...(typeof cuda === 'object' && { cuda }),
+    },
+  };
+}
+
+/** What native is asked of a GPU, or why it is not asked. @throws TramontaneError BACKEND_UNAVAILABLE */
+function cudaRequest(
+  options: LoadOptions,
+  kvCache: { leastKvCacheTokens: number; mostKvCacheTokens: number },
+): NativeDescription['cuda'] | string {
+  if (options.backend === 'cpu') return 'option';
+  const required = options.backend === 'cuda';
+  const plugin = findCudaPlugin();
+  if (plugin.path === undefined) {
+    if (required) throw new TramontaneError('BACKEND_UNAVAILABLE', plugin.problem);
+    return plugin.problem;
+  }
+  const { device = 0, memoryFraction = 0.9 } = options;
+  return { plugin: plugin.path, device, memoryFraction, ...kvCache, required };
+}

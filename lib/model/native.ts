@@ -1,0 +1,179 @@
+/** The only place that knows the native addon: its types, and how it is found. */
+import { join } from 'node:path';
+import type { ModelShape, Weight } from '../files/checkpoint';
+import { TramontaneError, type TramontaneErrorCode } from '../errors';
+
+/** What native believes of a checkpoint, as far as it cannot check it again. */
+export interface NativeDescription {
+  readonly files: readonly string[];
+  readonly weights: readonly Weight[];
+  readonly shape: ModelShape;
+  /** Keys a query sees; 0: all before it. */
+  readonly window: number;
+  readonly contextSize: number;
+  readonly kvCacheTokens: number;
+  readonly threads: number;
+  readonly kvCacheType: 'f16' | 'f32';
+  readonly compute: 'int8' | 'f32';
+  /** Run on a GPU. Unless `required`, the CPU computes where that cannot be. */
+  readonly cuda?: {
+    readonly plugin: string;
+    readonly device: number;
+    readonly memoryFraction: number;
+    readonly leastKvCacheTokens: number;
+    readonly mostKvCacheTokens: number;
+    readonly required: boolean;
+  };
+}
+
+/** A generation with every option spelled out. */
+export interface NativeRequest {
+  readonly prompt: Int32Array;
+  readonly maxTokens: number;
+  readonly temperature: number;
+  /** 0: off */
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly seed: number;
+  readonly repetitionPenalty: number;
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
+  readonly biasTokens: Int32Array;
+  readonly biasValues: Float32Array;
+  readonly allowedTokens?: Int32Array;
+  readonly stopTokens: Int32Array;
+  /** -1: none */
+  readonly logprobs: number;
+}
+
+export interface TokenLogprob {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** A token of a request, or its end. */
+export interface NativeEvent {
+  readonly id: number;
+  readonly token?: number;
+  readonly logprob?: number;
+  readonly top?: TokenLogprob[];
+  readonly finish?: 'stop' | 'length' | 'aborted' | 'scored' | 'failed';
+  readonly cachedTokens?: number;
+  readonly negativeLogLikelihood?: number;
+  readonly timings?: { queuedMs: number; promptMs: number; generateMs: number };
+  readonly error?: Error & { code: TramontaneErrorCode };
+}
+
+/** A loaded model. No call does more than copy its arguments; what comes of it arrives as events. */
+export interface NativeModel {
+  readonly implementation: string;
+  readonly kvCacheTokens: number;
+  /** Name of the GPU that computes. */
+  readonly device?: string;
+  /** Why CUDA was asked for and is not used. */
+  readonly cudaProblem?: string;
+  generate(id: number, request: NativeRequest): void;
+  /** Logits at `positions` (ascending, distinct) into `out`; without them the likelihood of `tokens`. */
+  score(id: number, tokens: Int32Array, positions?: Int32Array, out?: Float32Array): void;
+  abort(id: number): void;
+  stats(): { pages: number; pagesInUse: number; pagesCached: number };
+  dispose(): Promise<void>;
+}
+
+/** What this machine can compute with. */
+export interface NativeBackends {
+  readonly cpu: {
+    readonly implementations: string[];
+    /** The one in use; absent when there is a problem. */
+    readonly implementation?: string;
+    readonly problem?: string;
+  };
+  /** Absent when no plug-in was named. */
+  readonly cuda?: {
+    readonly problem?: string;
+    /** 13000 is 13.0; 0: no driver. Absent, like all below, when the plug-in could not be loaded. */
+    readonly driverVersion?: number;
+    readonly runtimeVersion?: number;
+    readonly devices?: {
+      readonly name: string;
+      readonly computeCapability: string;
+      readonly supported: boolean;
+      readonly memoryBytes: number;
+    }[];
+  };
+}
+
+/** What the machine could do at most, measured on the threads and files of a model. */
+export interface NativeMachineLimits {
+  /** Reads all files once, and multiplies for about 20 ms. 0 operations: there is no such loop here. */
+  measure(): Promise<{ readBytesPerSecond: number; int8OperationsPerSecond: number }>;
+}
+
+interface NativeAddon {
+  readonly MachineLimits: new (files: readonly string[], threads: number) => NativeMachineLimits;
+  backends(plugin?: string): Promise<NativeBackends>;
+  load(
+    description: NativeDescription,
+    onEvents: (events: NativeEvent[]) => void,
+  ): Promise<NativeModel>;
+  /** Brings the words of a GPTQ weight into the order in which the CPU reads them. */
+  orderGptq(
+    files: readonly string[],
+    weight: Weight,
+    threads: number,
+    out: Uint8Array,
+  ): Promise<void>;
+}
+
+interface FindAddon {
+  (directory: string): NativeAddon;
+  path(directory: string): string;
+}
+
+const root = join(__dirname, '../..');
+let addon: NativeAddon | undefined;
+
+function findAddon(): FindAddon {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- both are CommonJS
+  return require('node-gyp-build') as FindAddon;
+}
+
+/** The addon's file, where there is one. */
+export function addonPath(): string | undefined {
+  try {
+    return findAddon().path(root);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The addon, loaded at first use: from `build/Release` where the package was compiled, else from
+ * `prebuilds/<platform>-<arch>`.
+ * @throws TramontaneError NATIVE_UNAVAILABLE
+ */
+export function native(): NativeAddon {
+  if (addon) return addon;
+  try {
+    addon = findAddon()(root);
+  } catch (cause) {
+    const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
+    throw new TramontaneError(
+      'NATIVE_UNAVAILABLE',
+      `the native addon for ${process.platform}-${process.arch} could not be loaded (${reason}). ` +
+        'Compile it with: npm rebuild tramontane --foreground-scripts ' +
+        '(this needs a C++20 compiler and python3)',
+      { cause },
+    );
+  }
+  return addon;
+}
+
+/** An error from native as the package's own class. Anything without a code passes unchanged. */
+export function fromNative(error: unknown): unknown {
+  if (error instanceof TramontaneError) return error;
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  if (typeof code !== 'string' || typeof message !== 'string') return error;
+  return new TramontaneError(code as TramontaneErrorCode, message, { cause: error });
+}

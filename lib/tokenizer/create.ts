@@ -1,0 +1,22 @@
+import { createGgufTokenizer } from './gguf';
+import { SentencePieceTokenizer } from './sentencepiece/sentencepiece';
+import { readSentencePiece } from './sentencepiece/model-file';
+import type { Tokenizer } from './tokenizer';
+import { createTokenizerJson } from './hugging-face/tokenizer-json';
+import type { TokenizerSource } from '../files/tokenizer-source';
+
+/**
+ * Builds the tokenizer that a file describes.
+ * @throws TramontaneError INVALID_FILE if the file breaks its format's rules, UNSUPPORTED_FILE if
+ *   it asks for what no tokenizer of the Mistral family does; the message names file and key
+ */
+export function createTokenizer(source: TokenizerSource): Tokenizer {
+  switch (source.kind) {
+    case 'gguf':
+      return createGgufTokenizer(source);
+    case 'sentencepiece':
+      return new SentencePieceTokenizer(readSentencePiece(source));
+    case 'tokenizer.json':
+      return createTokenizerJson(source);
+  }
+}

@@ -1,0 +1,144 @@
+/** Tokenizers from the `tokenizer.ggml.*` keys of GGUF files. */
+import { invalid, quoted, unsupported } from '../files/problems';
+import { BpeTokenizer, UNMAPPED, type WordSplit } from './byte-level/bpe';
+import { BYTE_CHARACTERS } from './byte-level/byte-level';
+import { ByteLevelDecoder } from './decoder';
+import { Literals } from './literals';
+import { readMerges } from './byte-level/merges';
+import { SentencePieceTokenizer } from './sentencepiece/sentencepiece';
+import { PRE_TOKENIZERS, type Split } from './byte-level/split';
+import type { Tokenizer } from './tokenizer';
+import type { GgufTokenizer } from '../files/tokenizer-source';
+import { PieceType } from './vocabulary';
+
+export function createGgufTokenizer(source: GgufTokenizer): Tokenizer {
+  const { path, model, pieces } = source;
+  if (model === '' || pieces.length === 0) {
+    throw invalid(
+      path,
+      'has no tokenizer: tokenizer.ggml.model or tokenizer.ggml.tokens is missing',
+    );
+  }
+  checkLength(path, 'scores', source.scores, pieces.length);
+  checkLength(path, 'token_type', source.types, pieces.length);
+  switch (model) {
+    case 'llama':
+      return createSentencePiece(source);
+    case 'gpt2':
+      return createByteLevel(source);
+    default:
+      throw unsupported(
+        path,
+        `tokenizer.ggml.model is ${quoted(model)}; "llama" and "gpt2" are supported`,
+      );
+  }
+}
+
+function createSentencePiece(source: GgufTokenizer): Tokenizer {
+  const { path, pieces, scores, types } = source;
+  if (scores === undefined) throw invalid(path, 'tokenizer.ggml.scores is missing');
+  if (types === undefined) throw invalid(path, 'tokenizer.ggml.token_type is missing');
+  const isControl = (id: number): boolean => types[id] === PieceType.CONTROL;
+  return new SentencePieceTokenizer({
+    path,
+    pieces,
+    scores,
+    types,
+    addDummyPrefix: source.addSpacePrefix ?? true,
+    unknownSurface: ' \u2047 ',
+    sequenceTokens: {
+      // What every Llama vocabulary has, for files that don't say.
+      bosId: tokenId(source, 'bosId') ?? (isControl(1) ? 1 : undefined),
+      eosId: tokenId(source, 'eosId') ?? (isControl(2) ? 2 : undefined),
+      addBos: source.addBos ?? true,
+    },
+  });
+}
+
+function createByteLevel(source: GgufTokenizer): Tokenizer {
+  const { path, pieces, merges } = source;
+  if (merges === undefined) throw invalid(path, 'tokenizer.ggml.merges is missing');
+  const name = source.pre ?? 'default';
+  const preTokenizer = PRE_TOKENIZERS.get(name);
+  if (preTokenizer === undefined) {
+    const known = [...PRE_TOKENIZERS.keys()].join(', ');
+    throw unsupported(path, `tokenizer.ggml.pre is ${quoted(name)}; supported are ${known}`);
+  }
+  const { ids, control, userDefined } = sortPieces(source);
+  return new BpeTokenizer({
+    vocabularySize: pieces.length,
+    ids,
+    merges: readMerges(path, merges, ids, 'first'),
+    alphabet: {
+      kind: 'bytes',
+      byteIds: Int32Array.from(BYTE_CHARACTERS, (character) => ids.get(character) ?? UNMAPPED),
+    },
+    ignoreMerges: preTokenizer.ignoreMerges,
+    literals: userDefined.length > 0 ? new Literals(path, userDefined) : undefined,
+    normalizedLiterals: undefined,
+    normalize: undefined,
+    words: splitInTurn(preTokenizer.splits),
+    decoder: new ByteLevelDecoder(pieces, control, new Set(userDefined.map(([, id]) => id))),
+    sequenceTokens: {
+      bosId: tokenId(source, 'bosId'),
+      eosId: tokenId(source, 'eosId'),
+      addBos: source.addBos ?? preTokenizer.addBos,
+    },
+  });
+}
+
+/** Applies each split to the words of the one before. */
+function splitInTurn(splits: readonly Split[]): WordSplit {
+  return (section) => {
+    let words = [section];
+    for (const split of splits) words = words.flatMap(split);
+    return words;
+  };
+}
+
+/** Which pieces text can become, which add nothing to text, and which are found in it as they are. */
+function sortPieces({ path, pieces, types }: GgufTokenizer): {
+  ids: Map<string, number>;
+  control: Set<number>;
+  userDefined: [string, number][];
+} {
+  const ids = new Map<string, number>();
+  const control = new Set<number>();
+  const userDefined: [string, number][] = [];
+  pieces.forEach((piece, id) => {
+    const type = types?.[id] ?? PieceType.NORMAL;
+    if (type < PieceType.NORMAL || type > PieceType.BYTE) {
+      throw invalid(path, `piece ${id}, ${quoted(piece)}, has the unknown type ${type}`);
+    }
+    if (type === PieceType.CONTROL || type === PieceType.UNKNOWN) {
+      control.add(id);
+      return;
+    }
+    if (piece === '') return;
+    const first = ids.get(piece);
+    if (first !== undefined) {
+      throw invalid(path, `pieces ${first} and ${id} are both ${quoted(piece)}`);
+    }
+    ids.set(piece, id);
+    if (type === PieceType.USER_DEFINED) userDefined.push([piece, id]);
+  });
+  return { ids, control, userDefined };
+}
+
+function checkLength(
+  path: string,
+  key: string,
+  values: ArrayLike<unknown> | undefined,
+  wanted: number,
+): void {
+  if (values === undefined || values.length === wanted) return;
+  const found = `has ${values.length} values for ${wanted} tokens`;
+  throw invalid(path, `tokenizer.ggml.${key} ${found}`);
+}
+
+function tokenId(source: GgufTokenizer, name: 'bosId' | 'eosId'): number | undefined {
+  const id = source[name];
+  if (id === undefined || id < source.pieces.length) return id;
+  const key = `tokenizer.ggml.${name === 'bosId' ? 'bos' : 'eos'}_token_id`;
+  throw invalid(source.path, `${key} is ${id}, but there are ${source.pieces.length} tokens`);
+}
