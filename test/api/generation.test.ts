@@ -281,4 +281,13 @@ describe('the context', () => {
     expect(result.finishReason).toBe('length');
     expect(result.tokenIds).toEqual([]);
   });
+
+  test('a prompt is never cut silently: it is refused, or all of it counts', async () => {
+    await using small = await Model.load(path, { contextSize: 100 });
+    expect(() => small.generate(new Array<number>(101).fill(5))).toThrow(/101.*100/);
+    const { usage } = await small
+      .generate(new Array<number>(99).fill(5), { maxTokens: 1 })
+      .result();
+    expect(usage.promptTokens).toBe(99);
+  });
 });

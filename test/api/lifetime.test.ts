@@ -1,9 +1,11 @@
 /** Worker threads, processes that end, models that nobody disposed of. */
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { Model } from '../../lib';
 
+const linux = process.platform === 'linux' ? test : test.skip;
 const path = join(__dirname, '../../models/breeze-Q4_0.gguf');
 const typescript = join(__dirname, '../../scripts/typescript.js');
 const prompt = [1, 403, 407, 272, 389];
@@ -104,4 +106,14 @@ test('TRAMONTANE_CPU forces the kernels; an unknown name is an error that lists 
   expect(run('implementation', { TRAMONTANE_CPU: 'mmx' }).stdout).toMatch(
     /INVALID_OPTION.*mmx.*scalar/,
   );
+});
+
+linux('memory is given back by dispose(), not by the garbage collector', async () => {
+  const mapped = (): boolean =>
+    readFileSync('/proc/self/maps', 'utf8').includes('breeze-Q4_0.gguf');
+  const model = await Model.load(path);
+  await model.generate('Once', { maxTokens: 5 }).text();
+  expect(mapped()).toBe(true);
+  await model.dispose();
+  expect(mapped()).toBe(false);
 });

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -87,6 +88,10 @@ describe('the package', () => {
       .filter((file) => !file.startsWith('prebuilds/'))
       .reduce((sum, file) => sum + readFileSync(join(root, file)).length, 0);
     expect(bytes).toBeLessThan(3e6);
+  });
+
+  test('has an embedded model of about a megabyte', () => {
+    expect(statSync(join(root, 'models/breeze-Q4_0.gguf')).size).toBeLessThan(1.1e6);
   });
 });
 

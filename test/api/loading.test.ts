@@ -1,0 +1,121 @@
+/** What Model.load() does with its options and its file, and what model.info says of it. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Model, type LoadOptions } from '../../lib';
+import { cgroupCpuQuota } from '../../lib/model/process-limits';
+
+const path = join(__dirname, '../../models/breeze-Q4_0.gguf');
+const linux = process.platform === 'linux' ? test : test.skip;
+
+test('a load that is aborted rejects with the signal reason', async () => {
+  const reason = new Error('changed my mind');
+  await expect(Model.load(path, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  const controller = new AbortController();
+  const phases: string[] = [];
+  const loading = Model.load(path, {
+    signal: controller.signal,
+    onProgress: ({ phase, fraction }) => {
+      phases.push(phase);
+      expect(fraction).toBeGreaterThanOrEqual(0);
+      if (phase === 'weights') controller.abort(reason);
+    },
+  });
+  await expect(loading).rejects.toBe(reason);
+  expect(phases).toEqual(['header', 'tokenizer', 'weights']);
+});
+
+test('preload reads the files, says how far it is, and can be given up', async () => {
+  const reason = new Error('changed my mind');
+  const phases: string[] = [];
+  const fractions: number[] = [];
+  const onProgress: LoadOptions['onProgress'] = ({ phase, fraction }) => {
+    phases.push(phase);
+    fractions.push(fraction);
+  };
+  await using model = await Model.load(path, { preload: true, onProgress });
+  expect(model.tokenizer.vocabularySize).toBe(1024);
+  expect(phases).toEqual(['header', 'tokenizer', 'preload', 'preload', 'weights', 'ready']);
+  expect(fractions).toEqual([0, 0.3, 0.3, 0.6, 0.6, 1]);
+  const controller = new AbortController();
+  const given = Model.load(path, {
+    preload: true,
+    signal: controller.signal,
+    onProgress: ({ phase }) => {
+      if (phase === 'preload') controller.abort(reason);
+      expect(phase).not.toBe('weights');
+    },
+  });
+  await expect(given).rejects.toBe(reason);
+});
+
+linux('the threads option is honoured: one thread computes alone, four are four', async () => {
+  const threads = (): number => readdirSync('/proc/self/task').length;
+  const before = threads();
+  const one = await Model.load(path, { threads: 1 });
+  await one.generate('Once', { maxTokens: 5 }).text();
+  const withOne = threads();
+  const four = await Model.load(path, { threads: 4 });
+  // Enough rows for the work to be split.
+  await four.logits(new Array<number>(300).fill(5));
+  const withFour = threads();
+  expect(one.info.threads).toEqual({ count: 1, source: 'option' });
+  expect(four.info.threads).toEqual({ count: 4, source: 'option' });
+  // Beside the engine's own thread, the shared pool grows to the most any model asked for.
+  expect(withFour - withOne).toBeGreaterThanOrEqual(1);
+  expect(withFour - before).toBeLessThanOrEqual(2 + 3 + 4); // 2 engines, 3 helpers, Node's own pool.
+  await Promise.all([one.dispose(), four.dispose()]);
+});
+
+test('a container that has a CPU quota gets no more threads than it may use', () => {
+  const files = (contents: Record<string, string>) => (name: string) => contents[name];
+  const v2 = '/sys/fs/cgroup/cpu.max';
+  expect(cgroupCpuQuota(files({ [v2]: '250000 100000' }))).toBe(2.5);
+  expect(cgroupCpuQuota(files({ [v2]: 'max 100000' }))).toBeUndefined();
+  const v1 = '/sys/fs/cgroup/cpu/cpu.cfs_';
+  const of = (quota: string) => files({ [`${v1}quota_us`]: quota, [`${v1}period_us`]: '100000' });
+  expect(cgroupCpuQuota(of('50000'))).toBe(0.5);
+  expect(cgroupCpuQuota(of('-1'))).toBeUndefined();
+  expect(cgroupCpuQuota(files({}))).toBeUndefined();
+  expect(cgroupCpuQuota(files({ [v2]: 'rubbish' }))).toBeUndefined();
+});
+
+linux('a large context costs nothing until it is filled', async () => {
+  const resident = (): number => {
+    const status = readFileSync('/proc/self/status', 'utf8');
+    return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024;
+  };
+  const before = resident();
+  // A million tokens of this model's cache are 768 MB.
+  await using model = await Model.load(path, { kvCacheTokens: 1_000_000 });
+  await model.generate('Once', { maxTokens: 20 }).text();
+  expect(model.info.kvCache.tokens).toBe(1_000_000);
+  expect(resident() - before).toBeLessThan(100e6);
+});
+
+test('info says which kernels run: nothing falls back in silence', async () => {
+  await using model = await Model.load(path);
+  expect(model.info.implementation).toMatch(
+    /^(amx|avx512-vnni|avx-vnni|avx2|neon-dot|neon|scalar)$/,
+  );
+});
+
+test('a file cut short, or full of rubbish, is an error that names it', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'tramontane-'));
+  try {
+    const whole = readFileSync(path);
+    const cut = join(directory, 'cut.gguf');
+    writeFileSync(cut, whole.subarray(0, whole.length - 1000));
+    await expect(Model.load(cut)).rejects.toMatchObject({
+      code: 'INVALID_FILE',
+      message: expect.stringContaining('cut.gguf') as string,
+    });
+    const rubbish = join(directory, 'rubbish.gguf');
+    writeFileSync(rubbish, Buffer.alloc(5000, 7));
+    await expect(Model.load(rubbish)).rejects.toMatchObject({
+      message: expect.stringContaining('rubbish.gguf') as string,
+    });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
