@@ -72,10 +72,7 @@ export async function isDirectory(path: string): Promise<boolean> {
 /** All bytes of a small file; one longer than `limit` is invalid. */
 export async function readWhole(source: ByteSource, limit: number): Promise<Buffer> {
   if (source.byteLength > limit) {
-    throw invalid(
-      source.path,
-      `${source.byteLength} bytes, more than the ${limit} that it may have`,
-    );
+    throw invalid(source.path, `${source.byteLength} bytes, and such a file has at most ${limit}`);
   }
   return source.read(0, source.byteLength);
 }

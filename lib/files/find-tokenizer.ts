@@ -1,7 +1,7 @@
 /** Finds and reads a tokenizer's data; building the tokenizer is for lib/tokenizer. */
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import { TramontaneError } from '../errors';
-import type { TokenizerSource } from './tokenizer-source';
+import type { TokenizerSiblings, TokenizerSource } from './tokenizer-source';
 import {
   isDirectory,
   openFile,
@@ -14,12 +14,9 @@ import {
 import { isGguf, readGguf } from './gguf/reader';
 import { GgufFacts } from './gguf/facts';
 import { ggufTokenizer } from './gguf/tokenizer';
-import { MAX_JSON } from './json-file';
+import { type JsonFile } from './json';
+import { JSON_LIMITS, MAX_SENTENCEPIECE } from './limits';
 import { unsupported } from './problems';
-
-/** Of a SentencePiece model; the largest known has some 5 MB. */
-const MAX_SENTENCEPIECE = 100_000_000;
-const CONFIG = 'tokenizer_config.json';
 
 /**
  * The tokenizer data of a path: a .gguf file, a tokenizer.json, a SentencePiece model of any name,
@@ -66,14 +63,32 @@ async function fileTokenizer(
   const { path } = source;
   const start = await source.read(0, Math.min(64, source.byteLength));
   if (isGguf(start)) return ggufTokenizer(new GgufFacts(await readGguf(source)));
-  if (!path.endsWith('.json') && !/^\s*\{/.test(start.toString('latin1'))) {
-    return { kind: 'sentencepiece', path, bytes: await readWhole(source, MAX_SENTENCEPIECE) };
-  }
-  const text = (await readWhole(source, MAX_JSON)).toString('utf8');
-  const folder = await siblings();
-  if (basename(path) === CONFIG || !folder.names.has(CONFIG)) {
-    return { kind: 'tokenizer.json', path, text };
-  }
-  const config = await withFile(folder, CONFIG, (file) => readWhole(file, MAX_JSON));
-  return { kind: 'tokenizer.json', path, text, config: config.toString('utf8') };
+  const kind = isJson(path, start) ? 'tokenizer.json' : 'sentencepiece';
+  const limit = kind === 'tokenizer.json' ? JSON_LIMITS.tokenizer.bytes : MAX_SENTENCEPIECE;
+  const bytes = await readWhole(source, limit);
+  return { kind, path, bytes, ...(await readSiblings(await siblings())) };
+}
+
+function isJson(path: string, start: Buffer): boolean {
+  return path.endsWith('.json') || /^\s*\{/.test(start.toString('utf8'));
+}
+
+async function readSiblings(folder: Folder): Promise<TokenizerSiblings> {
+  const read = async (name: string): Promise<JsonFile | undefined> => {
+    if (!folder.names.has(name)) return undefined;
+    return withFile(folder, name, async (source) => {
+      return {
+        path: source.path,
+        bytes: await readWhole(source, JSON_LIMITS.tokenizerConfig.bytes),
+      };
+    });
+  };
+  const config = await read('tokenizer_config.json');
+  const addedTokens = await read('added_tokens.json');
+  const specialTokens = await read('special_tokens_map.json');
+  return {
+    ...(config === undefined ? {} : { config }),
+    ...(addedTokens === undefined ? {} : { addedTokens }),
+    ...(specialTokens === undefined ? {} : { specialTokens }),
+  };
 }

@@ -6,7 +6,6 @@ const MAX_LAYERS = 1024;
 const MAX_WIDTH = 2 ** 20;
 const MAX_HEADS = 2 ** 14;
 const MAX_TOKENS = 2 ** 31 - 1;
-export const MAX_VOCABULARY = 2 ** 22;
 
 /** What a format calls the numbers of a model's shape. */
 export interface ShapeKeys {

@@ -1,3 +1,5 @@
+import type { JsonFile } from './json';
+
 /** A tokenizer's data as it lies in a file, before it is checked and indexed. */
 export type TokenizerSource = GgufTokenizer | SentencePieceFile | TokenizerJsonFile;
 
@@ -23,20 +25,28 @@ export interface GgufTokenizer {
 }
 
 /**
- * A SentencePiece model: the bytes of `tokenizer.model`, a protocol buffer, with the
- * `tokenizer_config.json` beside it where there is one: fine-tunes add their tokens there.
+ * Files beside `tokenizer.model` or `tokenizer.json` that say more of the tokenizer, those that are
+ * there: fine-tunes add their tokens in them.
  */
-export interface SentencePieceFile {
+export interface TokenizerSiblings {
+  /** `tokenizer_config.json`: added tokens by id, sequence tokens, whether a prompt starts with BOS. */
+  readonly config?: JsonFile;
+  /** `added_tokens.json` of older files: ids of added tokens, `{"<|im_end|>": 32000}`. */
+  readonly addedTokens?: JsonFile;
+  /** `special_tokens_map.json` of older files: which pieces are `bos_token`, `eos_token` and others. */
+  readonly specialTokens?: JsonFile;
+}
+
+/** A SentencePiece model: the bytes of `tokenizer.model`, a protocol buffer. */
+export interface SentencePieceFile extends TokenizerSiblings {
   readonly kind: 'sentencepiece';
   readonly path: string;
   readonly bytes: Uint8Array;
-  readonly config?: string;
 }
 
-/** A Hugging Face `tokenizer.json`, with the `tokenizer_config.json` beside it where there is one. */
-export interface TokenizerJsonFile {
+/** A Hugging Face `tokenizer.json`. */
+export interface TokenizerJsonFile extends TokenizerSiblings {
   readonly kind: 'tokenizer.json';
   readonly path: string;
-  readonly text: string;
-  readonly config?: string;
+  readonly bytes: Uint8Array;
 }

@@ -132,13 +132,38 @@ describe('readTokenizerSource', () => {
       expect(source).toEqual({
         kind: 'tokenizer.json',
         path: join(path, name),
-        text,
-        config: '{}',
+        bytes: Buffer.from(text),
+        config: { path: join(path, 'tokenizer_config.json'), bytes: Buffer.from('{}') },
       });
     }
     rmSync(join(path, 'tokenizer_config.json'));
     expect(await readTokenizerSource(path)).not.toHaveProperty('config');
   });
+
+  test.each(['tokenizer.model', 'tokenizer.json'])(
+    '%s comes with the files beside it that say more of the tokenizer',
+    async (name) => {
+      const path = directory({
+        [name]: '\u000a',
+        'tokenizer_config.json': '{"a":1}',
+        'added_tokens.json': '{"b":2}',
+        'special_tokens_map.json': '{"c":3}',
+      });
+      const beside = (file: string, text: string): unknown => {
+        return { path: join(path, file), bytes: Buffer.from(text) };
+      };
+      const expected = {
+        config: beside('tokenizer_config.json', '{"a":1}'),
+        addedTokens: beside('added_tokens.json', '{"b":2}'),
+        specialTokens: beside('special_tokens_map.json', '{"c":3}'),
+      };
+      expect(await readTokenizerSource(path)).toMatchObject(expected);
+      expect(await readTokenizerSource(join(path, name))).toMatchObject(expected);
+      new HfBuilder().write(path);
+      writeFileSync(join(path, name), '\u000a');
+      expect((await openCheckpoint(path)).tokenizer).toMatchObject(expected);
+    },
+  );
 
   test('anything else is a SentencePiece model', async () => {
     const path = directory({

@@ -236,8 +236,7 @@ describeWithReference('GPTQ references', (directory) => {
     const both = await openCheckpoint(join(directory, 'gptq/swa-gptq-b8-g32'));
     expect(both.tokenizer.kind).toBe('sentencepiece');
     const json = await openCheckpoint(join(directory, 'gptq/swa-gptq-b4-g128'));
-    expect(json.tokenizer).toMatchObject({ kind: 'tokenizer.json' });
-    expect(json.tokenizer).toHaveProperty('config', expect.stringContaining('LlamaTokenizer'));
+    expect(json.tokenizer.kind).toBe('tokenizer.json');
   });
 
   test('a safetensors file of a directory opens the directory', async () => {

@@ -114,11 +114,11 @@ describe('refused', () => {
     },
   );
 
-  test('a header longer than 100 MB in a long file, unread', async () => {
+  test('a header longer than any real one in a long file, unread', async () => {
     const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(100_000_001n);
+    bytes.writeBigUInt64LE(16_777_217n);
     const file = new MemoryFile('x.safetensors', bytes, 2 ** 40);
-    await refused(readSafetensors(file), 'INVALID_FILE', 'at most 100000000');
+    await refused(readSafetensors(file), 'INVALID_FILE', 'at most 16777216');
     expect(file.bytesRead).toBe(8);
   });
 

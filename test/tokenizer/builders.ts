@@ -1,4 +1,5 @@
 /** Small tokenizer files, made by hand. */
+import type { JsonFile } from '../../lib/files/json';
 import type {
   GgufTokenizer,
   SentencePieceFile,
@@ -165,9 +166,15 @@ export function jsonSource(json: unknown, config?: unknown): TokenizerJsonFile {
   const source = {
     kind: 'tokenizer.json',
     path: 'small.json',
-    text: JSON.stringify(json),
+    bytes: Buffer.from(JSON.stringify(json)),
   } as const;
-  return config === undefined ? source : { ...source, config: JSON.stringify(config) };
+  return config === undefined ? source : { ...source, config: configFile(config) };
+}
+
+/** A tokenizer_config.json, of a value or of text as it is. */
+export function configFile(content: unknown): JsonFile {
+  const text = typeof content === 'string' ? content : JSON.stringify(content);
+  return { path: 'tokenizer_config.json', bytes: Buffer.from(text) };
 }
 
 /** A byte-level GGUF vocabulary: `<eos>`, the 256 bytes as GPT-2 writes them, then merges' results. */

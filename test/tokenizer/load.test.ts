@@ -38,14 +38,14 @@ test('a GGUF file, and one of another name', async () => {
 
 test('a tokenizer.json, with the tokenizer_config.json beside it', async () => {
   const path = join(folder, 'tokenizer.json');
-  writeFileSync(path, jsonSource(smallJson()).text);
+  writeFileSync(path, jsonSource(smallJson()).bytes);
   expect((await loadTokenizer(path)).bosId).toBeUndefined();
   writeFileSync(join(folder, 'tokenizer_config.json'), '{"bos_token":"<s>","add_bos_token":true}');
   expect(await loadTokenizer(path)).toMatchObject({ bosId: 1, addBos: true });
 });
 
 test('a directory: tokenizer.model before tokenizer.json', async () => {
-  writeFileSync(join(folder, 'tokenizer.json'), jsonSource(smallJson()).text);
+  writeFileSync(join(folder, 'tokenizer.json'), jsonSource(smallJson()).bytes);
   expect((await loadTokenizer(folder)).vocabularySize).toBe(9);
   copyFileSync(MODEL, join(folder, 'tokenizer.model'));
   expect((await loadTokenizer(folder)).vocabularySize).toBe(384);

@@ -4,12 +4,13 @@ import {
   basePieces,
   byteId,
   bytesField,
+  configFile,
   FIRST,
   ggufSource,
   sentencePieceSource,
-  varint,
   type Piece,
   type SentencePieceSpec,
+  varint,
 } from './builders';
 import { refused } from './refused';
 
@@ -221,7 +222,7 @@ describe('a SentencePiece model', () => {
   });
 
   test('gets the tokens a fine-tune added in tokenizer_config.json', () => {
-    const config = JSON.stringify({
+    const config = configFile({
       add_bos_token: false,
       eos_token: { content: '<|im_end|>' },
       added_tokens_decoder: {
@@ -244,7 +245,7 @@ describe('a SentencePiece model', () => {
     ['{"added_tokens_decoder":{"x":{"content":"y"}}}', /added_tokens_decoder/],
     ['{"added_tokens_decoder":{"999":{"content":"y"}}}', /999/],
   ])('beside a broken tokenizer_config.json is refused: %s', (config, message) => {
-    const source = sentencePieceSource({ pieces }, { config });
-    refused(() => createTokenizer(source), 'INVALID_FILE', 'small.model', message);
+    const source = sentencePieceSource({ pieces }, { config: configFile(config) });
+    refused(() => createTokenizer(source), 'INVALID_FILE', message);
   });
 });

@@ -9,7 +9,7 @@ import { createTokenizer } from '../../lib/tokenizer/create';
 import { TokenStream } from '../../lib/tokenizer/streaming/token-stream';
 import type { GgufTokenizer, TokenizerSource } from '../../lib/files/tokenizer-source';
 import { fixture } from '../reference';
-import { byteLevelSource } from './builders';
+import { byteLevelSource, configFile } from './builders';
 
 /** A generator of numbers below a bound, the same for the same seed. */
 function randomOf(seed: number): (below: number) => number {
@@ -153,10 +153,10 @@ test.each(['v1-384-prepend', 'v3-419-metaspace'])('%s.tokenizer.json', (name) =>
   const bytes = Buffer.from(text);
   const { counts, failures } = run(1500, (random) => {
     const source = { kind: 'tokenizer.json', path: 'mutated.json' } as const;
-    if (random(4) === 0) return { ...source, text: mutateBytes(random, bytes).toString() };
+    if (random(4) === 0) return { ...source, bytes: mutateBytes(random, bytes) };
     const tree = JSON.parse(text) as Record<string, unknown>;
     mutateTree(random, tree);
-    return { ...source, text: JSON.stringify(tree) };
+    return { ...source, bytes: Buffer.from(JSON.stringify(tree)) };
   });
   expect(failures).toEqual([]);
   expect(counts.get('made')).toBeGreaterThan(200);
@@ -176,7 +176,7 @@ test('tokenizer_config.json', () => {
     const tree = structuredClone(config);
     mutateTree(random, tree);
     const source = { kind: 'sentencepiece', path: 'x.model', bytes } as const;
-    return { ...source, config: JSON.stringify(tree) };
+    return { ...source, config: configFile(tree) };
   });
   expect(failures).toEqual([]);
   expect(counts.get('made')).toBeGreaterThan(100);

@@ -5,8 +5,9 @@ import { ggmlFormat, ggmlTypeName, SUPPORTED_FORMATS } from '../formats';
 import { readGguf, type GgufHeader, type GgufTensor } from './reader';
 import { GgufFacts } from './facts';
 import { ggufTokenizer } from './tokenizer';
+import { MAX_PIECES } from '../limits';
 import { invalid, quoted, unsupported } from '../problems';
-import { MAX_VOCABULARY, readShape, readSlidingWindow, type ShapeKeys } from '../shape';
+import { readShape, readSlidingWindow, type ShapeKeys } from '../shape';
 import { plainWeight, refuseOverlaps, slots, type Slot } from '../weights';
 
 const ARCHITECTURES = ['llama', 'mistral'];
@@ -117,7 +118,7 @@ function vocabularySize(header: GgufHeader): number {
   const embedding = header.tensors.get(EMBEDDING);
   if (embedding === undefined) throw invalid(header.path, `tensor ${EMBEDDING} is missing`);
   const rows = embedding.dimensions[1];
-  if (embedding.dimensions.length !== 2 || rows === undefined || rows > MAX_VOCABULARY) {
+  if (embedding.dimensions.length !== 2 || rows === undefined || rows > MAX_PIECES) {
     const found = `[${embedding.dimensions.join(', ')}]`;
     throw invalid(header.path, `tensor ${EMBEDDING} has dimensions ${found}`, embedding.at);
   }

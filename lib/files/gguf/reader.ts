@@ -4,6 +4,7 @@
  * tensors. Says nothing about models; see gguf-checkpoint.ts.
  */
 import type { ByteSource } from '../byte-source';
+import { MAX_MERGES, MAX_PIECES, MAX_TENSORS } from '../limits';
 import { invalid, quoted, unsupported } from '../problems';
 
 /** A value of the header, and the byte it starts at. Values nobody asks for are `undefined`. */
@@ -38,8 +39,8 @@ const FIRST_CHUNK = 1024 * 1024;
 const CHUNK_GROWTH = 4;
 /** The longest known header (200k tokens with merges) has some 15 MB. */
 const MAX_HEADER = 64 * 1024 * 1024;
-/** Of named values, and of tensors. A model of 1024 layers has some 10,000 tensors. */
-const MAX_ENTRIES = 65_536;
+/** Of named values; real files have some 40. */
+const MAX_VALUES = 65_536;
 /** The longest key the specification allows. */
 const MAX_NAME = 65_535;
 
@@ -51,11 +52,12 @@ const WANTED_STRINGS = new Set([
   'tokenizer.ggml.pre',
   'tokenizer.chat_template',
 ]);
-const WANTED_ARRAYS = new Set([
-  'tokenizer.ggml.tokens',
-  'tokenizer.ggml.scores',
-  'tokenizer.ggml.token_type',
-  'tokenizer.ggml.merges',
+/** Arrays that are read, and how many elements they may have. */
+const WANTED_ARRAYS: ReadonlyMap<string, number> = new Map([
+  ['tokenizer.ggml.tokens', MAX_PIECES],
+  ['tokenizer.ggml.scores', MAX_PIECES],
+  ['tokenizer.ggml.token_type', MAX_PIECES],
+  ['tokenizer.ggml.merges', MAX_MERGES],
 ]);
 
 /** Reads the header of a GGUF file, and little more than the header. */
@@ -111,7 +113,7 @@ function parse(reader: Reader): GgufHeader {
   }
   const tensorCount = reader.count('number of tensors', 32);
   const entryCount = reader.count('number of values', 13);
-  if (tensorCount > MAX_ENTRIES || entryCount > MAX_ENTRIES) {
+  if (tensorCount > MAX_TENSORS || entryCount > MAX_VALUES) {
     throw invalid(path, `${tensorCount} tensors and ${entryCount} values: too many`, 8);
   }
   const metadata = parseMetadata(reader, entryCount);
@@ -169,10 +171,14 @@ function parseArray(reader: Reader, key: string): GgufValue | undefined {
     throw invalid(reader.path, `key ${quoted(key)}: an array of type ${type}`, at);
   }
   const count = reader.count(key, elementBytes);
-  if (!WANTED_ARRAYS.has(key)) {
+  const limit = WANTED_ARRAYS.get(key);
+  if (limit === undefined) {
     if (type !== TYPE_STRING) reader.skip(count * elementBytes, key);
     else for (let i = 0; i < count; i++) reader.skipString(key);
     return undefined;
+  }
+  if (count > limit) {
+    throw invalid(reader.path, `${key} has ${count} elements; at most ${limit} are taken`, at);
   }
   if (type === TYPE_STRING) {
     const strings: string[] = [];

@@ -5,7 +5,9 @@
 import { runInNewContext } from 'node:vm';
 import type { GptqParts } from '../checkpoint';
 import type { Folder } from '../byte-source';
-import { isObject, JsonFacts, readJson } from '../json-file';
+import { isObject } from '../json';
+import { JSON_LIMITS } from '../limits';
+import { JsonFacts, readJson } from '../json-file';
 import { quoted } from '../problems';
 
 /** How one module was quantized. */
@@ -59,7 +61,7 @@ async function findQuantization(folder: Folder, config: JsonFacts): Promise<Json
     return new JsonFacts(`${config.path}: quantization_config`, inside);
   }
   for (const name of ['quantize_config.json', 'quant_config.json']) {
-    if (folder.names.has(name)) return readJson(folder, name);
+    if (folder.names.has(name)) return readJson(folder, name, JSON_LIMITS.config);
   }
   return undefined;
 }

@@ -7,6 +7,7 @@ import { gptqFacts } from '../gptq/facts';
 import { readGptqConfig, type GptqConfig } from '../gptq/config';
 import { readChatTemplate, readEndTokens, readHfModel } from './config';
 import { withTensors, type HfTensor, type HfTensors } from './tensors';
+import { JSON_LIMITS } from '../limits';
 import { readJson } from '../json-file';
 import { invalid, quoted, unsupported } from '../problems';
 import { folderTokenizer } from '../find-tokenizer';
@@ -21,7 +22,7 @@ export async function readHfCheckpoint(
   path: string,
   only?: string,
 ): Promise<Checkpoint> {
-  const config = await readJson(folder, 'config.json');
+  const config = await readJson(folder, 'config.json', JSON_LIMITS.config);
   const { architecture, shape, slidingWindow, tied } = readHfModel(config);
   const wanted = slots(shape);
   const modules = wanted.filter(({ role }) => !isNorm(role)).map(({ module }) => module);

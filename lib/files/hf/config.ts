@@ -2,9 +2,11 @@
 import type { ModelShape, SlidingWindow } from '../checkpoint';
 import { readWhole, withFile, type Folder } from '../byte-source';
 import type { Facts } from '../facts';
-import { isObject, MAX_JSON, readJson, type JsonFacts } from '../json-file';
+import { isObject } from '../json';
+import { JSON_LIMITS, MAX_PIECES, MAX_TEMPLATE } from '../limits';
+import { readJson, type JsonFacts } from '../json-file';
 import { quoted } from '../problems';
-import { MAX_VOCABULARY, readShape, readSlidingWindow, type ShapeKeys } from '../shape';
+import { readShape, readSlidingWindow, type ShapeKeys } from '../shape';
 
 export interface HfModel {
   readonly architecture: string;
@@ -37,7 +39,7 @@ const KEYS: ShapeKeys = {
 export function readHfModel(config: JsonFacts): HfModel {
   const architecture = readArchitecture(config);
   refuseVariants(config);
-  const vocabulary = config.integer('vocab_size', 1, MAX_VOCABULARY);
+  const vocabulary = config.integer('vocab_size', 1, MAX_PIECES);
   const vocabularySize = config.required('vocab_size', vocabulary);
   const shape = readShape(config, KEYS, vocabularySize, 'halves');
   return {
@@ -99,7 +101,7 @@ export async function readEndTokens(
 ): Promise<number[]> {
   const all: Facts[] = [config];
   const name = 'generation_config.json';
-  if (folder.names.has(name)) all.unshift(await readJson(folder, name));
+  if (folder.names.has(name)) all.unshift(await readJson(folder, name, JSON_LIMITS.config));
   const ids = new Set<number>();
   for (const facts of all) {
     for (const id of asArray(facts.raw('eos_token_id'))) {
@@ -116,11 +118,11 @@ export async function readEndTokens(
 /** The chat template: chat_template.jinja, or the (default) one in tokenizer_config.json. */
 export async function readChatTemplate(folder: Folder): Promise<string | undefined> {
   if (folder.names.has(TEMPLATE_FILE)) {
-    const read = withFile(folder, TEMPLATE_FILE, (source) => readWhole(source, MAX_JSON));
+    const read = withFile(folder, TEMPLATE_FILE, (source) => readWhole(source, MAX_TEMPLATE));
     return (await read).toString('utf8');
   }
   if (!folder.names.has(TOKENIZER_CONFIG)) return undefined;
-  const config = await readJson(folder, TOKENIZER_CONFIG);
+  const config = await readJson(folder, TOKENIZER_CONFIG, JSON_LIMITS.tokenizerConfig);
   const template = config.raw('chat_template');
   if (!Array.isArray(template)) return config.string('chat_template');
   const fallback: unknown = template.find((each) => isObject(each) && each['name'] === 'default');

@@ -3,7 +3,8 @@
  * JSON object that gives each tensor's type, shape and byte range.
  */
 import type { ByteSource } from '../byte-source';
-import { isObject, MAX_JSON, outerKeys, parseObject } from '../json-file';
+import { isObject, outerKeys, parseJsonObject } from '../json';
+import { JSON_LIMITS, MAX_TENSORS } from '../limits';
 import { invalid, quoted } from '../problems';
 import { refuseOverlaps } from '../weights';
 
@@ -20,6 +21,7 @@ export interface SafetensorsTensor {
   readonly at: number;
 }
 
+const LIMITS = JSON_LIMITS.safetensors;
 const LENGTH_BYTES = 8;
 const MAX_RANK = 8;
 
@@ -47,12 +49,12 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsTe
   if (fileLength < LENGTH_BYTES) throw invalid(path, 'too short for a safetensors file', 0);
   const headerLength = Number((await source.read(0, LENGTH_BYTES)).readBigUInt64LE());
   const dataStart = LENGTH_BYTES + headerLength;
-  if (headerLength > MAX_JSON || dataStart > fileLength) {
-    const limit = Math.min(MAX_JSON, fileLength - LENGTH_BYTES);
+  if (headerLength > LIMITS.bytes || dataStart > fileLength) {
+    const limit = Math.min(LIMITS.bytes, fileLength - LENGTH_BYTES);
     throw invalid(path, `a header of ${headerLength} bytes, and at most ${limit} can be`, 0);
   }
   const bytes = await source.read(LENGTH_BYTES, headerLength);
-  const header = parseObject(path, bytes, LENGTH_BYTES);
+  const header = parseJsonObject({ path, bytes }, LIMITS, LENGTH_BYTES);
 
   const seen = new Set<string>();
   const tensors: SafetensorsTensor[] = [];
@@ -60,6 +62,7 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsTe
     const place = LENGTH_BYTES + at;
     if (seen.has(key)) throw invalid(path, `tensor ${quoted(key)} appears twice`, place);
     seen.add(key);
+    if (seen.size > MAX_TENSORS) throw invalid(path, `more than ${MAX_TENSORS} tensors`, place);
     if (key === '__metadata__') continue;
     tensors.push(readTensor(path, key, header[key], place, dataStart, fileLength));
   }

@@ -2,7 +2,9 @@
 import { join } from 'node:path';
 import { TramontaneError } from '../../errors';
 import type { ByteSource, Folder } from '../byte-source';
-import { isObject, readJson } from '../json-file';
+import { isObject } from '../json';
+import { JSON_LIMITS, MAX_TENSORS } from '../limits';
+import { readJson } from '../json-file';
 import { invalid, quoted, unsupported } from '../problems';
 import { readSafetensors, type SafetensorsTensor } from './safetensors';
 
@@ -98,7 +100,7 @@ function noTensors(folder: Folder, names: readonly string[], hasConsolidated: bo
 }
 
 async function readIndex(folder: Folder, name: string): Promise<Plan> {
-  const facts = await readJson(folder, name);
+  const facts = await readJson(folder, name, JSON_LIMITS.index);
   const weightMap = facts.raw('weight_map');
   if (!isObject(weightMap)) throw facts.invalid('weight_map', 'is not an object');
   const map = new Map<string, string>();
@@ -111,6 +113,9 @@ async function readIndex(folder: Folder, name: string): Promise<Plan> {
       throw new TramontaneError('FILE_NOT_READABLE', `${join(folder.path, file)}: ${problem}`);
     }
     map.set(tensor, file);
+    if (map.size > MAX_TENSORS) {
+      throw facts.invalid('weight_map', `has more than ${MAX_TENSORS} tensors`);
+    }
   }
   const files = [...new Set(map.values())].sort();
   if (files.length > MAX_SHARDS) throw facts.invalid('weight_map', `has ${files.length} files`);

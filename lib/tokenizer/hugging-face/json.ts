@@ -1,3 +1,5 @@
+import { parseJsonObject, type JsonFile } from '../../files/json';
+import { type JsonLimits } from '../../files/limits';
 import { invalid, quoted } from '../../files/problems';
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
@@ -23,16 +25,9 @@ export class JsonObject {
     private readonly values: Record<string, unknown>,
   ) {}
 
-  /** @throws TramontaneError INVALID_FILE if the text is not a JSON object */
-  static parse(path: string, text: string): JsonObject {
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (error) {
-      throw invalid(path, `not JSON: ${(error as Error).message.slice(0, 200)}`);
-    }
-    if (!isRecord(value)) throw invalid(path, 'not a JSON object');
-    return new JsonObject(path, '', value);
+  /** @throws TramontaneError INVALID_FILE if it is not a JSON object, or more than the limits allow */
+  static parse(file: JsonFile, limits: JsonLimits): JsonObject {
+    return new JsonObject(file.path, '', parseJsonObject(file, limits));
   }
 
   raw(key: string): unknown {

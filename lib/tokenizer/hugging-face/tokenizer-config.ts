@@ -1,4 +1,6 @@
 /** What tokenizer_config.json adds to a tokenizer. */
+import { type JsonFile } from '../../files/json';
+import { JSON_LIMITS } from '../../files/limits';
 import { invalid, quoted } from '../../files/problems';
 import { isRecord, JsonObject, shown } from './json';
 
@@ -18,9 +20,10 @@ export interface AddedPiece {
   readonly special: boolean;
 }
 
-/** @param path the tokenizer's, for messages */
-export function readTokenizerConfig(path: string, text: string | undefined): TokenizerConfig {
-  const config = JsonObject.parse(`the tokenizer_config.json beside ${path}`, text ?? '{}');
+/** What the file says; an empty one where there is none. */
+export function readTokenizerConfig(file: JsonFile | undefined): TokenizerConfig {
+  const found = file ?? { path: 'tokenizer_config.json', bytes: Buffer.from('{}') };
+  const config = JsonObject.parse(found, JSON_LIMITS.tokenizerConfig);
   return {
     addBos: config.lacks('add_bos_token') ? undefined : config.boolean('add_bos_token', true),
     bosToken: contentOf(config.raw('bos_token')),

@@ -1,4 +1,5 @@
 /** Tokenizers from tokenizer.json, the format of Hugging Face `tokenizers`: its BPE models. */
+import { JSON_LIMITS } from '../../files/limits';
 import { invalid, quoted, unsupported } from '../../files/problems';
 import { BpeTokenizer, UNMAPPED, type BpeModel, type Normalizer } from '../byte-level/bpe';
 import { BYTE_CHARACTERS } from '../byte-level/byte-level';
@@ -24,14 +25,14 @@ interface AddedToken {
 }
 
 export function createTokenizerJson(source: TokenizerJsonFile): Tokenizer {
-  const { path, text } = source;
-  const file = JsonObject.parse(path, text);
+  const { path, bytes } = source;
+  const file = JsonObject.parse(source, JSON_LIMITS.tokenizer);
   const model = file.object('model');
   refuseOtherModels(model);
   const normalize = file.optional('normalizer', readNormalizer);
   const preTokenizer = file.optional('pre_tokenizer', readPreTokenizer);
-  // An entry takes more than one character, so no id of a vocabulary without holes reaches this.
-  const limit = text.length;
+  // An entry takes more than one byte, so no id of a vocabulary without holes reaches this.
+  const limit = bytes.length;
   const ids = readIds(model, limit);
   const added = file.lacks('added_tokens') ? [] : readAddedTokens(file, ids, normalize, limit);
   const pieces = piecesById(path, ids, added);
@@ -199,7 +200,7 @@ function readSequenceTokens(
   ids: ReadonlyMap<string, number>,
   added: readonly AddedToken[],
 ): SequenceTokens {
-  const config = readTokenizerConfig(source.path, source.config);
+  const config = readTokenizerConfig(source.config);
   const first = file.optional('post_processor', firstOfTemplate);
   const idOf = (piece: string | undefined): number | undefined => {
     if (piece === undefined) return undefined;

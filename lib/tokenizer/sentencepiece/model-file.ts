@@ -1,4 +1,5 @@
 /** Reads tokenizer.model: the ModelProto of sentencepiece_model.proto (google/sentencepiece). */
+import { MAX_PIECES } from '../../files/limits';
 import { invalid, quoted, unsupported } from '../../files/problems';
 import { ProtobufReader } from './protobuf';
 import { SPACE_SYMBOL, type SentencePieceModel } from './scored-vocabulary';
@@ -57,6 +58,8 @@ export function readSentencePiece(file: SentencePieceFile): SentencePieceModel {
     switch (model.field) {
       case 1:
         readPiece(model.message(), pieces);
+        if (pieces.pieces.length > MAX_PIECES)
+          throw invalid(path, `more than ${MAX_PIECES} pieces`);
         break;
       case 2:
         readTrainer(model.message(), trainer);
@@ -70,7 +73,7 @@ export function readSentencePiece(file: SentencePieceFile): SentencePieceModel {
   }
   checkPieces(path, pieces, trainer);
   refuseOtherKinds(path, trainer, normalizer);
-  const config = readTokenizerConfig(path, file.config);
+  const config = readTokenizerConfig(file.config);
   addPieces(path, pieces, config.added);
   return {
     path,
