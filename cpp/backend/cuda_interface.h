@@ -29,13 +29,6 @@ struct ProbeResult {
 // `tramontane_probe_cuda`. Touches no device's memory.
 using Probe = void(ProbeResult* result);
 
-// A weight as the memory plan counts it.
-struct WeightShape {
-  Format format;
-  int32_t gptq_bits, gptq_group_size;
-  int32_t rows, columns;
-};
-
 struct MemoryPlan {
   uint64_t weight_bytes;   // On the device.
   uint64_t upload_bytes;   // While loading: the largest weight as it is in its file.
@@ -44,9 +37,9 @@ struct MemoryPlan {
   uint64_t budget_bytes;   // memory_fraction of the device's free memory.
   int32_t max_pages;       // That fit beside weights and scratch.
 };
-// `tramontane_plan_cuda_memory`. kOutOfMemory when fewer than `options.pages` fit: `error` has the
-// sum.
-using PlanMemory = Status(const BackendOptions* options, const WeightShape* weights, int32_t count,
+// `tramontane_plan_cuda_memory`. Weights of the same data are counted once. kOutOfMemory when fewer
+// than `options.pages` fit: `error` has the sum.
+using PlanMemory = Status(const BackendOptions* options, const WeightData* weights, int32_t count,
                           double memory_fraction, MemoryPlan* plan, char* error, size_t error_size);
 
 // `tramontane_create_cuda_backend` is a CreateBackend.

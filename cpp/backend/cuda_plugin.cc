@@ -49,8 +49,7 @@ cuda::DeviceInfo CudaPlugin::device(int32_t index) const {
   return device;
 }
 
-int32_t CudaPlugin::max_pages(const BackendOptions& options,
-                              const std::vector<cuda::WeightShape>& weights,
+int32_t CudaPlugin::max_pages(const BackendOptions& options, const std::vector<WeightData>& weights,
                               double memory_fraction) const {
   cuda::MemoryPlan plan;
   char error[512] = "";

@@ -22,7 +22,7 @@ class CudaPlugin {
 
   // Pages that fit beside the weights. Throws Error OUT_OF_MEMORY, with the sum, when fewer than
   // `options.pages` do; nothing is allocated.
-  int32_t max_pages(const BackendOptions& options, const std::vector<cuda::WeightShape>& weights,
+  int32_t max_pages(const BackendOptions& options, const std::vector<WeightData>& weights,
                     double memory_fraction) const;
 
   CreateBackend* create() const { return create_; }

@@ -85,13 +85,18 @@ ModelShape to_shape(const Napi::Object& object) {
   return shape;
 }
 
-CudaRequest to_cuda_request(const Napi::Object& object) {
-  return {get_string(object, "plugin"),
-          get_int(object, "device"),
-          object.Get("memoryFraction").As<Napi::Number>().DoubleValue(),
-          get_int(object, "leastKvCacheTokens"),
-          get_int(object, "mostKvCacheTokens"),
-          object.Get("required").As<Napi::Boolean>().Value()};
+BackendRequest to_backend_request(const Napi::Object& object) {
+  BackendRequest request;
+  const std::string name = get_string(object, "name");
+  request.name = name == "cpu"    ? BackendName::kCpu
+                 : name == "cuda" ? BackendName::kCuda
+                                  : BackendName::kAuto;
+  const auto plugin = object.Get("plugin").As<Napi::Object>();
+  if (has(plugin, "path")) request.plugin = get_string(plugin, "path");
+  if (has(plugin, "problem")) request.plugin_problem = get_string(plugin, "problem");
+  request.device = get_int(object, "device");
+  request.memory_fraction = object.Get("memoryFraction").As<Napi::Number>().DoubleValue();
+  return request;
 }
 
 }  // namespace
@@ -136,8 +141,9 @@ ModelDescription to_description(const Napi::Object& object) {
   description.threads = get_int(object, "threads");
   description.kv_type = get_string(object, "kvCacheType") == "f32" ? KvType::kF32 : KvType::kF16;
   description.compute = get_string(object, "compute") == "f32" ? Compute::kF32 : Compute::kInt8;
-  if (has(object, "cuda"))
-    description.cuda = to_cuda_request(object.Get("cuda").As<Napi::Object>());
+  description.least_gpu_kv_tokens = get_int(object, "leastGpuKvCacheTokens");
+  description.most_gpu_kv_tokens = get_int(object, "mostGpuKvCacheTokens");
+  description.backend = to_backend_request(object.Get("backend").As<Napi::Object>());
   return description;
 }
 

@@ -75,7 +75,7 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info)
   self.Set("implementation", running_.model->backend().implementation());
   self.Set("kvCacheTokens", model.pages() * kPageTokens);
   if (!model.device().empty()) self.Set("device", model.device());
-  if (!model.cuda_problem().empty()) self.Set("cudaProblem", model.cuda_problem());
+  self.Set("backendReason", model.backend_reason());
 }
 
 NativeModel::~NativeModel() { close(); }

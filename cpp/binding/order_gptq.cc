@@ -26,9 +26,7 @@ class Ordering final : public PromiseWorker {
  private:
   void run() override {
     const WeightFiles files(files_);
-    const FoundWeight found = files.find(weight_);
-    WeightData data = found.data;
-    data.gptq = &found.parts;
+    const WeightData data = files.find(weight_).data;
     const Status status = tramontane_cpu_order_gptq(&data, threads_, data_, bytes_);
     if (status == Status::kOk) return;
     const char* code = status == Status::kOutOfMemory   ? "OUT_OF_MEMORY"

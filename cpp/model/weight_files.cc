@@ -52,14 +52,13 @@ const uint8_t* WeightFiles::range(const WeightPlace& weight, const FilePlace& pl
   return file.data() + place.offset;
 }
 
-FoundWeight WeightFiles::find(const WeightPlace& weight) const {
+ModelWeight WeightFiles::find(const WeightPlace& weight) const {
   const int32_t rows = weight.rows, columns = weight.columns;
   if (rows < 1 || columns < 1 || rows > kMaxDimension || columns > kMaxDimension) {
     invalid(weight.name + ": impossible shape " + std::to_string(rows) + " x " +
             std::to_string(columns));
   }
-  WeightData data{weight.format, rows, columns, nullptr, nullptr, true};
-  GptqParts parts{};
+  WeightData data{weight.format, rows, columns, nullptr, {}, true};
   if (weight.format == Format::kGptq) {
     const GptqPlace& gptq = weight.gptq;
     const bool bits_ok = gptq.bits == 2 || gptq.bits == 3 || gptq.bits == 4 || gptq.bits == 8;
@@ -70,11 +69,12 @@ FoundWeight WeightFiles::find(const WeightPlace& weight) const {
     const int32_t groups = (columns + gptq.group_size - 1) / gptq.group_size;
     const uint64_t word_rows = uint64_t(columns) * gptq.bits / 32;
     const uint64_t zero_words = uint64_t(rows) * gptq.bits / 32;
+    GptqParts& parts = data.gptq;
     parts.bits = gptq.bits;
     parts.group_size = gptq.group_size;
     parts.zero_bias = gptq.zero_bias;
     parts.scale_format = gptq.scale_format;
-    parts.qweight = range(weight, gptq.qweight, 4 * word_rows * rows);
+    data.data = range(weight, gptq.qweight, 4 * word_rows * rows);
     parts.qzeros = range(weight, gptq.qzeros, 4 * zero_words * groups);
     parts.scales =
         range(weight, gptq.scales, tensor_bytes(weight.name, gptq.scale_format, groups, rows));
@@ -90,7 +90,7 @@ FoundWeight WeightFiles::find(const WeightPlace& weight) const {
     data.data =
         range(weight, weight.place, tensor_bytes(weight.name, weight.format, rows, columns));
   }
-  return {weight, data, parts};
+  return {weight.name, weight.role, weight.layer, data};
 }
 
 }  // namespace tramontane

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/backend.h"
+#include "backend/open.h"
 #include "base/mapped_file.h"
 
 namespace tramontane {
@@ -37,20 +37,13 @@ struct WeightPlace {
   GptqPlace gptq;   // Only for GPTQ.
 };
 
-// A weight whose ranges are within its files.
-struct FoundWeight {
-  const WeightPlace& place;
-  WeightData data;  // Without `gptq`.
-  GptqParts parts;
-};
-
 class WeightFiles {
  public:
   // Maps the files. Throws Error.
   explicit WeightFiles(const std::vector<std::string>& paths);
 
   // Checks what it is told of a weight. Throws Error INVALID_FILE.
-  FoundWeight find(const WeightPlace& weight) const;
+  ModelWeight find(const WeightPlace& weight) const;
 
  private:
   const uint8_t* range(const WeightPlace& weight, const FilePlace& place, uint64_t bytes) const;

@@ -26,7 +26,7 @@ uint32_t field(const uint8_t* words, int64_t first, int64_t stride, int64_t plac
 }
 
 int group_count(const WeightData& weight) {
-  return (weight.columns + weight.gptq->group_size - 1) / weight.gptq->group_size;
+  return (weight.columns + weight.gptq.group_size - 1) / weight.gptq.group_size;
 }
 
 int group_of(const GptqParts& parts, int input) {
@@ -44,7 +44,7 @@ float scale_at(const GptqParts& parts, int64_t i) {
 }  // namespace
 
 GptqOrder gptq_order(const WeightData& weight) {
-  const GptqParts& parts = *weight.gptq;
+  const GptqParts& parts = weight.gptq;
   GptqOrder order{group_count(weight), false, {}};
   std::vector<int32_t> inputs(static_cast<size_t>(weight.columns));
   for (int k = 0; k < weight.columns; ++k) inputs[static_cast<size_t>(k)] = k;
@@ -66,7 +66,7 @@ bool gptq_half_scales(const WeightData& weight, std::vector<uint16_t>* scales) {
   const int64_t count = int64_t{group_count(weight)} * weight.rows;
   scales->resize(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
-    const float scale = scale_at(*weight.gptq, i);
+    const float scale = scale_at(weight.gptq, i);
     const uint16_t half = f32_to_f16(scale);
     if (!(std::fabs(f16_to_f32(half) - scale) <= 0x1p-10f * std::fabs(scale))) return false;
     (*scales)[static_cast<size_t>(i)] = half;
@@ -77,21 +77,20 @@ bool gptq_half_scales(const WeightData& weight, std::vector<uint16_t>* scales) {
 bool gptq_fits_half(const WeightData& weight) {
   const int64_t count = int64_t{group_count(weight)} * weight.rows;
   for (int64_t i = 0; i < count; ++i) {
-    if (!(std::fabs(scale_at(*weight.gptq, i)) < 64.0f)) return false;  // Codes are below 256.
+    if (!(std::fabs(scale_at(weight.gptq, i)) < 64.0f)) return false;  // Codes are below 256.
   }
   return true;
 }
 
 void decode_gptq(const WeightData& weight, int first, int rows, float* out) {
-  const GptqParts& parts = *weight.gptq;
+  const GptqParts& parts = weight.gptq;
   const uint32_t mask = (1u << parts.bits) - 1;
   const int64_t zero_words = int64_t{weight.rows} * parts.bits / 32;
   for (int k = 0; k < weight.columns; ++k) {
     const int group = group_of(parts, k);
     for (int r = 0; r < rows; ++r) {
       const int row = first + r;
-      const uint32_t q =
-          field(parts.qweight, row, weight.rows, int64_t{k} * parts.bits, parts.bits);
+      const uint32_t q = field(weight.data, row, weight.rows, int64_t{k} * parts.bits, parts.bits);
       const uint32_t stored =
           field(parts.qzeros, group * zero_words, 1, int64_t{row} * parts.bits, parts.bits);
       const uint32_t zero = (stored + static_cast<uint32_t>(parts.zero_bias)) & mask;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <set>
 
 #include "host/cuda_backend.h"
 #include "kernels/formats.h"
@@ -58,22 +59,22 @@ void select_device(int device) {
   check(cudaSetDevice(device), "using the device");
 }
 
-uint64_t weight_bytes(const WeightShape& w, Compute compute) {
+uint64_t weight_bytes(const WeightData& w, Compute compute) {
   const auto values = static_cast<uint64_t>(w.rows) * static_cast<uint64_t>(w.columns);
   if (w.format == Format::kF32 || compute == Compute::kF32) return 4 * values;
   if (is_float(w.format)) return 2 * values;
   if (w.format == Format::kGptq) {
-    if (w.gptq_bits != 4 && w.gptq_bits != 8) return 2 * values;
-    const uint64_t groups = values / static_cast<uint64_t>(std::max(32, w.gptq_group_size));
-    return values * static_cast<uint64_t>(w.gptq_bits) / 8 + 3 * groups;
+    if (w.gptq.bits != 4 && w.gptq.bits != 8) return 2 * values;
+    const uint64_t groups = values / static_cast<uint64_t>(std::max(32, w.gptq.group_size));
+    return values * static_cast<uint64_t>(w.gptq.bits) / 8 + 3 * groups;
   }
   const PlaneBytes planes = plane_bytes(w.format, w.rows, w.columns);
   return static_cast<uint64_t>(planes.codes + planes.high + planes.scales + planes.supers);
 }
 
-uint64_t file_bytes(const WeightShape& w) {
+uint64_t file_bytes(const WeightData& w) {
   const auto values = static_cast<uint64_t>(w.rows) * static_cast<uint64_t>(w.columns);
-  if (w.format == Format::kGptq) return values * static_cast<uint64_t>(w.gptq_bits) / 8;
+  if (w.format == Format::kGptq) return values * static_cast<uint64_t>(w.gptq.bits) / 8;
   const FormatInfo& info = format_info(w.format);
   return values / static_cast<uint64_t>(info.block_values) *
          static_cast<uint64_t>(info.block_bytes);
@@ -118,11 +119,13 @@ Status guarded(char* error, size_t error_size, Work work) {
   }
 }
 
-void plan_memory(const BackendOptions& options, const WeightShape* weights, int count,
+void plan_memory(const BackendOptions& options, const WeightData* weights, int count,
                  double fraction, MemoryPlan& plan) {
   require(fraction > 0 && fraction <= 1, "memoryFraction is not above 0 and at most 1");
   plan = {};
+  std::set<const uint8_t*> stored;  // An output may be the embedding's data.
   for (int i = 0; i < count; ++i) {
+    if (!stored.insert(weights[i].data).second) continue;
     plan.weight_bytes += weight_bytes(weights[i], options.compute);
     plan.upload_bytes = std::max(plan.upload_bytes, file_bytes(weights[i]));
   }
@@ -201,7 +204,7 @@ void tramontane_probe_cuda(cuda::ProbeResult* result) {
   }
 }
 
-Status tramontane_plan_cuda_memory(const BackendOptions* options, const cuda::WeightShape* weights,
+Status tramontane_plan_cuda_memory(const BackendOptions* options, const WeightData* weights,
                                    int32_t count, double memory_fraction, cuda::MemoryPlan* plan,
                                    char* error, size_t error_size) {
   return cuda::guarded(error, error_size, [&] {

@@ -55,9 +55,8 @@ uint8_t* WeightStore::plane(StoredWeight& stored, int64_t bytes) {
 }
 
 const StoredWeight* WeightStore::add(const WeightData& source) {
-  const uint8_t* place = source.gptq ? source.gptq->qweight : source.data;
   for (const auto& [known, stored] : weights_) {
-    if (known == place && stored.weight.rows == source.rows &&
+    if (known == source.data && stored.weight.rows == source.rows &&
         stored.weight.columns == source.columns) {
       return &stored;
     }
@@ -73,7 +72,7 @@ const StoredWeight* WeightStore::add(const WeightData& source) {
   } else if (!add_gptq(source, stored)) {
     add_decoded(source, gptq_fits_half(source) ? Format::kF16 : Format::kF32, stored);
   }
-  weights_.emplace_back(place, std::move(stored));
+  weights_.emplace_back(source.data, std::move(stored));
   return &weights_.back().second;
 }
 
@@ -97,7 +96,7 @@ void WeightStore::add_blocks(const WeightData& source, StoredWeight& stored) {
 
 // False where no kernel reads the layout as it is.
 bool WeightStore::add_gptq(const WeightData& source, StoredWeight& stored) {
-  const GptqParts& parts = *source.gptq;
+  const GptqParts& parts = source.gptq;
   if (parts.bits != 4 && parts.bits != 8) return false;
   const GptqOrder order = gptq_order(source);
   std::vector<uint16_t> scales;
@@ -109,7 +108,7 @@ bool WeightStore::add_gptq(const WeightData& source, StoredWeight& stored) {
   uint8_t* raw = staged(aligned(4 * words) + aligned(4 * zero_words) + scale_bytes).data();
   uint8_t* raw_zeros = raw + aligned(4 * words);
   uint8_t* raw_scales = raw_zeros + aligned(4 * zero_words);
-  upload(raw, parts.qweight, 4 * words);
+  upload(raw, source.data, 4 * words);
   upload(raw_zeros, parts.qzeros, 4 * zero_words);
   upload(raw_scales, reinterpret_cast<const uint8_t*>(scales.data()), scale_bytes);
   if (!order.inputs.empty()) {
@@ -143,7 +142,7 @@ void WeightStore::add_decoded(const WeightData& source, Format format, StoredWei
     const int rows = std::min(kRowsAtOnce, source.rows - first);
     const int64_t count = int64_t{rows} * source.columns;
     values.resize(static_cast<size_t>(count));
-    if (source.gptq) {
+    if (source.format == Format::kGptq) {
       decode_gptq(source, first, rows, values.data());
     } else {
       const int64_t bytes = row_bytes(source.format, source.columns);

@@ -18,6 +18,10 @@ interface Watch {
   readonly onProgress: (fraction: number) => void;
 }
 
+function usesCpu({ name, plugin }: NativeDescription['backend']): boolean {
+  return name === 'cpu' || (name === 'auto' && plugin.path === undefined);
+}
+
 /**
  * Lets a model's description use a cache file, which is written when it is missing or was made of
  * other files.
@@ -29,7 +33,7 @@ export async function useGptqCache(
   description: NativeDescription,
   watch: Watch,
 ): Promise<{ description: NativeDescription; gptqCache: GptqCacheUse }> {
-  const applies = description.compute === 'int8' && description.cuda === undefined;
+  const applies = description.compute === 'int8' && usesCpu(description.backend);
   const plan = applies ? await planGptqCache(checkpoint) : undefined;
   if (plan === undefined) return { description, gptqCache: { path, use: 'unused' } };
   const isThere = await isCacheOf(plan, path);

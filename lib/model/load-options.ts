@@ -125,12 +125,10 @@ function checkBackend({ backend, device, memoryFraction }: LoadOptions): void {
 export interface Settings {
   readonly slidingWindow: SlidingWindow;
   readonly threads: { readonly count: number; readonly source: string };
-  /** Why the CPU computes, when that is known before native is asked. */
-  readonly cpuBecause?: string;
   readonly description: NativeDescription;
 }
 
-/** What options and file come to together. @throws TramontaneError INVALID_OPTION, BACKEND_UNAVAILABLE */
+/** What options and file come to together. @throws TramontaneError INVALID_OPTION */
 export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
   const { shape } = checkpoint;
   const slidingWindow: SlidingWindow =
@@ -157,15 +155,11 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
   const affordable = Math.floor(usableMemory() / 4 / bytesPerToken);
   const kvCacheTokens =
     options.kvCacheTokens ?? Math.max(sequence, Math.min(4 * sequence, affordable, MOST_TOKENS));
-  const cuda = cudaRequest(options, {
-    leastKvCacheTokens: options.kvCacheTokens ?? sequence,
-    mostKvCacheTokens: options.kvCacheTokens ?? Math.min(MAX_RUNNING * sequence, MOST_TOKENS),
-  });
+  const { backend = 'auto', device = 0, memoryFraction = 0.9 } = options;
 
   return {
     slidingWindow,
     threads,
-    ...(typeof cuda === 'string' && { cpuBecause: cuda }),
     description: {
       files: checkpoint.files.map((file) => file.path),
       weights: checkpoint.weights,
@@ -176,23 +170,14 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
       threads: threads.count,
       kvCacheType,
       compute: options.compute ?? 'int8',
-      ...(typeof cuda === 'object' && { cuda }),
+      leastGpuKvCacheTokens: options.kvCacheTokens ?? sequence,
+      mostGpuKvCacheTokens: options.kvCacheTokens ?? Math.min(MAX_RUNNING * sequence, MOST_TOKENS),
+      backend: {
+        name: backend,
+        plugin: findCudaPlugin(),
+        device,
+        memoryFraction,
+      },
     },
   };
-}
-
-/** What native is asked of a GPU, or why it is not asked. @throws TramontaneError BACKEND_UNAVAILABLE */
-function cudaRequest(
-  options: LoadOptions,
-  kvCache: { leastKvCacheTokens: number; mostKvCacheTokens: number },
-): NativeDescription['cuda'] | string {
-  if (options.backend === 'cpu') return 'option';
-  const required = options.backend === 'cuda';
-  const plugin = findCudaPlugin();
-  if (plugin.path === undefined) {
-    if (required) throw new TramontaneError('BACKEND_UNAVAILABLE', plugin.problem);
-    return plugin.problem;
-  }
-  const { device = 0, memoryFraction = 0.9 } = options;
-  return { plugin: plugin.path, device, memoryFraction, ...kvCache, required };
 }

@@ -73,13 +73,9 @@ interface Score {
   reject: (reason: unknown) => void;
 }
 
-function backendInfo(native: NativeModel, settings: Settings): ModelInfo['backend'] {
-  if (native.device === undefined) {
-    return { name: 'cpu', source: settings.cpuBecause ?? native.cudaProblem ?? 'option' };
-  }
-  const asked = settings.description.cuda?.required === true;
-  const source = asked ? 'option' : 'CUDA is there, and the model fits';
-  return { name: 'cuda', device: native.device, source };
+function backendInfo({ device, backendReason }: NativeModel): ModelInfo['backend'] {
+  if (device === undefined) return { name: 'cpu', source: backendReason };
+  return { name: 'cuda', device, source: backendReason };
 }
 
 async function withGptqCache(
@@ -193,7 +189,7 @@ export class Model implements AsyncDisposable {
       contextSize: settings.description.contextSize,
       slidingWindow: settings.slidingWindow,
       implementation: this.native.implementation,
-      backend: backendInfo(this.native, settings),
+      backend: backendInfo(this.native),
       threads: settings.threads,
       kvCache: {
         type: settings.description.kvCacheType,

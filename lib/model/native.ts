@@ -15,14 +15,15 @@ export interface NativeDescription {
   readonly threads: number;
   readonly kvCacheType: 'f16' | 'f32';
   readonly compute: 'int8' | 'f32';
-  /** Run on a GPU. Unless `required`, the CPU computes where that cannot be. */
-  readonly cuda?: {
-    readonly plugin: string;
+  readonly leastGpuKvCacheTokens: number;
+  readonly mostGpuKvCacheTokens: number;
+  readonly backend: {
+    readonly name: 'auto' | 'cpu' | 'cuda';
+    /** Where the CUDA plug-in is, or why there is none. */
+    readonly plugin:
+      { readonly path: string } | { readonly path?: undefined; readonly problem: string };
     readonly device: number;
     readonly memoryFraction: number;
-    readonly leastKvCacheTokens: number;
-    readonly mostKvCacheTokens: number;
-    readonly required: boolean;
   };
 }
 
@@ -71,8 +72,8 @@ export interface NativeModel {
   readonly kvCacheTokens: number;
   /** Name of the GPU that computes. */
   readonly device?: string;
-  /** Why CUDA was asked for and is not used. */
-  readonly cudaProblem?: string;
+  /** `option`, or what kept `auto` from CUDA, or that nothing did. */
+  readonly backendReason: string;
   generate(id: number, request: NativeRequest): void;
   /** Logits at `positions` (ascending, distinct) into `out`; without them the likelihood of `tokens`. */
   score(id: number, tokens: Int32Array, positions?: Int32Array, out?: Float32Array): void;

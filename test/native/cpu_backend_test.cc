@@ -82,7 +82,6 @@ class TinyModel {
     int32_t layer;
     WeightData data;
     std::vector<uint8_t> bytes, zeros, scales, groups;
-    GptqParts gptq;
     std::vector<float> exact;  // [rows][columns]
   };
   const std::vector<std::unique_ptr<Weight>>& weights() const { return weights_; }
@@ -130,15 +129,12 @@ class TinyModel {
     for (int32_t i = 0; i < columns; ++i) order.push_back(i / 32);
     std::shuffle(order.begin(), order.end(), std::mt19937(order_seed));
     for (const int32_t group : order) append(weight->groups, group);
-    weight->gptq = {4,
-                    32,
-                    1,
-                    Format::kF16,
+    weight->data = {Format::kGptq,
+                    rows,
+                    columns,
                     weight->bytes.data() + 1,
-                    weight->zeros.data() + 1,
-                    weight->scales.data() + 1,
-                    order_seed == 0 ? nullptr : weight->groups.data() + 1};
-    weight->data = {Format::kGptq, rows, columns, nullptr, &weight->gptq};
+                    {4, 32, 1, Format::kF16, weight->zeros.data() + 1, weight->scales.data() + 1,
+                     order_seed == 0 ? nullptr : weight->groups.data() + 1}};
     weight->exact.resize(static_cast<size_t>(rows) * static_cast<size_t>(columns));
     decode_gptq(weight->data, 0, rows, weight->exact.data());
     keep(role, layer, std::move(weight));
@@ -165,7 +161,7 @@ class TinyModel {
         }
       }
     }
-    weight->data = {format, rows, columns, weight->bytes.data() + 1, nullptr};
+    weight->data = {format, rows, columns, weight->bytes.data() + 1};
     weight->exact.resize(static_cast<size_t>(values));
     decode_blocks(format, weight->data.data, values / info.block_values, weight->exact.data());
     keep(role, layer, std::move(weight));
@@ -647,16 +643,16 @@ TEST("weights that do not fit their role are refused by name") {
   CHECK(backend->set_weight(static_cast<Role>(12), 0, good) == Status::kInvalid);
 
   const uint8_t bytes[4] = {};
-  GptqParts parts = {4, 32, 1, Format::kF16, bytes, bytes, bytes, nullptr};
-  WeightData gptq = {Format::kGptq, 128, 64, nullptr, &parts};
+  WeightData gptq = {
+      Format::kGptq, 128, 64, bytes, {4, 32, 1, Format::kF16, bytes, bytes, nullptr}};
   CHECK(backend->set_weight(Role::kQuery, 0, gptq) == Status::kOk);
-  parts.bits = 5;
+  gptq.gptq.bits = 5;
   CHECK(backend->set_weight(Role::kQuery, 0, gptq) == Status::kUnsupported);
-  parts = {4, 32, 1, Format::kF16, bytes, nullptr, bytes, nullptr};
+  gptq.gptq = {4, 32, 1, Format::kF16, nullptr, bytes, nullptr};
   CHECK(backend->set_weight(Role::kQuery, 0, gptq) == Status::kInvalid);
-  parts = {4, 32, 1, Format::kQ4_0, bytes, bytes, bytes, nullptr};
+  gptq.gptq = {4, 32, 1, Format::kQ4_0, bytes, bytes, nullptr};
   CHECK(backend->set_weight(Role::kQuery, 0, gptq) == Status::kInvalid);
-  parts = {4, 32, 1, Format::kF16, bytes, bytes, bytes, nullptr};
+  gptq.gptq = {4, 32, 1, Format::kF16, bytes, bytes, nullptr};
   gptq.rows = 200;
   CHECK(backend->set_weight(Role::kTokenEmbedding, 0, gptq) == Status::kUnsupported);
 }
@@ -664,18 +660,16 @@ TEST("weights that do not fit their role are refused by name") {
 TEST("a GPTQ weight's copy in group order is taken, and refused with another length") {
   const TinyModel model(tiny_shape(), true);
   const WeightData& query = model.weight(Role::kQuery, 0).data;
-  const uint64_t bytes = ordered_gptq_bytes(query, GptqOrder(*query.gptq, query.columns));
+  const uint64_t bytes = ordered_gptq_bytes(query, GptqOrder(query.gptq, query.columns));
   const std::vector<uint8_t> words(bytes + 4);
   for (const int change : {0, -4, 4}) {
     const BackendPointer backend(
         new CpuBackend(tiny_options(Compute::kInt8, KvType::kF16, 1), implementations().back()));
     for (const auto& weight : model.weights()) {
       WeightData data = weight->data;
-      GptqParts parts = weight->gptq;
-      if (data.gptq != nullptr) data.gptq = &parts;
       if (&weight->data == &query) {
-        parts.ordered = words.data();
-        parts.ordered_bytes = bytes + static_cast<uint64_t>(change);
+        data.gptq.ordered = words.data();
+        data.gptq.ordered_bytes = bytes + static_cast<uint64_t>(change);
       }
       CHECK(backend->set_weight(weight->role, weight->layer, data) == Status::kOk);
     }

@@ -12,7 +12,7 @@ void tramontane_probe_cuda(cuda::ProbeResult* result) {
   std::snprintf(result->problem, sizeof result->problem, "asked in spite of its version");
 }
 
-Status tramontane_plan_cuda_memory(const BackendOptions*, const cuda::WeightShape*, int32_t, double,
+Status tramontane_plan_cuda_memory(const BackendOptions*, const WeightData*, int32_t, double,
                                    cuda::MemoryPlan*, char*, size_t) {
   return Status::kDeviceFailed;
 }

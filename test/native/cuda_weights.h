@@ -49,7 +49,7 @@ class TestWeight {
   TestWeight(const TestFormat& format, int rows, int columns, unsigned seed, float size = 1) {
     std::mt19937 random(seed);
     std::uniform_real_distribution<float> scale(0.02f * size, 0.1f * size);
-    data_ = {format.format, rows, columns, nullptr, nullptr};
+    data_ = {format.format, rows, columns, nullptr};
     if (format.format == Format::kGptq) {
       make_gptq(format, random, scale);
       return;
@@ -80,7 +80,7 @@ class TestWeight {
   // [rows][columns]
   std::vector<float> decoded() const {
     std::vector<float> values(static_cast<size_t>(data_.rows) * data_.columns);
-    if (data_.gptq) {
+    if (data_.format == Format::kGptq) {
       cuda::decode_gptq(data_, 0, data_.rows, values.data());
     } else {
       decode_blocks(data_.format, data_.data,
@@ -127,19 +127,17 @@ class TestWeight {
     }
     for (int k = 0; k < data_.columns; ++k) order_.push_back(k / kGroupSize);
     if (format.act_order) std::shuffle(order_.begin(), order_.end(), random);
-    parts_ = {format.gptq_bits,
-              kGroupSize,
-              1,
-              Format::kF16,
-              bytes_.data(),
-              zeros_.data(),
-              reinterpret_cast<const uint8_t*>(scales_.data()),
-              format.act_order ? reinterpret_cast<const uint8_t*>(order_.data()) : nullptr};
-    data_.gptq = &parts_;
+    data_.data = bytes_.data();
+    data_.gptq = {format.gptq_bits,
+                  kGroupSize,
+                  1,
+                  Format::kF16,
+                  zeros_.data(),
+                  reinterpret_cast<const uint8_t*>(scales_.data()),
+                  format.act_order ? reinterpret_cast<const uint8_t*>(order_.data()) : nullptr};
   }
 
   WeightData data_{};
-  GptqParts parts_{};
   std::vector<uint8_t> bytes_, zeros_;
   std::vector<uint16_t> scales_;
   std::vector<int32_t> order_;

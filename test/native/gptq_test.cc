@@ -87,11 +87,10 @@ struct Gptq {
              group_size,
              zero_bias,
              scale_format,
-             qweight.data() + 1,
              qzeros.data() + 1,
              scale_data.data() + 1,
              kind == Groups::kPlain ? nullptr : index.data() + 1};
-    weight = {Format::kGptq, rows, columns, nullptr, &parts};
+    weight = {Format::kGptq, rows, columns, qweight.data() + 1, parts};
   }
 
   double value(int32_t k, int32_t n) const {
@@ -112,7 +111,7 @@ struct Gptq {
 struct Prepared {
   Prepared(const LinearKernels& kernels, const Gptq& gptq, int32_t rows, uint32_t seed)
       : order(gptq.parts, gptq.columns) {
-    layout = {order.columns, gptq.parts.qweight, order.block_groups.data()};
+    layout = {order.columns, gptq.weight.data, order.block_groups.data()};
     if (!order.in_place()) {
       words.reserve(ordered_gptq_bytes(gptq.weight, order) / 4);
       reorder_gptq(gptq.weight, order, Workers(1), words.data());

@@ -83,7 +83,7 @@ struct Case {
     }
     in = {rows, columns, values.data(), q.data(), scales.data(), sums.data()};
     out.resize(static_cast<size_t>(rows) * outputs);
-    weight = {format, outputs, columns, bytes.data(), nullptr};
+    weight = {format, outputs, columns, bytes.data()};
   }
 
   // Seconds of one product with `count` rows and `outputs` outputs, split evenly among threads.

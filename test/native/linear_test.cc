@@ -85,7 +85,7 @@ struct Weights {
         std::memcpy(data + offset, &half, 2);
       }
     }
-    weight = {format, rows, columns, bytes.get() + 1, nullptr};
+    weight = {format, rows, columns, bytes.get() + 1};
   }
 
   // Of one output: weights, and the sizes of the terms they are sums of.

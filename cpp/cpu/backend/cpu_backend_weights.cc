@@ -72,13 +72,13 @@ bool is_float(Format format) {
 }
 
 void check_gptq(const WeightData& weight, const std::string& name) {
-  const GptqParts* parts = weight.gptq;
-  if (parts == nullptr || parts->qweight == nullptr || parts->qzeros == nullptr ||
-      parts->scales == nullptr || parts->group_size < 1 || !is_float(parts->scale_format)) {
+  const GptqParts& parts = weight.gptq;
+  if (weight.data == nullptr || parts.qzeros == nullptr || parts.scales == nullptr ||
+      parts.group_size < 1 || !is_float(parts.scale_format)) {
     throw StatusError(Status::kInvalid, name + " lacks parts of its GPTQ form");
   }
-  if (parts->bits != 2 && parts->bits != 3 && parts->bits != 4 && parts->bits != 8) {
-    throw StatusError(Status::kUnsupported, name + " has " + std::to_string(parts->bits) +
+  if (parts.bits != 2 && parts.bits != 3 && parts.bits != 4 && parts.bits != 8) {
+    throw StatusError(Status::kUnsupported, name + " has " + std::to_string(parts.bits) +
                                                 " bits; GPTQ with 2, 3, 4 and 8 is supported");
   }
   if (weight.columns % 32 != 0 || weight.rows % 32 != 0) {
@@ -139,7 +139,6 @@ void Weights::set(Role role, int32_t layer, const WeightData& weight) {
       throw StatusError(Status::kUnsupported, name + " cannot be in GPTQ form");
     }
     check_gptq(weight, name);
-    made.gptq = *weight.gptq;
   } else {
     const int32_t block_values = format_info(weight.format).block_values;
     if (weight.data == nullptr || weight.columns % block_values != 0) {
@@ -151,9 +150,7 @@ void Weights::set(Role role, int32_t layer, const WeightData& weight) {
     }
   }
   made.set = true;
-  Slot& place = slots_[index(role, layer)];
-  place = std::move(made);
-  if (weight.format == Format::kGptq) place.matrix.data.gptq = &place.gptq;
+  slots_[index(role, layer)] = std::move(made);
 }
 
 void Weights::finish(const Workers& workers) {
@@ -173,14 +170,14 @@ void Weights::finish(const Workers& workers) {
 
 void Weights::arrange(Slot& slot, int32_t layer, const Workers& workers) {
   const WeightData& data = slot.matrix.data;
-  GptqOrder order(slot.gptq, data.columns);
+  GptqOrder order(data.gptq, data.columns);
   slot.block_groups = order.block_groups;
-  slot.matrix.layout = {order.columns, slot.gptq.qweight, slot.block_groups.data()};
+  slot.matrix.layout = {order.columns, data.data, slot.block_groups.data()};
   if (order.in_place()) return;
   const uint64_t bytes = ordered_gptq_bytes(data, order);
-  if (slot.gptq.ordered != nullptr) {
-    require(slot.gptq.ordered_bytes == bytes, "a GPTQ weight in a cache file has a wrong length");
-    slot.matrix.layout.qweight = slot.gptq.ordered;
+  if (data.gptq.ordered != nullptr) {
+    require(data.gptq.ordered_bytes == bytes, "a GPTQ weight in a cache file has a wrong length");
+    slot.matrix.layout.qweight = data.gptq.ordered;
   } else {
     slot.words = ReservedMemory(bytes);
     slot.words.commit(0, bytes);

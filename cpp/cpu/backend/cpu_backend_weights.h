@@ -49,7 +49,6 @@ class Weights {
   struct Slot {
     bool set = false;
     Matrix matrix;
-    GptqParts gptq{};
     std::vector<int32_t> block_groups;  // What matrix.layout points to,
     ReservedMemory words;               // and this, where the order is another than the file's.
     std::vector<float> norm;

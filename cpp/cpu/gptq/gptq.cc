@@ -62,9 +62,9 @@ float gptq_scale(const GptqParts& parts, int32_t rows, int32_t group, int32_t ou
 }
 
 void decode_gptq(const WeightData& weight, int32_t first, int32_t last, float* out) {
-  const GptqParts& parts = *weight.gptq;
+  const GptqParts& parts = weight.gptq;
   for (int32_t output = first; output < last; ++output) {
-    const uint8_t* column = parts.qweight + int64_t{4} * output;
+    const uint8_t* column = weight.data + int64_t{4} * output;
     int32_t group = -1, zero = 0;
     float scale = 0;
     for (int32_t k = 0; k < weight.columns; ++k) {

@@ -36,14 +36,14 @@ ReorderStripe* fastest_stripe() {
 }  // namespace
 
 uint64_t ordered_gptq_bytes(const WeightData& weight, const GptqOrder& order) {
-  return uint64_t{4} * (order.columns / 32 * weight.gptq->bits) * weight.rows;
+  return uint64_t{4} * (order.columns / 32 * weight.gptq.bits) * weight.rows;
 }
 
 void reorder_gptq(const WeightData& weight, const GptqOrder& order, const Workers& workers,
                   uint32_t* words) {
-  const GptqParts& parts = *weight.gptq;
+  const GptqParts& parts = weight.gptq;
   const uint64_t bytes = uint64_t{4} * (weight.columns / 32 * parts.bits) * weight.rows;
-  if (weight.mapped) expect(parts.qweight, bytes, workers);
+  if (weight.mapped) expect(weight.data, bytes, workers);
   ReorderStripe* const stripe_function = fastest_stripe();
   std::vector<AlignedBuffer<uint32_t>> scratch(static_cast<size_t>(workers.threads()));
   const int32_t stripes = (weight.rows + kStripe - 1) / kStripe;
@@ -54,7 +54,7 @@ void reorder_gptq(const WeightData& weight, const GptqOrder& order, const Worker
     stripe_function(weight, order, first, std::min(first + kStripe, weight.rows), old.data(),
                     words);
   });
-  if (weight.mapped) MappedFile::release(parts.qweight, static_cast<size_t>(bytes));
+  if (weight.mapped) MappedFile::release(weight.data, static_cast<size_t>(bytes));
 }
 
 }  // namespace tramontane::cpu
@@ -66,7 +66,7 @@ Status tramontane_cpu_order_gptq(const WeightData* weight, int32_t threads, uint
   try {
     // What check_gptq() asks of a weight, and the vector stores above rely on.
     if (weight->columns % 32 != 0 || weight->rows % 32 != 0) return Status::kUnsupported;
-    const cpu::GptqOrder order(*weight->gptq, weight->columns);
+    const cpu::GptqOrder order(weight->gptq, weight->columns);
     if (order.in_place() || bytes != cpu::ordered_gptq_bytes(*weight, order) ||
         reinterpret_cast<uintptr_t>(ordered) % 16 != 0) {
       return Status::kInvalid;

@@ -113,7 +113,7 @@ inline void reorder_stripe(const WeightData& weight, const GptqOrder& order, int
   const OldWords old{scratch, last - first};
   const int64_t rows = int64_t{weight.columns} * kBits / 32;
   for (int64_t row = 0; row < rows; ++row) {
-    const uint8_t* from = weight.gptq->qweight + 4 * (row * weight.rows + first);
+    const uint8_t* from = weight.data + 4 * (row * weight.rows + first);
     if (row + kAhead < rows) {
       const uint8_t* next = from + int64_t{4} * kAhead * weight.rows;
       for (int32_t i = 0; i < old.width; i += kLineWords) prefetch(next + 4 * i);
@@ -129,7 +129,7 @@ inline void reorder_stripe(const WeightData& weight, const GptqOrder& order, int
 
 inline void reorder_stripe(const WeightData& weight, const GptqOrder& order, int32_t first,
                            int32_t last, uint32_t* scratch, uint32_t* words) {
-  switch (weight.gptq->bits) {
+  switch (weight.gptq.bits) {
     case 2:
       return reorder_stripe<2>(weight, order, first, last, scratch, words);
     case 3:

@@ -71,7 +71,7 @@ class GptqSource {
 
   explicit GptqSource(const LinearTask& task)
       : task_(task),
-        parts_(*task.weight->gptq),
+        parts_(task.weight->gptq),
         qweight_(task.gptq->qweight),
         row_words_(task.weight->rows) {}
 

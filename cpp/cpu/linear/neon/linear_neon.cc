@@ -94,7 +94,7 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
 }
 
 void linear_gptq(const LinearTask& task) {
-  switch (task.weight->gptq->bits) {
+  switch (task.weight->gptq.bits) {
     case 2:
       return linear_int8(task, GptqSource<2>(task));
     case 3:

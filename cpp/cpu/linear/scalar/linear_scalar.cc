@@ -134,7 +134,7 @@ void unpack_row(const WeightData& weight, int32_t output, quant::Group* groups) 
 // Integers are taken relative to the middle of their range, so that 8 bits fit an int8.
 void unpack_gptq_row(const WeightData& weight, const GptqLayout& layout, int32_t output,
                      quant::Group* groups) {
-  const GptqParts& parts = *weight.gptq;
+  const GptqParts& parts = weight.gptq;
   const int32_t middle = 1 << (parts.bits - 1);
   for (int32_t block = 0; block < layout.columns / kGroup; ++block) {
     const int32_t group = layout.block_groups[block];

@@ -41,7 +41,7 @@ void with_source(const LinearTask& task, Use use) {
     case Format::kIQ4_XS:
       return use(BlockSource<Format::kIQ4_XS, kWidth>(task));
     case Format::kGptq:
-      switch (task.weight->gptq->bits) {
+      switch (task.weight->gptq.bits) {
         case 2:
           return use(GptqSource<2, kWidth>(task));
         case 3:

@@ -40,7 +40,7 @@ class GptqSource {
   using ShapeType = Shape<32, kBits, false, kOwnZeros, false>;
 
   explicit GptqSource(const LinearTask& task)
-      : task_(task), parts_(*task.weight->gptq), row_words_(task.weight->rows) {}
+      : task_(task), parts_(task.weight->gptq), row_words_(task.weight->rows) {}
 
   // Stripes begin at multiples of 8, where the zero points begin at whole bytes.
   Stripe stripe_at(int32_t output) const {

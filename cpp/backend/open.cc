@@ -1,0 +1,75 @@
+#include "backend/open.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace tramontane {
+namespace {
+
+[[noreturn]] void fail(Status status, const std::string& message) {
+  throw Error(status == Status::kOutOfMemory    ? "OUT_OF_MEMORY"
+              : status == Status::kDeviceFailed ? "COMPUTE_FAILED"
+              : status == Status::kUnsupported  ? "UNSUPPORTED_FILE"
+                                                : "INVALID_FILE",
+              message);
+}
+
+void load(OpenedBackend& opened, CreateBackend* create, const BackendOptions& options,
+          const std::vector<ModelWeight>& weights) {
+  Backend* made = nullptr;
+  char error[512] = "";
+  const Status status = create(&options, &made, error, sizeof error);
+  opened.backend.reset(made);
+  if (status == Status::kInvalid) throw Error("INVALID_OPTION", error);
+  if (status != Status::kOk) fail(status, error);
+  opened.pages = options.pages;
+
+  Backend& backend = *opened.backend;
+  for (const ModelWeight& weight : weights) {
+    const Status set = backend.set_weight(weight.role, weight.layer, weight.data);
+    if (set != Status::kOk) fail(set, weight.name + ": " + backend.last_error());
+  }
+  const Status finished = backend.finish_loading();
+  if (finished != Status::kOk) fail(finished, backend.last_error());
+}
+
+OpenedBackend open_cuda(const BackendRequest& request, BackendOptions options,
+                        const PoolPages& pages, const std::vector<ModelWeight>& weights) {
+  if (request.plugin.empty()) throw Error("BACKEND_UNAVAILABLE", request.plugin_problem);
+  OpenedBackend opened{};
+  opened.plugin = std::make_unique<CudaPlugin>(request.plugin);
+  opened.device = opened.plugin->device(request.device).name;
+  options.device = request.device;
+  options.pages = pages.gpu_least;
+  std::vector<WeightData> data;
+  for (const ModelWeight& weight : weights) data.push_back(weight.data);
+  options.pages =
+      std::min(opened.plugin->max_pages(options, data, request.memory_fraction), pages.gpu_most);
+  load(opened, opened.plugin->create(), options, weights);
+  opened.reason =
+      request.name == BackendName::kCuda ? "option" : "CUDA is there, and the model fits";
+  return opened;
+}
+
+}  // namespace
+
+OpenedBackend open_backend(const BackendRequest& request, const BackendOptions& options,
+                           const PoolPages& pages, const std::vector<ModelWeight>& weights) {
+  OpenedBackend opened{};
+  opened.reason = "option";
+  if (request.name != BackendName::kCpu) {
+    try {
+      return open_cuda(request, options, pages, weights);
+    } catch (const Error& error) {
+      if (request.name == BackendName::kCuda) throw;
+      opened.reason = error.what();
+    }
+  }
+  BackendOptions cpu = options;
+  cpu.pages = pages.cpu;
+  load(opened, tramontane_create_cpu_backend, cpu, weights);
+  return opened;
+}
+
+}  // namespace tramontane

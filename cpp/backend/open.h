@@ -1,0 +1,53 @@
+// Chooses what computes a model, hands it the weights, and says why it is this one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cuda_plugin.h"
+
+namespace tramontane {
+
+enum class BackendName { kAuto, kCpu, kCuda };
+
+// What shall compute. `kAuto`: a GPU where the model fits on one, else the CPU.
+struct BackendRequest {
+  BackendName name = BackendName::kCpu;
+  std::string plugin;          // Path of the CUDA plug-in. Empty: there is none,
+  std::string plugin_problem;  // and this says where it was looked for.
+  int32_t device = 0;          // The GPU, as CUDA_VISIBLE_DEVICES leaves them, from 0.
+  double memory_fraction = 1;  // Of the GPU's free memory, (0, 1].
+};
+
+// Pages of the KV pool. A GPU's holds what fits, between two bounds.
+struct PoolPages {
+  int32_t cpu, gpu_least, gpu_most;
+};
+
+// A weight of the model where it lies in its file.
+struct ModelWeight {
+  std::string name;  // For messages.
+  Role role;
+  int32_t layer;  // 0 for weights that exist once.
+  WeightData data;
+};
+
+struct OpenedBackend {
+  struct Destroy {
+    void operator()(Backend* backend) const { backend->destroy(); }
+  };
+  std::unique_ptr<CudaPlugin> plugin;  // Outlives the backend it made.
+  std::unique_ptr<Backend, Destroy> backend;
+  int32_t pages;
+  std::string device;  // Name of the GPU that computes. Empty: the CPU does.
+  std::string reason;  // 'option', what kept `kAuto` from a GPU, or that nothing did.
+};
+
+// `options` has all but what the choice decides: `pages` and `device`. Throws Error; where the
+// request is kAuto, what keeps a GPU from computing is the reason that the CPU does, not an error.
+OpenedBackend open_backend(const BackendRequest& request, const BackendOptions& options,
+                           const PoolPages& pages, const std::vector<ModelWeight>& weights);
+
+}  // namespace tramontane
