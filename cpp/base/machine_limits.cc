@@ -40,11 +40,23 @@ double seconds() {
   return static_cast<double>(operations) * kSteps * times / (seconds() - start);
 }
 
+[[maybe_unused]] uint64_t read_words(const uint8_t* data, size_t bytes) {
+  uint64_t sums[4] = {};
+  for (size_t i = 0; i + 32 <= bytes; i += 32) {
+    uint64_t words[4];
+    std::memcpy(words, data + i, sizeof words);
+    for (int j = 0; j < 4; ++j) sums[j] ^= words[j];
+  }
+  return sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
+}
+
 }  // namespace
 
 #if defined(__x86_64__) && !defined(_MSC_VER)
 
-__attribute__((target("avx2"))) uint64_t read_all(const uint8_t* data, size_t bytes) {
+namespace {
+
+__attribute__((target("avx2"))) uint64_t read_vectors(const uint8_t* data, size_t bytes) {
   __m256i sums[4] = {};
   for (size_t i = 0; i + 256 <= bytes; i += 256) {
     for (int j = 0; j < 4; ++j) _mm_prefetch(data + i + 4096 + 64 * j, _MM_HINT_T0);
@@ -58,8 +70,6 @@ __attribute__((target("avx2"))) uint64_t read_all(const uint8_t* data, size_t by
   return static_cast<uint64_t>(_mm256_extract_epi64(all, 0) ^ _mm256_extract_epi64(all, 1) ^
                                _mm256_extract_epi64(all, 2) ^ _mm256_extract_epi64(all, 3));
 }
-
-namespace {
 
 constexpr int kChains = 8;
 
@@ -156,8 +166,13 @@ __attribute__((target("avx2,avxvnni"))) uint64_t dot_eight() {
 
 }  // namespace
 
+uint64_t read_all(const uint8_t* data, size_t bytes) {
+  return cpu_features().avx2 ? read_vectors(data, bytes) : read_words(data, bytes);
+}
+
 double int8_peak() {
   const CpuFeatures& features = cpu_features();
+  if (!features.avx2) return 0;
   double best = 0;
   if (features.avx512_vnni) best = rate(dot_sixteen, 128 * kDotChains);
 #if __has_include(<avxvnniintrin.h>)
@@ -213,15 +228,7 @@ double int8_peak() { return cpu_features().neon_dot ? rate(dot_four, 32 * kDotCh
 
 #else
 
-uint64_t read_all(const uint8_t* data, size_t bytes) {
-  uint64_t sums[4] = {};
-  for (size_t i = 0; i + 32 <= bytes; i += 32) {
-    uint64_t words[4];
-    std::memcpy(words, data + i, sizeof words);
-    for (int j = 0; j < 4; ++j) sums[j] ^= words[j];
-  }
-  return sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
-}
+uint64_t read_all(const uint8_t* data, size_t bytes) { return read_words(data, bytes); }
 
 double int8_peak() { return 0; }
 
