@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { addonPath } from '../model/addon';
 import { findCudaPlugin } from '../model/cuda-plugin';
 import { defaultThreads } from '../model/process-limits';
-import { addonPath, native } from '../model/native';
+import { native } from '../model/native';
 
 interface Diagnosis {
   readonly version: string;

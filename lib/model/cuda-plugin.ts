@@ -1,7 +1,7 @@
 /** Where the CUDA plug-in is. */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { addonPath } from './native';
+import { addonPath } from './addon';
 
 /**
  * The CUDA plug-in: the file named by TRAMONTANE_CUDA_PLUGIN, else the one beside the addon, else

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { TramontaneError } from '../errors';
 import type { Checkpoint, GptqFacts, SlidingWindow } from '../files/checkpoint';
 import { openCheckpoint } from '../files/open';

@@ -1,7 +1,7 @@
-/** The only place that knows the native addon: its types, and how it is found. */
-import { join } from 'node:path';
+/** The only place that knows what the native addon offers. */
 import type { ModelShape, Weight } from '../files/checkpoint';
 import { TramontaneError, type TramontaneErrorCode } from '../errors';
+import { loadAddon } from './addon';
 
 /** What native believes of a checkpoint, as far as it cannot check it again. */
 export interface NativeDescription {
@@ -127,47 +127,14 @@ interface NativeAddon {
   ): Promise<void>;
 }
 
-interface FindAddon {
-  (directory: string): NativeAddon;
-  path(directory: string): string;
-}
-
-const root = join(__dirname, '../..');
 let addon: NativeAddon | undefined;
 
-function findAddon(): FindAddon {
-  // eslint-disable-next-line @typescript-eslint/no-require-imports -- both are CommonJS
-  return require('node-gyp-build') as FindAddon;
-}
-
-/** The addon's file, where there is one. */
-export function addonPath(): string | undefined {
-  try {
-    return findAddon().path(root);
-  } catch {
-    return undefined;
-  }
-}
-
 /**
- * The addon, loaded at first use: from `build/Release` where the package was compiled, else from
- * `prebuilds/<platform>-<arch>`.
+ * The addon, loaded at first use.
  * @throws TramontaneError NATIVE_UNAVAILABLE
  */
 export function native(): NativeAddon {
-  if (addon) return addon;
-  try {
-    addon = findAddon()(root);
-  } catch (cause) {
-    const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
-    throw new TramontaneError(
-      'NATIVE_UNAVAILABLE',
-      `the native addon for ${process.platform}-${process.arch} could not be loaded (${reason}). ` +
-        'Compile it with: npm rebuild tramontane --foreground-scripts ' +
-        '(this needs a C++20 compiler and python3)',
-      { cause },
-    );
-  }
+  addon ??= loadAddon() as NativeAddon;
   return addon;
 }
 

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { Model, TramontaneError, type LoadOptions } from '../../lib';
-import { addonPath } from '../../lib/model/native';
+import { addonPath } from '../../lib/model/addon';
 import { fixture } from '../reference';
 import { describeEmulated, otherVersion, plugin, usePlugin } from './plugin';
 
