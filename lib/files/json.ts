@@ -153,7 +153,8 @@ function withQuoted(bytes: Buffer, words: readonly Word[], start: number): strin
  * The keys of the outermost object of valid JSON, in order and with repetitions, which JSON.parse
  * hides, and where each starts: `{"a": {"b": 1}, "a": 2}` gives a at 1 and a at 15.
  */
-export function* outerKeys(bytes: Buffer): Generator<{ key: string; at: number }> {
+export function* outerKeys(bytes: Uint8Array): Generator<{ key: string; at: number }> {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   let depth = 0;
   let isKey = false;
   for (let i = 0; i < bytes.length; i++) {
@@ -175,7 +176,7 @@ export function* outerKeys(bytes: Buffer): Generator<{ key: string; at: number }
         i = endOfString(bytes, start);
         if (isKey) {
           isKey = false;
-          yield { key: JSON.parse(bytes.toString('utf8', start, i + 1)) as string, at: start };
+          yield { key: JSON.parse(text.toString('utf8', start, i + 1)) as string, at: start };
         }
         break;
       }
