@@ -112,7 +112,7 @@ struct SequenceSlice {
   int32_t position;      // Of the first row. Keys before it are in the pages already.
   const int32_t* pages;  // Page that holds position p: pages[(p / kPageTokens) % page_count].
   int32_t page_count;    // Entries of the ring.
-  int32_t adapter;       // 0: none.
+  int32_t adapter;       // 0: none. Others are refused until there are adapters.
 };
 
 struct Step {
@@ -123,6 +123,8 @@ struct Step {
   const int32_t* output_rows;  // [outputs] ascending rows whose logits are wanted.
   int32_t outputs;
 };
+
+constexpr int32_t kMaxProjections = 3;  // Of one linear().
 
 // One output of linear(): out = in * weight^T.
 struct Projection {
@@ -183,7 +185,8 @@ class Backend {
   // After the last set_weight: everything that is computed once.
   virtual Status finish_loading() = 0;
 
-  // A step: begin_step, the operations in the order forward() has them, end_step.
+  // A step: begin_step, the operations in the order forward() has them, end_step. Where begin_step
+  // fails there is no step.
   virtual Status begin_step(const Step& step) = 0;
   virtual Status embed() = 0;                             // kResidual
   virtual Status rms_norm(Role norm, int32_t layer) = 0;  // kNormed of kResidual
@@ -198,6 +201,9 @@ class Backend {
   virtual Status output_logits() = 0;  // rms_norm of the asked rows of kResidual, then kLogits
   virtual Status sample(const SampleRow* rows, int32_t count, SampleResult* results) = 0;
   virtual Status read_logits(int32_t output, float* out) = 0;  // out [vocabulary]
+  // Gives the step up: what has not run yet does not run any more, and end_step() is all that may
+  // follow. The pages of its rows hold anything.
+  virtual Status cancel_step() = 0;
   virtual Status end_step() = 0;
 
  protected:

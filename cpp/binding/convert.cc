@@ -1,8 +1,8 @@
 #include "binding/convert.h"
 
 #include <algorithm>
-#include <string_view>
 
+#include "backend/rules.h"
 #include "base/error.h"
 
 namespace tramontane::binding {
@@ -30,15 +30,9 @@ Format to_format(const std::string& name) {
   return format;
 }
 
-// In the order of enum Role.
-constexpr std::string_view kRoles[] = {
-    "token_embedding", "output_norm",      "output",   "attention_norm", "query",  "key",
-    "value",           "attention_output", "ffn_norm", "ffn_gate",       "ffn_up", "ffn_down"};
-
 Role to_role(const std::string& name) {
-  for (size_t i = 0; i < std::size(kRoles); ++i) {
-    if (kRoles[i] == name) return static_cast<Role>(i);
-  }
+  Role role;
+  if (find_role(name, &role)) return role;
   throw Error("COMPUTE_FAILED", "the native addon does not know the weight role " + name);
 }
 

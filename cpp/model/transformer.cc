@@ -4,10 +4,17 @@
 
 namespace tramontane {
 
+namespace {
+
+Error error_of(const Backend& backend, Status status) {
+  return Error(status == Status::kOutOfMemory ? "OUT_OF_MEMORY" : "COMPUTE_FAILED",
+               backend.last_error());
+}
+
+}  // namespace
+
 void check(Backend& backend, Status status) {
-  if (status == Status::kOk) return;
-  const char* code = status == Status::kOutOfMemory ? "OUT_OF_MEMORY" : "COMPUTE_FAILED";
-  throw Error(code, backend.last_error());
+  if (status != Status::kOk) throw error_of(backend, status);
 }
 
 // n: rows of the step; d: hidden; h, g: heads, KV heads; s: head size; f: ffn; v: vocabulary.
@@ -17,12 +24,20 @@ bool forward(Backend& backend, const ModelShape& shape, const Step& step,
       {Role::kQuery, Buffer::kQuery}, {Role::kKey, Buffer::kKey}, {Role::kValue, Buffer::kValue}};
   static constexpr Projection kGateUp[] = {{Role::kFfnGate, Buffer::kGate},
                                            {Role::kFfnUp, Buffer::kUp}};
-  const auto run = [&](Status status) { check(backend, status); };
+  const auto run = [&](Status status) {
+    if (status == Status::kOk) return;
+    const Error error = error_of(backend, status);
+    backend.cancel_step();
+    throw error;
+  };
 
   run(backend.begin_step(step));
   run(backend.embed());  // residual [n][d]
   for (int32_t layer = 0; layer < shape.layers; ++layer) {
-    if (cancelled()) return false;
+    if (cancelled()) {
+      check(backend, backend.cancel_step());
+      return false;
+    }
     run(backend.rms_norm(Role::kAttentionNorm, layer));    // normed [n][d]
     run(backend.linear(kQkv, 3, layer, Buffer::kNormed));  // query [n][h s], key, value [n][g s]
     run(backend.rope_and_store(layer));                    // query rotated; pages filled

@@ -27,6 +27,11 @@ enum class Format : int32_t {
 
 constexpr int kFormatCount = static_cast<int>(Format::kGptq) + 1;
 
+// Values as they are, one a block.
+constexpr bool is_float(Format format) {
+  return format == Format::kF32 || format == Format::kF16 || format == Format::kBF16;
+}
+
 struct FormatInfo {
   const char* name;
   int block_values;  // Weights in a block; a row is a whole number of blocks. 0 for GPTQ.

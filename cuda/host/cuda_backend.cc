@@ -1,7 +1,6 @@
 // The calls of the seam: rules are checked, weights stored, operations noted.
 #include "host/cuda_backend.h"
 
-#include <cmath>
 #include <exception>
 #include <new>
 
@@ -12,26 +11,18 @@ namespace {
 
 int padded(int rows) { return divide_up(rows, kMaxDotRows) * kMaxDotRows; }
 
-void check_options(const BackendOptions& o) {
-  const ModelShape& s = o.shape;
-  require(s.layers > 0 && s.vocabulary > 0 && s.heads > 0 && s.kv_heads > 0 && o.pages > 0 &&
-              o.max_rows > 0 && o.max_outputs > 0 && o.window >= 0,
-          "an option is out of range");
-  const bool groups = s.hidden % kGroup == 0 && s.ffn % kGroup == 0 &&
-                      s.heads * s.head_size % kGroup == 0 && s.hidden > 0 && s.ffn > 0;
-  if (!groups || s.head_size % 8 || s.head_size <= 0 || s.head_size > kMaxHeadSize ||
-      s.heads % s.kv_heads) {
+// What the kernels need beyond the rules of the seam.
+const BackendOptions& checked(const BackendOptions& options) {
+  check_options(options);
+  const ModelShape& s = options.shape;
+  const bool groups =
+      s.hidden % kGroup == 0 && s.ffn % kGroup == 0 && s.heads * s.head_size % kGroup == 0;
+  if (!groups || s.head_size > kMaxHeadSize) {
     throw StatusError(Status::kUnsupported,
                       "the CUDA backend needs widths that are multiples of 32, and head sizes of "
-                      "up to 256 that are multiples of 8");
+                      "up to 256");
   }
-}
-
-const char* role_name(Role role) {
-  static constexpr const char* kNames[] = {
-      "token embedding", "output norm",      "output",   "attention norm", "query",  "key",
-      "value",           "attention output", "FFN norm", "FFN gate",       "FFN up", "FFN down"};
-  return kNames[static_cast<int>(role)];
+  return options;
 }
 
 }  // namespace
@@ -54,8 +45,7 @@ Status CudaBackend::guard(Work work) {
   }
 }
 
-CudaBackend::CudaBackend(const BackendOptions& options) : options_(options) {
-  check_options(options);
+CudaBackend::CudaBackend(const BackendOptions& options) : options_(checked(options)) {
   cudaDeviceProp device{};
   check(cudaGetDeviceProperties(&device, options.device), "asking the device");
   implementation_ = "cuda sm_" + std::to_string(device.major) + std::to_string(device.minor);
@@ -75,10 +65,10 @@ CudaBackend::~CudaBackend() {
 void CudaBackend::allocate() {
   const ModelShape& s = options_.shape;
   const int rows = padded(options_.max_rows), outputs = padded(options_.max_outputs);
-  for (int name = 0; name <= static_cast<int>(Buffer::kLogits); ++name) {
-    const bool logits = name == static_cast<int>(Buffer::kLogits);
-    const int most = logits ? outputs : std::max(rows, outputs);
-    buffers_.emplace_back(int64_t{most} * width(static_cast<Buffer>(name)));
+  for (int i = 0; i < kBufferCount; ++i) {
+    const auto name = static_cast<Buffer>(i);
+    const int most = name == Buffer::kLogits ? outputs : std::max(rows, outputs);
+    buffers_.emplace_back(int64_t{most} * width_of(name, s));
     stream_.zero(buffers_.back());
   }
   const auto quantized = [&](int columns) {
@@ -93,127 +83,64 @@ void CudaBackend::allocate() {
   gated_ = {buffer(Buffer::kGate), quantized(s.ffn), false};
   permuted_ = quantized(std::max(s.ffn, std::max(s.hidden, s.heads * s.head_size)));
 
-  std::vector<double> frequencies;
-  for (int i = 0; i < s.head_size / 2; ++i) {
-    frequencies.push_back(std::pow(static_cast<double>(s.rope_base), -2.0 * i / s.head_size));
-  }
+  const std::vector<double> frequencies = rope_frequencies(s);
   frequencies_ = DeviceArray<double>(s.head_size / 2);
   stream_.copy_to_device(frequencies_.data(), frequencies.data(), frequencies_.size());
   partial_ = DeviceArray<float>(int64_t{step_->max_parts()} * s.heads * (s.head_size + 2));
-  const int64_t value_bytes = options_.kv_type == KvType::kF16 ? 2 : 4;
   const int64_t kv_bytes =
-      int64_t{options_.pages} * s.layers * s.kv_heads * kPageTokens * s.head_size * value_bytes;
+      int64_t{options_.pages} * static_cast<int64_t>(page_bytes(s, options_.kv_type) / 2);
   keys_ = DeviceArray<uint8_t>(kv_bytes);
   values_ = DeviceArray<uint8_t>(kv_bytes);
   stream_.synchronize();
 }
 
-int CudaBackend::width(Buffer name) const {
-  const ModelShape& s = options_.shape;
-  switch (name) {
-    case Buffer::kResidual:
-    case Buffer::kNormed:
-      return s.hidden;
-    case Buffer::kQuery:
-    case Buffer::kAttended:
-      return s.heads * s.head_size;
-    case Buffer::kKey:
-    case Buffer::kValue:
-      return s.kv_heads * s.head_size;
-    case Buffer::kGate:
-    case Buffer::kUp:
-      return s.ffn;
-    case Buffer::kLogits:
-      return s.vocabulary;
-  }
-  return 0;
-}
-
 Status CudaBackend::set_weight(Role role, int32_t layer, const WeightData& source) {
   return guard([&] {
-    require(!loaded_, "a weight comes after finish_loading");
-    require(layer >= 0 && layer < options_.shape.layers, "a layer is out of range");
-    const ModelShape& s = options_.shape;
-    const int heads = s.heads * s.head_size, kv_heads = s.kv_heads * s.head_size;
-    const auto expect = [&](int rows, int columns) {
-      if (source.rows == rows && source.columns == columns) return;
-      throw StatusError(Status::kInvalid,
-                        std::string(role_name(role)) + " is " + std::to_string(source.rows) +
-                            " x " + std::to_string(source.columns) + ", not " +
-                            std::to_string(rows) + " x " + std::to_string(columns));
-    };
-    Layer& to = layers_[static_cast<size_t>(layer)];
-    switch (role) {
-      case Role::kOutputNorm:
-      case Role::kAttentionNorm:
-      case Role::kFfnNorm: {
-        expect(1, s.hidden);
-        require(source.format != Format::kGptq, "a norm is not quantized");
-        auto& norm = role == Role::kOutputNorm      ? output_norm_
-                     : role == Role::kAttentionNorm ? to.attention_norm
-                                                    : to.ffn_norm;
-        norm = store_->vector(source);
-        return;
-      }
-      case Role::kTokenEmbedding:
-      case Role::kOutput:
-        expect(s.vocabulary, s.hidden);
-        (role == Role::kOutput ? output_ : embedding_) = store_->add(source);
-        return;
-      case Role::kQuery:
-        expect(heads, s.hidden);
-        break;
-      case Role::kKey:
-      case Role::kValue:
-        expect(kv_heads, s.hidden);
-        break;
-      case Role::kAttentionOutput:
-        expect(s.hidden, heads);
-        break;
-      case Role::kFfnGate:
-      case Role::kFfnUp:
-        expect(s.ffn, s.hidden);
-        break;
-      case Role::kFfnDown:
-        expect(s.hidden, s.ffn);
-        break;
+    order_.require_loading();
+    check_weight(role, layer, source, options_.shape);
+    Weights& to = layers_[static_cast<size_t>(layer)];
+    if (is_norm(role)) {
+      to.norms[static_cast<size_t>(role)] = store_->vector(source);
+    } else {
+      to.matrices[static_cast<size_t>(role)] = store_->add(source);
     }
-    to.weights[static_cast<int>(role)] = store_->add(source);
   });
 }
 
 Status CudaBackend::finish_loading() {
   return guard([&] {
-    require(embedding_ && output_ && output_norm_.data(), "a weight is missing");
-    require(!embedding_->order, "an embedding in act-order is not known");
-    for (const Layer& layer : layers_) {
-      require(layer.attention_norm.data() && layer.ffn_norm.data(), "a norm is missing");
-      for (const Role role : {Role::kQuery, Role::kKey, Role::kValue, Role::kAttentionOutput,
-                              Role::kFfnGate, Role::kFfnUp, Role::kFfnDown}) {
-        require(layer.weights[static_cast<int>(role)], "a weight is missing");
+    order_.require_loading();
+    for (int i = 0; i < kRoleCount; ++i) {
+      const auto role = static_cast<Role>(i);
+      for (int layer = 0; layer < layers_with(role, options_.shape); ++layer) {
+        const Weights& weights = layers_[static_cast<size_t>(layer)];
+        const auto index = static_cast<size_t>(i);
+        if (is_norm(role) ? weights.norms[index].data() != nullptr
+                          : weights.matrices[index] != nullptr) {
+          continue;
+        }
+        throw StatusError(Status::kInvalid, describe(role, layer) + " was not set");
       }
     }
     store_->finish();
-    loaded_ = true;
+    order_.finished_loading();
   });
 }
 
 Status CudaBackend::begin_step(const Step& step) {
   return guard([&] {
-    require(loaded_, "a step comes before finish_loading");
+    order_.require_between_steps();
+    check_step(step, options_);
     tape_.clear();
     if (step_->begin(step, stream_)) drop_graphs();
-    in_step_ = true;
+    order_.begun(step.outputs);
   });
 }
 
-void CudaBackend::check_step() const { require(in_step_, "an operation outside a step"); }
-
 Status CudaBackend::note(const Operation& operation) {
   return guard([&] {
-    check_step();
-    require(operation.layer >= 0 && operation.layer < options_.shape.layers,
-            "a layer is out of range");
+    order_.require_step();
+    check_layer(operation.layer, options_.shape);
     tape_.push_back(operation);
   });
 }
@@ -223,42 +150,36 @@ Status CudaBackend::embed() { return note({Call::kEmbed}); }
 Status CudaBackend::rms_norm(Role norm, int32_t layer) {
   Operation operation{Call::kNorm, layer};
   operation.roles[0] = norm;
-  return note(operation);
+  const Status status = guard([&] { check_norm(norm, layer, options_.shape); });
+  return status == Status::kOk ? note(operation) : status;
 }
 
 Status CudaBackend::linear(const Projection* projections, int32_t count, int32_t layer, Buffer in) {
   Operation operation{Call::kLinear, layer};
   return guard([&] {
-    require(count >= 1 && count <= kMaxProjections, "one to three outputs share an input");
+    check_projections(projections, count, layer, in, options_.shape);
     for (int i = 0; i < count; ++i) {
       operation.roles[i] = projections[i].role;
       operation.outs[i] = projections[i].out;
-      const StoredWeight* stored = weight(projections[i].role, layer);
-      require(stored && stored->weight.rows == width(projections[i].out) &&
-                  stored->weight.columns == width(in),
-              "a weight and its buffers don't fit");
     }
     input(in);
     operation.count = count;
     operation.in = in;
-    check_step();
+    order_.require_step();
     tape_.push_back(operation);
   });
 }
 
 Status CudaBackend::linear_add(Role role, int32_t layer, Buffer in) {
   return guard([&] {
-    const StoredWeight* stored = weight(role, layer);
-    require(stored && stored->weight.columns == width(in) &&
-                stored->weight.rows == options_.shape.hidden,
-            "a weight and its buffers don't fit");
+    check_projection(role, layer, in, Buffer::kResidual, options_.shape);
     input(in);
     Operation operation{Call::kLinearAdd, layer};
     operation.roles[0] = role;
     operation.outs[0] = Buffer::kResidual;
     operation.count = 1;
     operation.in = in;
-    check_step();
+    order_.require_step();
     tape_.push_back(operation);
   });
 }
@@ -269,33 +190,42 @@ Status CudaBackend::swiglu() { return note({Call::kSwiglu}); }
 
 Status CudaBackend::output_logits() {
   const Status status = note({Call::kOutput});
-  return status == Status::kOk ? guard([&] { flush(); }) : status;
+  if (status != Status::kOk) return status;
+  return guard([&] {
+    flush();
+    order_.has_logits();
+  });
 }
 
 Status CudaBackend::sample(const SampleRow* rows, int32_t count, SampleResult* results) {
   return guard([&] {
-    check_step();
-    flush();
-    sampling_->sample(buffer(Buffer::kLogits), step_->actual_outputs(), rows, count, results,
-                      stream_);
+    check_samples(rows, results, count, order_, options_);
+    sampling_->sample(buffer(Buffer::kLogits), rows, count, results, stream_);
   });
 }
 
 Status CudaBackend::read_logits(int32_t output, float* out) {
   return guard([&] {
-    check_step();
-    require(output >= 0 && output < step_->actual_outputs(), "an output is out of range");
-    flush();
+    order_.require_logits(output);
+    require(out != nullptr, "there is no place for the logits");
     const int64_t count = options_.shape.vocabulary;
     stream_.copy_from_device(out, buffer(Buffer::kLogits) + output * count, count);
     stream_.synchronize();
   });
 }
 
+// What was noted and has not run is forgotten, so that end_step() neither runs it nor makes a graph
+// of a part of a step.
+Status CudaBackend::cancel_step() {
+  return guard([&] {
+    order_.cancel();
+    tape_.clear();
+  });
+}
+
 Status CudaBackend::end_step() {
   return guard([&] {
-    check_step();
-    in_step_ = false;
+    order_.end();
     flush();
     stream_.synchronize();
   });

@@ -3,6 +3,7 @@
 // as one graph.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ class CudaBackend final : public Backend {
   Status output_logits() override;
   Status sample(const SampleRow* rows, int32_t count, SampleResult* results) override;
   Status read_logits(int32_t output, float* out) override;
+  Status cancel_step() override;
   Status end_step() override;
 
  private:
@@ -59,9 +61,10 @@ class CudaBackend final : public Backend {
     QuantizedRows quantized;
     bool is_quantized;  // `quantized` holds the same as `values`.
   };
-  struct Layer {
-    const StoredWeight* weights[static_cast<int>(Role::kFfnDown) + 1] = {};
-    DeviceArray<float> attention_norm, ffn_norm;
+  // Of a layer, by Role; what exists once is the first layer's.
+  struct Weights {
+    std::array<const StoredWeight*, kRoleCount> matrices{};
+    std::array<DeviceArray<float>, kRoleCount> norms;
   };
 
   template <class Work>
@@ -83,22 +86,18 @@ class CudaBackend final : public Backend {
   void run_output();
 
   const StoredWeight* weight(Role role, int32_t layer) const;
+  const float* norm(Role role, int32_t layer) const;
   bool fuses_swiglu(const Operation& operation, const Operation* next) const;
   void wants(const Operation* next, bool* values, bool* quantized) const;
   float* buffer(Buffer name) const;
   Input& input(Buffer name);
-  int width(Buffer name) const;
   LayerPages pages(int layer) const;
-  void check_step() const;
 
   const BackendOptions options_;
   std::string implementation_, last_error_;
   Stream stream_;
   std::unique_ptr<WeightStore> store_;
-  std::vector<Layer> layers_;
-  const StoredWeight* embedding_ = nullptr;
-  const StoredWeight* output_ = nullptr;
-  DeviceArray<float> output_norm_;
+  std::vector<Weights> layers_;
   std::unique_ptr<StepBuffers> step_;
   std::vector<DeviceArray<float>> buffers_;  // By Buffer.
   Input normed_{}, attended_{}, gated_{};
@@ -111,7 +110,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Sampling> sampling_;
   std::vector<Operation> tape_;
   std::vector<Graph> graphs_;
-  bool loaded_ = false, in_step_ = false;
+  CallOrder order_;
 };
 
 }  // namespace tramontane::cuda

@@ -7,8 +7,11 @@
 namespace tramontane::cuda {
 
 const StoredWeight* CudaBackend::weight(Role role, int32_t layer) const {
-  require(layer >= 0 && layer < options_.shape.layers, "a layer is out of range");
-  return layers_[static_cast<size_t>(layer)].weights[static_cast<int>(role)];
+  return layers_[static_cast<size_t>(layer)].matrices[static_cast<size_t>(role)];
+}
+
+const float* CudaBackend::norm(Role role, int32_t layer) const {
+  return layers_[static_cast<size_t>(layer)].norms[static_cast<size_t>(role)].data();
 }
 
 float* CudaBackend::buffer(Buffer name) const { return buffers_[static_cast<size_t>(name)].data(); }
@@ -65,10 +68,12 @@ void CudaBackend::run_tape() {
     const Operation& operation = tape_[i];
     const Operation* next = i + 1 < tape_.size() ? &tape_[i + 1] : nullptr;
     switch (operation.call) {
-      case Call::kEmbed:
-        cuda::embed(embedding_->format, embedding_->gptq_bits, embedding_->weight,
-                    step_->state().rows, plan.rows, buffer(Buffer::kResidual), stream_.get());
+      case Call::kEmbed: {
+        const StoredWeight& embedding = *weight(Role::kTokenEmbedding, 0);
+        cuda::embed(embedding.format, embedding.gptq_bits, embedding.weight, step_->state().rows,
+                    plan.rows, buffer(Buffer::kResidual), stream_.get());
         break;
+      }
       case Call::kNorm:
         run_norm(operation, next);
         break;
@@ -124,13 +129,11 @@ void CudaBackend::wants(const Operation* next, bool* values, bool* quantized) co
 void CudaBackend::run_norm(const Operation& operation, const Operation* next) {
   bool values, quantized;
   wants(next, &values, &quantized);
-  const Layer& layer = layers_[static_cast<size_t>(operation.layer)];
-  const DeviceArray<float>& norm =
-      operation.roles[0] == Role::kAttentionNorm ? layer.attention_norm : layer.ffn_norm;
   RowOutput out{values ? normed_.values : nullptr, {}};
   if (quantized) out.quantized = normed_.quantized;
-  cuda::rms_norm(buffer(Buffer::kResidual), nullptr, norm.data(), options_.shape.rms_epsilon,
-                 step_->plan().rows, options_.shape.hidden, out, stream_.get());
+  cuda::rms_norm(buffer(Buffer::kResidual), nullptr, norm(operation.roles[0], operation.layer),
+                 options_.shape.rms_epsilon, step_->plan().rows, options_.shape.hidden, out,
+                 stream_.get());
   normed_.is_quantized = quantized;
 }
 
@@ -249,14 +252,15 @@ void CudaBackend::run_attend(int layer) {
 void CudaBackend::run_output() {
   const int outputs = step_->plan().outputs;
   if (outputs == 0) return;
-  const bool values = is_float(output_->format) || output_->order;
+  const StoredWeight* output = weight(Role::kOutput, 0);
+  const bool values = is_float(output->format) || output->order;
   RowOutput out{values ? normed_.values : nullptr, {}};
   if (!values) out.quantized = normed_.quantized;
-  cuda::rms_norm(buffer(Buffer::kResidual), step_->state().output_rows, output_norm_.data(),
+  cuda::rms_norm(buffer(Buffer::kResidual), step_->state().output_rows, norm(Role::kOutputNorm, 0),
                  options_.shape.rms_epsilon, outputs, options_.shape.hidden, out, stream_.get());
   normed_.is_quantized = !values;
   float* logits = buffer(Buffer::kLogits);
-  run_linear(&output_, &logits, 1, false, outputs, normed_);
+  run_linear(&output, &logits, 1, false, outputs, normed_);
 }
 
 }  // namespace tramontane::cuda

@@ -4,29 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
-#include "backend/backend.h"
+#include "backend/rules.h"
 #include "device/runtime_api.h"
 
 namespace tramontane::cuda {
-
-class StatusError : public std::runtime_error {
- public:
-  StatusError(Status status, const std::string& message)
-      : std::runtime_error(message), status_(status) {}
-  Status status() const { return status_; }
-
- private:
-  Status status_;
-};
-
-// For a rule of backend.h that the caller broke.
-inline void require(bool condition, const char* message) {
-  if (!condition) throw StatusError(Status::kInvalid, message);
-}
 
 inline void check(cudaError_t error, const char* doing) {
   if (error == cudaSuccess) return;

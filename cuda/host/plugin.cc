@@ -121,6 +121,7 @@ Status guarded(char* error, size_t error_size, Work work) {
 
 void plan_memory(const BackendOptions& options, const WeightData* weights, int count,
                  double fraction, MemoryPlan& plan) {
+  check_options(options);
   require(fraction > 0 && fraction <= 1, "memoryFraction is not above 0 and at most 1");
   plan = {};
   std::set<const uint8_t*> stored;  // An output may be the embedding's data.
@@ -129,11 +130,7 @@ void plan_memory(const BackendOptions& options, const WeightData* weights, int c
     plan.weight_bytes += weight_bytes(weights[i], options.compute);
     plan.upload_bytes = std::max(plan.upload_bytes, file_bytes(weights[i]));
   }
-  const ModelShape& s = options.shape;
-  const uint64_t value_bytes = options.kv_type == KvType::kF16 ? 2 : 4;
-  plan.page_bytes = 2 * static_cast<uint64_t>(s.layers) * static_cast<uint64_t>(s.kv_heads) *
-                    kPageTokens * static_cast<uint64_t>(s.head_size) * value_bytes;
-  require(plan.page_bytes > 0, "a shape without keys and values");
+  plan.page_bytes = page_bytes(options.shape, options.kv_type);
   plan.scratch_bytes = scratch_bytes(options);
   select_device(options.device);
   size_t free = 0, total = 0;
@@ -171,10 +168,10 @@ Status tramontane_create_cuda_backend(const BackendOptions* options, Backend** b
                                       size_t error_size) {
   *backend = nullptr;
   return cuda::guarded(error, error_size, [&] {
-    cuda::require(options->abi_version == kBackendAbiVersion &&
-                      options->struct_size == sizeof(BackendOptions),
-                  "the CUDA plug-in is of another version than tramontane: install the same "
-                  "version of both");
+    require(options->abi_version == kBackendAbiVersion &&
+                options->struct_size == sizeof(BackendOptions),
+            "the CUDA plug-in is of another version than tramontane: install the same "
+            "version of both");
     cuda::select_device(options->device);
     *backend = new cuda::CudaBackend(*options);
   });

@@ -40,31 +40,8 @@ int32_t select_best(const std::vector<float>& logits, int32_t wanted, TokenLogit
 
 }  // namespace
 
-void Sampling::check(const SampleRow& row, const SampleResult& result, int outputs) const {
-  require(row.output >= 0 && row.output < outputs, "a sampled output is out of range");
-  require(row.temperature >= 0 && std::isfinite(row.temperature),
-          "the temperature is out of range");
-  require(row.repetition_penalty > 0 && std::isfinite(row.repetition_penalty) &&
-              std::isfinite(row.presence_penalty) && std::isfinite(row.frequency_penalty),
-          "a penalty is out of range");
-  require(row.candidates >= 1 && row.top >= 0 && row.bias_count >= 0 && row.seen_count >= 0,
-          "a count is out of range");
-  require(result.candidates && result.candidate_raw && (row.top == 0 || result.top),
-          "an array of a sample's results is missing");
-  for (int i = 0; i < row.bias_count; ++i) {
-    require(row.bias_tokens[i] >= 0 && row.bias_tokens[i] < vocabulary_ &&
-                !std::isnan(row.bias_values[i]),
-            "a bias is out of range");
-  }
-  for (int i = 0; i < row.seen_count; ++i) {
-    require(row.seen_tokens[i] >= 0 && row.seen_tokens[i] < vocabulary_,
-            "a seen token is out of range");
-  }
-}
-
-void Sampling::sample(const float* logits, int outputs, const SampleRow* rows, int count,
-                      SampleResult* results, const Stream& stream) {
-  require(count >= 0 && count <= max_outputs_, "too many rows to sample");
+void Sampling::sample(const float* logits, const SampleRow* rows, int count, SampleResult* results,
+                      const Stream& stream) {
   if (count == 0) return;
   std::vector<SampleRequest> requests;
   std::vector<int> tokens, counts;
@@ -73,7 +50,6 @@ void Sampling::sample(const float* logits, int outputs, const SampleRow* rows, i
   const auto end = [&] { return static_cast<int>(tokens.size()); };
   for (int i = 0; i < count; ++i) {
     const SampleRow& row = rows[i];
-    check(row, results[i], outputs);
     SampleRequest request{};
     request.output = row.output;
     request.temperature = row.temperature;

@@ -12,12 +12,11 @@ class Sampling {
  public:
   Sampling(int vocabulary, int max_outputs) : vocabulary_(vocabulary), max_outputs_(max_outputs) {}
 
-  // `logits` [outputs][vocabulary] on the device. Throws StatusError.
-  void sample(const float* logits, int outputs, const SampleRow* rows, int count,
-              SampleResult* results, const Stream& stream);
+  // `logits` [outputs][vocabulary] on the device; `rows` were checked. Throws StatusError.
+  void sample(const float* logits, const SampleRow* rows, int count, SampleResult* results,
+              const Stream& stream);
 
  private:
-  void check(const SampleRow& row, const SampleResult& result, int outputs) const;
   void select_on_host(const float* logits, const SampleRow& row, int index, SampleResult& result,
                       const Stream& stream);
 

@@ -44,30 +44,6 @@ int StepBuffers::max_parts() const {
                   2 * wanted_blocks_ / std::max(1, options_.shape.kv_heads) + kMaxDotRows);
 }
 
-void StepBuffers::check(const Step& step) const {
-  const ModelShape& shape = options_.shape;
-  require(step.rows >= 1 && step.rows <= options_.max_rows, "a step has too many rows or none");
-  require(step.outputs >= 0 && step.outputs <= options_.max_outputs, "too many outputs");
-  for (int r = 0; r < step.rows; ++r) {
-    require(step.tokens[r] >= 0 && step.tokens[r] < shape.vocabulary, "a token is out of range");
-  }
-  for (int i = 0; i < step.outputs; ++i) {
-    require(step.output_rows[i] >= 0 && step.output_rows[i] < step.rows,
-            "an output row is out of range");
-  }
-  int next = 0;
-  for (int s = 0; s < step.sequence_count; ++s) {
-    const SequenceSlice& slice = step.sequences[s];
-    require(slice.first_row == next && slice.rows >= 1, "slices don't cover the rows");
-    require(slice.position >= 0 && slice.page_count >= 1, "a slice has no place");
-    next += slice.rows;
-    for (int i = 0; i < slice.page_count; ++i) {
-      require(slice.pages[i] < options_.pages, "a page is out of range");
-    }
-  }
-  require(next == step.rows, "slices don't cover the rows");
-}
-
 // As many parts as keep the device busy, none shorter than 64 keys.
 int StepBuffers::choose_splits(int rows, int keys) const {
   int splits = 1;
@@ -78,7 +54,6 @@ int StepBuffers::choose_splits(int rows, int keys) const {
 }
 
 bool StepBuffers::begin(const Step& step, const Stream& stream) {
-  check(step);
   int64_t pages = 0;
   for (int s = 0; s < step.sequence_count; ++s) pages += step.sequences[s].page_count;
   const int64_t bytes = pages_at_ + aligned(pages * int64_t{sizeof(int)});
@@ -105,7 +80,6 @@ bool StepBuffers::begin(const Step& step, const Stream& stream) {
            : decode          ? bucket(step.outputs)
                              : step.outputs,
            0, 1, 0};
-  actual_outputs_ = step.outputs;
   int ring = 0, keys = 0;
   for (int s = 0; s < step.sequence_count; ++s) {
     const SequenceSlice& slice = step.sequences[s];

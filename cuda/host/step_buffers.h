@@ -22,11 +22,10 @@ class StepBuffers {
  public:
   StepBuffers(const BackendOptions& options, int processors);
 
-  // Checks the step, lays it out, and starts its copy. True: device addresses changed.
+  // Lays a step that was checked out, and starts its copy. True: device addresses changed.
   bool begin(const Step& step, const Stream& stream);
 
   const StepPlan& plan() const { return plan_; }
-  int actual_outputs() const { return actual_outputs_; }
   StepState state() const;
   const int* row_list() const { return reinterpret_cast<int*>(device_.data() + list_at_); }
   const QueryTile* tiles() const {
@@ -36,7 +35,6 @@ class StepBuffers {
   int max_parts() const;
 
  private:
-  void check(const Step& step) const;
   int choose_splits(int rows, int keys) const;
 
   const BackendOptions options_;
@@ -47,7 +45,6 @@ class StepBuffers {
   Event copied_;
   bool in_flight_ = false;
   StepPlan plan_;
-  int actual_outputs_ = 0;
 };
 
 }  // namespace tramontane::cuda

@@ -5,10 +5,6 @@
 
 namespace tramontane::cuda {
 
-constexpr bool is_float(Format format) {
-  return format == Format::kF32 || format == Format::kF16 || format == Format::kBF16;
-}
-
 // Calls work(F{}) for a quantized format; `gptq_bits` is 4 or 8 and of use for GPTQ alone.
 template <class Work>
 auto with_format(Format format, int gptq_bits, Work work) {

@@ -1,11 +1,11 @@
 // Linear layers: out = in * weight^T for one to three weights that share an input.
 #pragma once
 
+#include "backend/backend.h"
 #include "device/weights.h"
 
 namespace tramontane::cuda {
 
-constexpr int kMaxProjections = 3;
 constexpr int kMaxDotRows = 8;  // Rows the dot kernels take; more go through tiles.
 
 struct LinearTask {

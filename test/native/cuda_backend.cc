@@ -27,6 +27,7 @@ BackendOptions options_of(const ModelShape& shape) {
   o.pages = 8;
   o.max_rows = 8;
   o.max_outputs = 8;
+  o.threads = 1;
   o.kv_type = KvType::kF16;
   o.compute = Compute::kInt8;
   return o;
@@ -195,6 +196,34 @@ TEST("a decode step is captured once and launched again, with another token, pag
   CHECK(std::memcmp(first.data(), fresh.data(), 400) != 0);
 }
 
+TEST("a cancelled step runs nothing of what was noted, and the next one is as if it had not been") {
+  const BackendPointer backend = create(options_of(kTiny));
+  Weights weights(kTiny);
+  CHECK(weights.set_all(*backend) == Status::kOk);
+  OneToken token(5, 0, {2});
+  emulation::start_counting();
+  CHECK(backend->begin_step(token.step) == Status::kOk);
+  CHECK(backend->embed() == Status::kOk);
+  CHECK(backend->rms_norm(Role::kAttentionNorm, 0) == Status::kOk);
+  CHECK(backend->cancel_step() == Status::kOk);
+  CHECK(backend->cancel_step() == Status::kInvalid);
+  CHECK(backend->rms_norm(Role::kFfnNorm, 0) == Status::kInvalid);
+  CHECK(backend->output_logits() == Status::kInvalid);
+  CHECK(backend->end_step() == Status::kOk);
+  CHECK_EQ(emulation::stop_counting().requested, 0u);
+  CHECK(backend->end_step() == Status::kInvalid);
+
+  const BackendPointer fresh = create(options_of(kTiny));
+  CHECK(weights.set_all(*fresh) == Status::kOk);
+  std::vector<float> found(100), expected(100);
+  for (Backend* b : {backend.get(), fresh.get()}) {
+    CHECK(forward(*b, kTiny, token.step) == Status::kOk);
+    CHECK(b->read_logits(0, b == fresh.get() ? expected.data() : found.data()) == Status::kOk);
+    CHECK(b->end_step() == Status::kOk);
+  }
+  CHECK(found == expected);
+}
+
 TEST("no driver, an old driver, no device: each says so; the probe too") {
   struct Restore {
     ~Restore() { emulation::set_device({}); }
@@ -326,12 +355,19 @@ TEST("steps that break a rule are refused, and the next one runs") {
   refused([](OneToken& t) { t.slice.rows = 2; });
   refused([](OneToken& t) { t.step.rows = 9; });
   refused([](OneToken& t) { t.slice.position = -1; });
+  OneToken adapted(5, 0, {2});
+  adapted.slice.adapter = 1;
+  CHECK(backend->begin_step(adapted.step) == Status::kUnsupported);
   const Projection wrong[] = {{Role::kQuery, Buffer::kGate}};
   CHECK(backend->begin_step(token.step) == Status::kOk);
   CHECK(backend->linear(wrong, 1, 0, Buffer::kNormed) == Status::kInvalid);
-  CHECK(backend->linear_add(Role::kFfnDown, 2, Buffer::kGate) == Status::kInvalid);
-  CHECK(forward(*backend, kTiny, token.step) == Status::kOk);
+  CHECK(backend->rms_norm(Role::kQuery, 0) == Status::kInvalid);
   std::vector<float> logits(100);
+  CHECK(backend->read_logits(0, logits.data()) == Status::kInvalid);  // Before output_logits().
+  CHECK(backend->linear_add(Role::kFfnDown, 2, Buffer::kGate) == Status::kInvalid);
+  CHECK(backend->begin_step(token.step) == Status::kInvalid);  // Within a step.
+  CHECK(backend->end_step() == Status::kOk);
+  CHECK(forward(*backend, kTiny, token.step) == Status::kOk);
   CHECK(backend->read_logits(1, logits.data()) == Status::kInvalid);
   CHECK(backend->read_logits(0, logits.data()) == Status::kOk);
   CHECK(backend->end_step() == Status::kOk);

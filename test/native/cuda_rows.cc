@@ -398,7 +398,7 @@ TEST("sample: bias, penalties, mask, candidates, mass; few, many and all") {
       SampleResult results[] = {sampled.result, greedy.result};
       Stream stream;
       Sampling sampling(kVocabulary, 2);
-      sampling.sample(logits.data(), 2, rows, 2, results, stream);
+      sampling.sample(logits.data(), rows, 2, results, stream);
 
       const float* raw = logits.data() + kVocabulary;
       std::vector<TokenLogit> all, unmodified;
@@ -459,7 +459,7 @@ TEST("sample: a logit that is not finite ends its row and no other; a mask may a
     SampleResult results[] = {a.result, b.result};
     Stream stream;
     Sampling sampling(kVocabulary, 2);
-    sampling.sample(logits.data(), 2, rows, 2, results, stream);
+    sampling.sample(logits.data(), rows, 2, results, stream);
     CHECK_EQ(results[0].finite, 0);
     CHECK_EQ(results[1].finite, 1);
     CHECK_EQ(results[1].candidate_count, 0);

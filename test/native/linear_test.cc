@@ -23,8 +23,6 @@ constexpr Format kFormats[] = {Format::kF32,  Format::kF16,    Format::kBF16,  F
                                Format::kQ2_K, Format::kQ3_K,   Format::kQ4_K,  Format::kQ5_K,
                                Format::kQ6_K, Format::kIQ4_NL, Format::kIQ4_XS};
 
-bool is_float(Format format) { return quant::unpack_function(format) == nullptr; }
-
 std::vector<const Implementation*> supported() {
   std::vector<const Implementation*> all;
   for (const Implementation& i : implementations()) {

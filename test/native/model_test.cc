@@ -145,6 +145,32 @@ TEST("a cancelled step leaves the sequence as it was") {
   CHECK(run(model, sequence, tokens.data(), 40) == expected);
 }
 
+TEST("a step that is cancelled or fails between layers is given up at the seam") {
+  TinyModel tiny({});
+  Model model(tiny.description);
+  const int32_t token = 5, page = 0;
+  const SequenceSlice slice = {0, 1, 0, &page, 1, 0};
+  const Step step{&token, 1, &slice, 1, nullptr, 0};
+  Backend& backend = model.backend();
+  const auto given_up = [&] {
+    return backend.rms_norm(Role::kFfnNorm, 0) == Status::kInvalid &&
+           backend.end_step() == Status::kOk;
+  };
+  CHECK(!forward(backend, model.shape(), step, [] { return true; }));
+  CHECK(given_up());
+
+  ModelShape deeper = model.shape();
+  ++deeper.layers;
+  std::string message;
+  try {
+    forward(backend, deeper, step, [] { return false; });
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  CHECK(message == "there is no such norm");
+  CHECK(given_up());
+}
+
 TEST("weights beyond the end of a file, of impossible shape or unknown kind are refused") {
   const auto code_of = [](const ModelDescription& description) {
     try {

@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "cpu/backend/status_error.h"
+#include "backend/rules.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -29,9 +29,8 @@ Attention::Attention(const BackendOptions& options, const RowKernels& kernels,
       pages_(options.shape, options.kv_type, options.pages),
       scratch_(static_cast<size_t>(workers.threads())) {}
 
-// W = 48: the query at position 100 sees 53..100, the one at 20 sees 0..20.
 int32_t Attention::first_visible(int32_t position) const {
-  return window_ > 0 ? std::max(0, position - window_ + 1) : 0;
+  return tramontane::first_visible(position, window_);
 }
 
 void Attention::begin_step(const Step& step) {
@@ -40,31 +39,17 @@ void Attention::begin_step(const Step& step) {
   tiles_.clear();
   parts_.clear();
   work_ = 0;
-  for (int32_t i = 0; i < step.sequence_count; ++i) add_sequence(step, step.sequences[i]);
-  require(static_cast<int32_t>(places_.size()) == step.rows, "the sequences do not cover all rows");
+  for (int32_t i = 0; i < step.sequence_count; ++i) add_sequence(step.sequences[i]);
   plan_parts();
 }
 
-void Attention::add_sequence(const Step& step, const SequenceSlice& slice) {
-  require(slice.first_row == static_cast<int32_t>(places_.size()) && slice.rows > 0 &&
-              slice.rows <= step.rows - slice.first_row,
-          "the sequences do not cover the rows in order");
-  require(slice.position >= 0 && slice.position <= std::numeric_limits<int32_t>::max() - slice.rows,
-          "a position is out of range");
-  if (slice.adapter != 0) {
-    throw StatusError(Status::kUnsupported, "this backend has no adapters");
-  }
-
+void Attention::add_sequence(const SequenceSlice& slice) {
   const int32_t first_page = first_visible(slice.position) / kPageTokens;
   const int32_t last_page = (slice.position + slice.rows - 1) / kPageTokens;
-  require(slice.pages != nullptr && slice.page_count > last_page - first_page,
-          "the page table is shorter than what the rows see");
   const size_t page_ids = page_ids_.size();
   for (int32_t page = first_page; page <= last_page; ++page) {
-    const int32_t id = slice.pages[page % slice.page_count];
-    require(id >= 0 && id < pages_.pages(), "a page is out of range");
-    pages_.commit(id);
-    page_ids_.push_back(id);
+    page_ids_.push_back(slice.pages[page % slice.page_count]);
+    pages_.commit(page_ids_.back());
   }
 
   for (int32_t row = 0; row < slice.rows; ++row) {

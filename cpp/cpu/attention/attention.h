@@ -24,7 +24,7 @@ class Attention {
   // std::bad_alloc.
   Attention(const BackendOptions& options, const RowKernels& kernels, const Workers& workers);
 
-  // Copies the sequences of a step. Throws StatusError where they break a rule of backend.h.
+  // Copies the sequences of a step that was checked. Throws std::bad_alloc.
   void begin_step(const Step& step);
 
   int32_t position(int32_t row) const { return places_[row].position; }
@@ -65,7 +65,7 @@ class Attention {
     AlignedBuffer<float> queries, scores, rescale, keys, values, part, total;
   };
 
-  void add_sequence(const Step& step, const SequenceSlice& slice);
+  void add_sequence(const SequenceSlice& slice);
   void plan_parts();
   int32_t first_visible(int32_t position) const;
   int32_t queries(const Tile& tile) const { return tile.rows * group_; }

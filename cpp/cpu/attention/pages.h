@@ -11,7 +11,7 @@
 #include <new>
 #include <vector>
 
-#include "backend/backend.h"
+#include "backend/rules.h"
 #include "base/reserved_memory.h"
 
 namespace tramontane::cpu {
@@ -24,8 +24,7 @@ class AttentionPages {
         kv_heads_(shape.kv_heads),
         block_bytes_(static_cast<size_t>(kPageTokens) * static_cast<size_t>(shape.head_size) *
                      (type == KvType::kF16 ? 2 : 4)),
-        page_bytes_(2 * block_bytes_ * static_cast<size_t>(shape.kv_heads) *
-                    static_cast<size_t>(shape.layers)),
+        page_bytes_(static_cast<size_t>(page_bytes(shape, type))),
         committed_(static_cast<size_t>(pages)) {
     if (page_bytes_ > std::numeric_limits<size_t>::max() / 2 / static_cast<size_t>(pages)) {
       throw std::bad_alloc();

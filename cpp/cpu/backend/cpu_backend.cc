@@ -10,47 +10,11 @@
 #include <new>
 #include <string>
 
-#include "cpu/backend/status_error.h"
-
 namespace tramontane::cpu {
 namespace {
 
 // What some operations cost an element, in multiply-adds.
 constexpr double kDecodeWork = 4, kRotationWork = 100, kSwigluWork = 4, kSampleWork = 10;
-
-void check_options(const BackendOptions& options) {
-  const ModelShape& shape = options.shape;
-  for (const int32_t size :
-       {shape.layers, shape.hidden, shape.ffn, shape.heads, shape.kv_heads, shape.head_size,
-        shape.vocabulary, options.pages, options.max_rows, options.max_outputs}) {
-    require(size >= 1, "a size in the options is below 1");
-  }
-  // So that no product of sizes below overflows.
-  require(shape.layers <= 4096, "there are too many layers");
-  require(shape.rms_epsilon >= 0 && std::isfinite(shape.rms_epsilon) && shape.rope_base > 0 &&
-              std::isfinite(shape.rope_base),
-          "the RMS epsilon or the rope base is out of range");
-  require(options.window >= 0, "the window is below 0");
-  require(options.threads >= 1 && options.threads <= 4096, "threads are out of range");
-  require(options.kv_type == KvType::kF16 || options.kv_type == KvType::kF32, "unknown KV type");
-  require(options.compute == Compute::kInt8 || options.compute == Compute::kF32,
-          "unknown compute type");
-  require(
-      shape.rope_pairing == RopePairing::kNeighbours || shape.rope_pairing == RopePairing::kHalves,
-      "unknown rope pairing");
-  require(
-      static_cast<int64_t>(shape.heads) * shape.head_size <= std::numeric_limits<int32_t>::max(),
-      "heads times head size is out of range");
-  if (shape.head_size % 8 != 0) {
-    throw StatusError(Status::kUnsupported, "the head size is " + std::to_string(shape.head_size) +
-                                                ", which is no multiple of 8");
-  }
-  if (shape.heads % shape.kv_heads != 0) {
-    throw StatusError(Status::kUnsupported, std::to_string(shape.heads) +
-                                                " query heads cannot share " +
-                                                std::to_string(shape.kv_heads) + " KV heads");
-  }
-}
 
 const BackendOptions& checked(const BackendOptions& options) {
   check_options(options);
@@ -66,12 +30,8 @@ CpuBackend::CpuBackend(const BackendOptions& options, const Implementation& impl
       weights_(options.shape, options.compute),
       attention_(options, *implementation.rows, workers_),
       linear_(*implementation.linear, options.compute, workers_),
-      sample_scratch_(static_cast<size_t>(options.threads)) {
-  for (int32_t i = 0; i < shape_.head_size / 2; ++i) {
-    frequencies_.push_back(std::pow(static_cast<double>(shape_.rope_base),
-                                    -2.0 * i / static_cast<double>(shape_.head_size)));
-  }
-}
+      frequencies_(rope_frequencies(options.shape)),
+      sample_scratch_(static_cast<size_t>(options.threads)) {}
 
 Status CpuBackend::fail(Status status, const char* message) {
   std::snprintf(error_, sizeof error_, "%s", message);
@@ -94,73 +54,31 @@ Status CpuBackend::guard(Body&& body) {
   }
 }
 
-void CpuBackend::require_step() const {
-  require(state_ == State::kInStep, "the call belongs between begin_step() and end_step()");
-}
-
-void CpuBackend::require_layer(int32_t layer) const {
-  require(layer >= 0 && layer < shape_.layers, "a layer is out of range");
-}
-
-int32_t CpuBackend::width(Buffer which) const {
-  switch (which) {
-    case Buffer::kResidual:
-    case Buffer::kNormed:
-      return shape_.hidden;
-    case Buffer::kQuery:
-    case Buffer::kAttended:
-      return shape_.heads * shape_.head_size;
-    case Buffer::kKey:
-    case Buffer::kValue:
-      return shape_.kv_heads * shape_.head_size;
-    case Buffer::kGate:
-    case Buffer::kUp:
-      return shape_.ffn;
-    case Buffer::kLogits:
-      return shape_.vocabulary;
-  }
-  throw StatusError(Status::kInvalid, "a buffer is out of range");
-}
-
 Status CpuBackend::set_weight(Role role, int32_t layer, const WeightData& weight) {
   return guard([&] {
-    require(state_ == State::kLoading, "weights are set before finish_loading()");
+    order_.require_loading();
     weights_.set(role, layer, weight);
   });
 }
 
 Status CpuBackend::finish_loading() {
   return guard([&] {
-    require(state_ == State::kLoading, "finish_loading() was called before");
+    order_.require_loading();
     weights_.finish(workers_);
-    state_ = State::kReady;
+    order_.finished_loading();
   });
 }
 
 Status CpuBackend::begin_step(const Step& step) {
   return guard([&] {
-    require(state_ == State::kReady, "begin_step() comes after finish_loading() or end_step()");
-    require(step.rows >= 1 && step.rows <= options_.max_rows && step.tokens != nullptr,
-            "a step's rows are out of range");
-    require(step.outputs >= 0 && step.outputs <= options_.max_outputs &&
-                (step.outputs == 0 || step.output_rows != nullptr),
-            "a step's outputs are out of range");
-    require(step.sequence_count >= 1 && step.sequences != nullptr, "a step has no sequences");
-    for (int32_t i = 0; i < step.rows; ++i) {
-      require(step.tokens[i] >= 0 && step.tokens[i] < shape_.vocabulary, "a token is out of range");
-    }
-    for (int32_t i = 0; i < step.outputs; ++i) {
-      const int32_t previous = i == 0 ? -1 : step.output_rows[i - 1];
-      require(step.output_rows[i] > previous && step.output_rows[i] < step.rows,
-              "the output rows do not ascend within the step");
-    }
+    order_.require_between_steps();
+    check_step(step, options_);
     attention_.begin_step(step);
     tokens_.assign(step.tokens, step.tokens + step.rows);
     output_rows_.assign(step.output_rows, step.output_rows + step.outputs);
-    has_logits_ = false;
     reserve_buffers();
     fill_rotations();
-    state_ = State::kInStep;
+    order_.begun(step.outputs);
   });
 }
 
@@ -195,7 +113,7 @@ void CpuBackend::fill_rotations() {
 
 Status CpuBackend::embed() {
   return guard([&] {
-    require_step();
+    order_.require_step();
     const WeightData& weight = weights_.matrix(Role::kTokenEmbedding, 0).data;
     const FormatInfo& format = format_info(weight.format);
     const int64_t blocks = shape_.hidden / format.block_values;
@@ -209,8 +127,8 @@ Status CpuBackend::embed() {
 
 Status CpuBackend::rms_norm(Role norm, int32_t layer) {
   return guard([&] {
-    require_step();
-    require(is_norm(norm) && weights_.has(norm, layer), "there is no such norm");
+    order_.require_step();
+    check_norm(norm, layer, shape_);
     normalize(norm, layer, nullptr, static_cast<int32_t>(tokens_.size()));
   });
 }
@@ -228,22 +146,12 @@ void CpuBackend::normalize(Role norm, int32_t layer, const int32_t* rows, int32_
 
 Status CpuBackend::linear(const Projection* projections, int32_t count, int32_t layer, Buffer in) {
   return guard([&] {
-    require_step();
-    require(projections != nullptr && count >= 1 && count <= kMaxLinearOutputs,
-            "linear() takes one to three projections");
-    LinearOutput outputs[kMaxLinearOutputs];
-    const int32_t columns = width(in);
+    order_.require_step();
+    check_projections(projections, count, layer, in, shape_);
+    LinearOutput outputs[kMaxProjections];
     for (int32_t i = 0; i < count; ++i) {
       const auto [role, out] = projections[i];
-      require(weights_.has(role, layer) && !is_norm(role), "there is no such weight");
-      const Matrix& matrix = weights_.matrix(role, layer);
-      require(in != Buffer::kLogits && out != Buffer::kLogits && in != out &&
-                  matrix.data.columns == columns && matrix.data.rows == width(out),
-              "a buffer does not fit its weight");
-      for (int32_t j = 0; j < i; ++j) {
-        require(projections[j].out != out, "two projections have one output");
-      }
-      outputs[i] = {&matrix, buffer(out)};
+      outputs[i] = {&weights_.matrix(role, layer), buffer(out)};
     }
     linear_.run(outputs, count, buffer(in), static_cast<int32_t>(tokens_.size()), false);
   });
@@ -251,21 +159,17 @@ Status CpuBackend::linear(const Projection* projections, int32_t count, int32_t 
 
 Status CpuBackend::linear_add(Role role, int32_t layer, Buffer in) {
   return guard([&] {
-    require_step();
-    require(weights_.has(role, layer) && !is_norm(role), "there is no such weight");
-    const Matrix& matrix = weights_.matrix(role, layer);
-    require(in != Buffer::kLogits && in != Buffer::kResidual && matrix.data.columns == width(in) &&
-                matrix.data.rows == shape_.hidden,
-            "a buffer does not fit its weight");
-    const LinearOutput output = {&matrix, buffer(Buffer::kResidual)};
+    order_.require_step();
+    check_projection(role, layer, in, Buffer::kResidual, shape_);
+    const LinearOutput output = {&weights_.matrix(role, layer), buffer(Buffer::kResidual)};
     linear_.run(&output, 1, buffer(in), static_cast<int32_t>(tokens_.size()), true);
   });
 }
 
 Status CpuBackend::rope_and_store(int32_t layer) {
   return guard([&] {
-    require_step();
-    require_layer(layer);
+    order_.require_step();
+    check_layer(layer, shape_);
     const int32_t rows = static_cast<int32_t>(tokens_.size());
     const int32_t query_width = width(Buffer::kQuery), key_width = width(Buffer::kKey);
     workers_.run(rows, 2.0 * rows * (query_width + 2 * key_width), [&](int32_t row, int) {
@@ -285,15 +189,15 @@ Status CpuBackend::rope_and_store(int32_t layer) {
 
 Status CpuBackend::attend(int32_t layer) {
   return guard([&] {
-    require_step();
-    require_layer(layer);
+    order_.require_step();
+    check_layer(layer, shape_);
     attention_.attend(layer, buffer(Buffer::kQuery), buffer(Buffer::kAttended));
   });
 }
 
 Status CpuBackend::swiglu() {
   return guard([&] {
-    require_step();
+    order_.require_step();
     const int32_t rows = static_cast<int32_t>(tokens_.size());
     workers_.run(rows, kSwigluWork * rows * shape_.ffn, [&](int32_t row, int) {
       const int64_t first = static_cast<int64_t>(row) * shape_.ffn;
@@ -305,26 +209,19 @@ Status CpuBackend::swiglu() {
 
 Status CpuBackend::output_logits() {
   return guard([&] {
-    require_step();
+    order_.require_step();
     const int32_t outputs = static_cast<int32_t>(output_rows_.size());
     if (outputs == 0) return;
     normalize(Role::kOutputNorm, 0, output_rows_.data(), outputs);
     const LinearOutput output = {&weights_.matrix(Role::kOutput, 0), buffer(Buffer::kLogits)};
     linear_.run(&output, 1, buffer(Buffer::kNormed), outputs, false);
-    has_logits_ = true;
+    order_.has_logits();
   });
 }
 
 Status CpuBackend::sample(const SampleRow* rows, int32_t count, SampleResult* results) {
   return guard([&] {
-    require_step();
-    require(count >= 0 && (count == 0 || (rows != nullptr && results != nullptr)),
-            "sampled rows are missing");
-    require(count == 0 || has_logits_, "sample() comes after output_logits()");
-    for (int32_t i = 0; i < count; ++i) {
-      check_sample(rows[i], results[i], shape_.vocabulary,
-                   static_cast<int32_t>(output_rows_.size()));
-    }
+    check_samples(rows, results, count, order_, options_);
     workers_.run(count, kSampleWork * count * shape_.vocabulary, [&](int32_t i, int thread) {
       const float* logits =
           buffer(Buffer::kLogits) + static_cast<int64_t>(rows[i].output) * shape_.vocabulary;
@@ -336,20 +233,19 @@ Status CpuBackend::sample(const SampleRow* rows, int32_t count, SampleResult* re
 
 Status CpuBackend::read_logits(int32_t output, float* out) {
   return guard([&] {
-    require_step();
-    require(has_logits_, "read_logits() comes after output_logits()");
-    require(output >= 0 && output < static_cast<int32_t>(output_rows_.size()) && out != nullptr,
-            "an output is out of range");
+    order_.require_logits(output);
+    require(out != nullptr, "there is no place for the logits");
     const int64_t vocabulary = shape_.vocabulary;
     std::copy_n(buffer(Buffer::kLogits) + output * vocabulary, vocabulary, out);
   });
 }
 
+Status CpuBackend::cancel_step() {
+  return guard([&] { order_.cancel(); });
+}
+
 Status CpuBackend::end_step() {
-  return guard([&] {
-    require_step();
-    state_ = State::kReady;
-  });
+  return guard([&] { order_.end(); });
 }
 
 }  // namespace tramontane::cpu
@@ -375,7 +271,7 @@ Status tramontane_create_cpu_backend(const BackendOptions* options, Backend** ba
     if (implementation == nullptr) return fail(Status::kInvalid, message.c_str());
     *backend = new cpu::CpuBackend(*options, *implementation);
     return Status::kOk;
-  } catch (const cpu::StatusError& failure) {
+  } catch (const StatusError& failure) {
     return fail(failure.status(), failure.what());
   } catch (const std::bad_alloc&) {
     return fail(Status::kOutOfMemory, "out of memory");

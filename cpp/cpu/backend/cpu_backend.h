@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "backend/backend.h"
+#include "backend/rules.h"
 #include "base/aligned_buffer.h"
 #include "cpu/attention/attention.h"
 #include "cpu/backend/cpu_backend_linear.h"
@@ -40,24 +40,19 @@ class CpuBackend final : public Backend {
   Status output_logits() override;
   Status sample(const SampleRow* rows, int32_t count, SampleResult* results) override;
   Status read_logits(int32_t output, float* out) override;
+  Status cancel_step() override;
   Status end_step() override;
 
  private:
-  static constexpr int32_t kBufferCount = static_cast<int32_t>(Buffer::kLogits) + 1;
-
-  enum class State { kLoading, kReady, kInStep };
-
   ~CpuBackend() = default;
 
   // Runs the body of a call and makes a Status of what it throws.
   template <typename Body>
   Status guard(Body&& body);
   Status fail(Status status, const char* message);
-  void require_step() const;
-  void require_layer(int32_t layer) const;
 
   float* buffer(Buffer which) { return buffers_[static_cast<size_t>(which)].data(); }
-  int32_t width(Buffer which) const;
+  int32_t width(Buffer which) const { return width_of(which, shape_); }
   void reserve_buffers();
   void fill_rotations();
   void normalize(Role norm, int32_t layer, const int32_t* rows, int32_t count);
@@ -69,15 +64,14 @@ class CpuBackend final : public Backend {
   Weights weights_;
   Attention attention_;
   LinearLayers linear_;
-  State state_ = State::kLoading;
+  CallOrder order_;
   char error_[256] = "";
 
   // Of the step at hand.
   std::vector<int32_t> tokens_, output_rows_;
-  bool has_logits_ = false;
 
   std::array<AlignedBuffer<float>, kBufferCount> buffers_;
-  std::vector<double> frequencies_;            // [head_size / 2]
+  const std::vector<double> frequencies_;      // [head_size / 2]
   AlignedBuffer<float> cosines_, sines_;       // [rows][head_size / 2]
   std::vector<SampleScratch> sample_scratch_;  // One a thread.
 };

@@ -95,7 +95,7 @@ Activations LinearLayers::quantize(const Matrix& matrix, const float* in, int32_
 
 void LinearLayers::run(const LinearOutput* outputs, int32_t count, const float* in, int32_t rows,
                        bool add) {
-  Activations activations[kMaxLinearOutputs];
+  Activations activations[kMaxProjections];
   size_t scratch_bytes = 0;
   double work = 0;
   for (int32_t i = 0; i < count; ++i) {
@@ -114,7 +114,7 @@ void LinearLayers::run(const LinearOutput* outputs, int32_t count, const float* 
     work += static_cast<double>(rows) * matrix.columns() * matrix.data.rows;
   }
 
-  int32_t piece_size[kMaxLinearOutputs], first_piece[kMaxLinearOutputs], pieces = 0;
+  int32_t piece_size[kMaxProjections], first_piece[kMaxProjections], pieces = 0;
   for (int32_t i = 0; i < count; ++i) {
     const WeightData& weight = outputs[i].matrix->data;
     // A GPTQ word holds one output, and rows of words are read whole: there a thread has one piece.

@@ -5,14 +5,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/rules.h"
 #include "base/aligned_buffer.h"
 #include "cpu/backend/cpu_backend_weights.h"
 #include "cpu/backend/workers.h"
 #include "cpu/linear/linear.h"
 
 namespace tramontane::cpu {
-
-constexpr int32_t kMaxLinearOutputs = 3;
 
 struct LinearOutput {
   const Matrix* matrix;
@@ -23,7 +22,7 @@ class LinearLayers {
  public:
   LinearLayers(const LinearKernels& kernels, Compute compute, const Workers& workers);
 
-  // out (+)= in * matrix^T for one to kMaxLinearOutputs weights that share their input,
+  // out (+)= in * matrix^T for one to kMaxProjections weights that share their input,
   // in [rows][columns]. Throws std::bad_alloc.
   void run(const LinearOutput* outputs, int32_t count, const float* in, int32_t rows, bool add);
 
@@ -45,7 +44,7 @@ class LinearLayers {
   const LinearKernels& kernels_;
   const Compute compute_;
   const Workers& workers_;
-  std::array<Quantized, kMaxLinearOutputs> quantized_;
+  std::array<Quantized, kMaxProjections> quantized_;
   std::vector<Scratch> scratch_;  // One a thread.
 };
 

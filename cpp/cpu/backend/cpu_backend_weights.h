@@ -38,7 +38,6 @@ class Weights {
   // After the last set(). Throws StatusError naming a weight that was not set.
   void finish(const Workers& workers);
 
-  bool has(Role role, int32_t layer) const;
   // Of weights that were set.
   const Matrix& matrix(Role role, int32_t layer) const { return slots_[index(role, layer)].matrix; }
   const float* norm(Role role, int32_t layer) const {
@@ -54,17 +53,12 @@ class Weights {
     std::vector<float> norm;
   };
   size_t index(Role role, int32_t layer) const;
-  bool exists(Role role, int32_t layer) const;
-  int32_t layers_with(Role role) const;
   void arrange(Slot& slot, int32_t layer, const Workers& workers);
   std::shared_ptr<const GptqOrder> share(GptqOrder order, int32_t layer) const;
 
   ModelShape shape_;
   Compute compute_;
-  std::vector<Slot>
-      slots_;  // [layers + 1][roles]; the last layer's are the weights that exist once.
+  std::vector<Slot> slots_;  // [layers][roles]; what exists once is the first layer's.
 };
-
-bool is_norm(Role role);
 
 }  // namespace tramontane::cpu

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "cpu/backend/status_error.h"
-
 namespace tramontane::cpu {
 namespace {
 
@@ -79,35 +77,6 @@ void modify(const SampleRow& row, int32_t vocabulary, float* logits) {
 }
 
 }  // namespace
-
-void check_sample(const SampleRow& row, const SampleResult& result, int32_t vocabulary,
-                  int32_t outputs) {
-  require(row.output >= 0 && row.output < outputs, "a sampled output is out of range");
-  require(row.temperature >= 0 && row.temperature <= kLargest, "the temperature is out of range");
-  require(row.repetition_penalty > 0 && row.repetition_penalty <= kLargest,
-          "the repetition penalty is out of range");
-  require(std::isfinite(row.presence_penalty) && std::isfinite(row.frequency_penalty),
-          "a penalty is not finite");
-  require(row.candidates >= 1 && row.top >= 0, "too few candidates are wanted");
-  require(result.candidates != nullptr && result.candidate_raw != nullptr &&
-              (row.top == 0 || result.top != nullptr),
-          "an array of a sample's results is missing");
-  require(row.bias_count == 0 ||
-              (row.bias_count > 0 && row.bias_tokens != nullptr && row.bias_values != nullptr),
-          "an array of a sample's biases is missing");
-  require(row.seen_count == 0 ||
-              (row.seen_count > 0 && row.seen_tokens != nullptr && row.seen_counts != nullptr),
-          "an array of a sample's seen tokens is missing");
-  for (int32_t i = 0; i < row.bias_count; ++i) {
-    require(row.bias_tokens[i] >= 0 && row.bias_tokens[i] < vocabulary &&
-                !std::isnan(row.bias_values[i]),
-            "a bias is out of range");
-  }
-  for (int32_t i = 0; i < row.seen_count; ++i) {
-    require(row.seen_tokens[i] >= 0 && row.seen_tokens[i] < vocabulary && row.seen_counts[i] >= 0,
-            "a seen token is out of range");
-  }
-}
 
 void sample(const RowKernels& kernels, const float* logits, int32_t vocabulary,
             const SampleRow& row, SampleScratch& scratch, SampleResult& result) {

@@ -15,10 +15,6 @@ struct SampleScratch {
   std::vector<TokenLogit> best;
 };
 
-// Throws StatusError where `row` or `result` break a rule of backend.h.
-void check_sample(const SampleRow& row, const SampleResult& result, int32_t vocabulary,
-                  int32_t outputs);
-
 // `row` and `result` were checked; `logits` [vocabulary] stay as they are.
 //
 // A bias of -infinity bans a token, like a mask. Any other modified logit that would not be finite

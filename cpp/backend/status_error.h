@@ -1,4 +1,4 @@
-// The exception within the CPU backend; at the seam it becomes a Status and a last_error().
+// The exception within a backend; at the seam it becomes a Status and a last_error().
 #pragma once
 
 #include <stdexcept>
@@ -6,7 +6,7 @@
 
 #include "backend/backend.h"
 
-namespace tramontane::cpu {
+namespace tramontane {
 
 class StatusError : public std::runtime_error {
  public:
@@ -23,4 +23,4 @@ inline void require(bool condition, const char* message) {
   if (!condition) throw StatusError(Status::kInvalid, message);
 }
 
-}  // namespace tramontane::cpu
+}  // namespace tramontane
