@@ -16,7 +16,7 @@ import { readGgufCheckpoint } from '../lib/files/gguf/checkpoint';
 import { readHfCheckpoint } from '../lib/files/hf/checkpoint';
 import { modelGguf } from '../test/files/gguf-builder';
 import { HfBuilder, TINY_HF } from '../test/files/hf-builder';
-import { MemoryFile, MemoryFolder, type Contents } from '../test/files/memory';
+import { alone, MemoryFile, MemoryFolder, type Contents } from '../test/files/memory';
 import { fixture } from '../test/reference';
 
 /** A number of 0 to `below` - 1. */
@@ -146,7 +146,7 @@ function ggufHeaderTarget(header: Buffer, byteLength: number): Target {
     const bytes = mutate(header, random);
     // Sometimes the file ends where the header does.
     const length = random(4) === 0 ? bytes.length : byteLength - header.length + bytes.length;
-    return readGgufCheckpoint(new MemoryFile('fuzzed.gguf', bytes, length), 'fuzzed.gguf');
+    return readGgufCheckpoint(new MemoryFile('fuzzed.gguf', bytes, length), 'fuzzed.gguf', alone);
   };
 }
 

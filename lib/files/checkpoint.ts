@@ -153,4 +153,6 @@ export interface Checkpoint {
   readonly endTokens: readonly number[];
   /** The chat template (Jinja), where there is one. */
   readonly chatTemplate?: string;
+  /** The one for conversations with tools (`tool_use`), where there is one of its own. */
+  readonly toolTemplate?: string;
 }

@@ -1,9 +1,16 @@
 import type { TramontaneError } from '../errors';
 import { invalid, quoted, unsupported } from './problems';
 
+/** A value that was stepped over, since nobody asks for one of this kind by its key. */
+export class Unread {
+  constructor(readonly kind: 'a list' | 'a string') {}
+}
+
 /**
  * The named values of a header or a configuration file, each checked where it is asked for. A value
- * of the wrong kind or out of range is an INVALID_FILE error that names file, key and offset.
+ * of the wrong kind is an INVALID_FILE error that names file, key and offset, whatever the key: what
+ * a file says is never taken for absent because it was not understood. So is a value out of range,
+ * but for the ids of tokens ({@link Facts.tokenId}). docs/files.md lists the keys a file must have.
  */
 export abstract class Facts {
   constructor(readonly path: string) {}
@@ -28,6 +35,17 @@ export abstract class Facts {
     return this.check(key, `a number from ${min} to ${max}`, (value): value is number => {
       return typeof value === 'number' && value >= min && value <= max;
     });
+  }
+
+  /**
+   * The id of one of `count` tokens. Any other number counts as absent: writers put -1, 2^32 - 1 or
+   * the id of a token that a larger vocabulary has where there is no such token.
+   */
+  tokenId(key: string, count: number): number | undefined {
+    const id = this.check(key, 'the id of a token', (value): value is number => {
+      return Number.isInteger(value);
+    });
+    return id !== undefined && id >= 0 && id < count ? id : undefined;
   }
 
   string(key: string): string | undefined {
@@ -61,7 +79,12 @@ export abstract class Facts {
   ): T | undefined {
     const value = this.raw(key);
     if (value === undefined || value === null) return undefined;
-    if (!fits(value)) throw this.invalid(key, `is ${quoted(value)}, not ${wanted}`);
+    if (!fits(value)) throw this.invalid(key, `is ${shown(value)}, not ${wanted}`);
     return value;
   }
+}
+
+/** A value of a file for a message. */
+export function shown(value: unknown): string {
+  return value instanceof Unread ? value.kind : quoted(value);
 }

@@ -11,12 +11,13 @@ import {
   type ByteSource,
   type Folder,
 } from './byte-source';
-import { isGguf, readGguf } from './gguf/reader';
-import { GgufFacts } from './gguf/facts';
+import { onlyModel, withParts } from './gguf/parts';
+import { isGguf } from './gguf/reader';
 import { ggufTokenizer } from './gguf/tokenizer';
 import { type JsonFile } from './json';
 import { JSON_LIMITS, MAX_SENTENCEPIECE } from './limits';
 import { unsupported } from './problems';
+import { notAModel, START_BYTES } from './recognize';
 
 /**
  * The tokenizer data of a path: a .gguf file, a tokenizer.json, a SentencePiece model of any name,
@@ -37,7 +38,7 @@ export async function folderTokenizer(folder: Folder): Promise<TokenizerSource> 
   const names = [...folder.names].sort();
   const others = names.filter((name) => /\.model(\.v\d\w*)?$|\.gguf$/.test(name));
   const name = ['tokenizer.model', 'tokenizer.json'].find((known) => folder.names.has(known));
-  const chosen = name ?? (others.length === 1 ? others[0] : undefined);
+  const chosen = name ?? onlyModel(others);
   if (chosen !== undefined) {
     return withFile(folder, chosen, (source) => fileTokenizer(source, () => folder));
   }
@@ -61,8 +62,11 @@ async function fileTokenizer(
   siblings: () => Folder | Promise<Folder>,
 ): Promise<TokenizerSource> {
   const { path } = source;
-  const start = await source.read(0, Math.min(64, source.byteLength));
-  if (isGguf(start)) return ggufTokenizer(new GgufFacts(await readGguf(source)));
+  const start = await source.read(0, Math.min(START_BYTES, source.byteLength));
+  // The first part of a model in several has the tokenizer.
+  if (isGguf(start)) return withParts(source, siblings, ([{ facts }]) => ggufTokenizer(facts));
+  const found = notAModel(path, start);
+  if (found !== undefined) throw found;
   const kind = isJson(path, start) ? 'tokenizer.json' : 'sentencepiece';
   const limit = kind === 'tokenizer.json' ? JSON_LIMITS.tokenizer.bytes : MAX_SENTENCEPIECE;
   const bytes = await readWhole(source, limit);

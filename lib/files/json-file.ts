@@ -1,6 +1,7 @@
 import { readWhole, withFile, type Folder } from './byte-source';
 import { Facts } from './facts';
 import { isObject, parseJsonObject } from './json';
+import { quoted } from './problems';
 import { type JsonLimits } from './limits';
 
 /** An object of a JSON file. A key `a.b` is b of the object a. */
@@ -14,9 +15,13 @@ export class JsonFacts extends Facts {
 
   override raw(key: string): unknown {
     let value: unknown = this.object;
+    let place = '';
     for (const part of key.split('.')) {
-      if (!isObject(value) || !Object.hasOwn(value, part)) return undefined;
+      if (value === null) return undefined;
+      if (!isObject(value)) throw this.invalid(place, `is ${quoted(value)}, not an object`);
+      if (!Object.hasOwn(value, part)) return undefined;
       value = value[part];
+      place += place === '' ? part : `.${part}`;
     }
     return value;
   }

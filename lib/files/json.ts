@@ -5,6 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { JsonLimits } from './limits';
 import { invalid } from './problems';
+import { notAModel, START_BYTES } from './recognize';
 
 /** A JSON file as it was read. */
 export interface JsonFile {
@@ -22,15 +23,17 @@ export interface JsonFile {
  */
 export function parseJson({ path, bytes }: JsonFile, limits: JsonLimits, at = 0): unknown {
   if (bytes.length > limits.bytes) throw tooMany(path, bytes.length, 'bytes', limits.bytes, at);
-  if (!isUtf8(bytes)) throw invalid(path, 'not UTF-8', at);
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const broken = (reason: string): Error => {
+    const found = at === 0 ? notAModel(path, buffer.subarray(0, START_BYTES)) : undefined;
+    return found ?? invalid(path, reason, at);
+  };
+  if (!isUtf8(bytes)) throw broken('not UTF-8');
   const words = scan(path, bytes, limits, at);
-  const start = hasByteOrderMark(bytes) ? BYTE_ORDER_MARK.length : 0;
   try {
-    return JSON.parse(
-      withQuoted(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), words, start),
-    );
+    return JSON.parse(withQuoted(buffer, words, hasByteOrderMark(bytes) ? 3 : 0));
   } catch (error) {
-    throw invalid(path, `not JSON: ${(error as SyntaxError).message.slice(0, 200)}`, at);
+    throw broken(`not JSON: ${(error as SyntaxError).message.slice(0, 200)}`);
   }
 }
 

@@ -6,6 +6,9 @@
 /** Of a GGUF file, a safetensors file or its index; a model of 80 layers in GPTQ has 2,403. */
 export const MAX_TENSORS = 65_536;
 
+/** Files that hold the weights of one model. */
+export const MAX_FILES = 1000;
+
 /** Of a vocabulary; Mistral's largest has 131,072. */
 export const MAX_PIECES = 1_310_720;
 

@@ -19,7 +19,6 @@ export interface GgufTokenizer {
   readonly merges?: readonly string[];
   readonly bosId?: number;
   readonly eosId?: number;
-  readonly unknownId?: number;
   readonly addBos?: boolean;
   readonly addSpacePrefix?: boolean;
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openFile } from '../../lib/files/byte-source';
 import type { Checkpoint } from '../../lib/files/checkpoint';
+import { FORMATS } from '../../lib/files/formats';
 import { readGgufCheckpoint } from '../../lib/files/gguf/checkpoint';
 import { openCheckpoint } from '../../lib/files/open';
 import {
@@ -16,12 +17,14 @@ import {
   TYPES,
   u32,
   u64,
+  type BuilderFormat,
   type TypeName,
 } from './gguf-builder';
-import { MemoryFile } from './memory';
+import { alone, MemoryFile } from './memory';
 import { refused } from './refused';
 
-const open = (gguf: GgufBuilder): Promise<Checkpoint> => readGgufCheckpoint(gguf.file(), 'given');
+const open = (gguf: GgufBuilder): Promise<Checkpoint> =>
+  readGgufCheckpoint(gguf.file(), 'given', alone);
 
 describe('GGUF: what is accepted', () => {
   test.each([2, 3])('version %d', async (version) => {
@@ -88,10 +91,99 @@ describe('GGUF: what is accepted', () => {
     expect((await open(gguf)).shape.headSize).toBe(32);
   });
 
-  test('end of sequence and end of turn both end a generation', async () => {
-    const gguf = modelGguf().set('tokenizer.ggml.eot_token_id', 'u32', 7);
-    expect((await open(gguf)).endTokens).toEqual([2, 7]);
-    expect((await open(gguf.remove('tokenizer.ggml.eos_token_id'))).endTokens).toEqual([7]);
+  test('end of sequence, of turn and of message each end a generation', async () => {
+    const gguf = modelGguf()
+      .set('tokenizer.ggml.eot_token_id', 'u32', 7)
+      .set('tokenizer.ggml.eom_token_id', 'u32', 8);
+    expect((await open(gguf)).endTokens).toEqual([2, 7, 8]);
+    expect((await open(gguf.remove('tokenizer.ggml.eos_token_id'))).endTokens).toEqual([7, 8]);
+  });
+
+  test.each([
+    ['u32', 32],
+    ['u32', 4_294_967_295],
+    ['i32', -1],
+    ['u64', 2n ** 64n - 1n],
+  ] as const)('the id %s %d is of no token: it counts as absent', async (type, id) => {
+    const gguf = modelGguf();
+    for (const name of ['bos', 'eos', 'eot', 'eom', 'unknown', 'padding']) {
+      gguf.set(`tokenizer.ggml.${name}_token_id`, type, id);
+    }
+    const { endTokens, tokenizer } = await open(gguf);
+    expect(endTokens).toEqual([]);
+    expect(tokenizer).not.toHaveProperty('bosId');
+    expect(tokenizer).not.toHaveProperty('eosId');
+  });
+
+  test('flags may be the numbers 0 and 1', async () => {
+    for (const flag of [0, 1]) {
+      const gguf = modelGguf().set('tokenizer.ggml.add_bos_token', 'u8', flag);
+      expect((await open(gguf)).tokenizer).toHaveProperty('addBos', flag === 1);
+    }
+  });
+
+  test('a name that is not UTF-8', async () => {
+    const name = string(Buffer.from('Mém', 'latin1'));
+    const gguf = modelGguf().raw('general.name', Buffer.concat([u32(TYPES.string), name]));
+    expect((await open(gguf)).name).toBe('M\ufffdm');
+  });
+
+  test('fewer or more tokens than embeddings', async () => {
+    for (const count of [1, 40]) {
+      const tokens = Array.from({ length: count }, (_, id) => `t${id}`);
+      const gguf = modelGguf().array('tokenizer.ggml.tokens', 'string', tokens);
+      const { shape, tokenizer } = await open(gguf);
+      expect(shape.vocabularySize).toBe(32);
+      expect(tokenizer).toHaveProperty('pieces', tokens);
+    }
+  });
+
+  test('a chat template, and one for tools', async () => {
+    const gguf = modelGguf()
+      .set('tokenizer.chat_template', 'string', 'one')
+      .set('tokenizer.chat_template.tool_use', 'string', 'two');
+    expect(await open(gguf)).toMatchObject({ chatTemplate: 'one', toolTemplate: 'two' });
+  });
+
+  describe('tensors that change nothing', () => {
+    /** A file that ends with a tensor of these bytes. */
+    function withLast(
+      name: string,
+      format: BuilderFormat,
+      bytes: Buffer,
+      count: number,
+    ): MemoryFile {
+      const { header, byteLength } = modelGguf().tensor(name, format, [count]).build();
+      const start = Buffer.alloc(byteLength);
+      header.copy(start);
+      bytes.copy(start, byteLength - bytes.length);
+      return new MemoryFile('memory.gguf', start);
+    }
+
+    test.each(['F32', 'F16', 'BF16'] as const)('a bias of zeros in %s', async (format) => {
+      const bytes = Buffer.alloc(64 * FORMATS[format].blockBytes);
+      const zeros = withLast('blk.0.attn_q.bias', format, bytes, 64);
+      expect((await readGgufCheckpoint(zeros, 'given', alone)).weights).toHaveLength(12);
+      bytes[bytes.length - 2] = 1;
+      const other = withLast('blk.0.attn_q.bias', format, bytes, 64);
+      await refused(readGgufCheckpoint(other, 'given', alone), 'UNSUPPORTED_FILE', 'a bias');
+    });
+
+    test('rope factors of one', async () => {
+      const factors = new Float32Array(8).fill(1);
+      const bytes = Buffer.from(factors.buffer);
+      const ones = withLast('rope_freqs.weight', 'F32', bytes, 8);
+      expect((await readGgufCheckpoint(ones, 'given', alone)).weights).toHaveLength(12);
+      factors[7] = 8;
+      const other = withLast('rope_freqs.weight', 'F32', bytes, 8);
+      await refused(readGgufCheckpoint(other, 'given', alone), 'UNSUPPORTED_FILE', 'scales rope');
+    });
+
+    test('but not where the file ends before them', async () => {
+      const { header } = modelGguf().tensor('blk.0.attn_q.bias', 'F32', [64]).build();
+      const short = new MemoryFile('memory.gguf', header, header.length + 100);
+      await refused(readGgufCheckpoint(short, 'given', alone), 'INVALID_FILE');
+    });
   });
 
   test('values nobody asks for are stepped over, whatever their type', async () => {
@@ -193,14 +285,54 @@ describe('GGUF: what is refused, and the place it names', () => {
     ['tokens that are numbers', (g) => g.array('tokenizer.ggml.tokens', 'i32', [1]), 'strings'],
     ['tokens that are no array', (g) => g.set('tokenizer.ggml.tokens', 'u32', 1), 'strings'],
     [
-      'fewer tokens than embeddings',
-      (g) => g.array('tokenizer.ggml.tokens', 'string', ['a']),
-      'lists 1 tokens, and token_embd.weight has 32 rows',
+      'more tokens than any vocabulary has',
+      (g) => {
+        const head = Buffer.concat([u32(TYPES.array), u32(TYPES.string), u64(1_310_721)]);
+        g.raw('tokenizer.ggml.tokens', head);
+        g.find('output.weight').byteLength = 2 ** 30;
+      },
+      'tokenizer.ggml.tokens has 1310721 elements; at most 1310720',
     ],
     [
-      'an end token that does not exist',
-      (g) => g.set('tokenizer.ggml.eos_token_id', 'u32', 32),
-      'eos',
+      'an end token that is text',
+      (g) => g.set('tokenizer.ggml.eos_token_id', 'string', '</s>'),
+      'eos_token_id is a string, not the id of a token',
+    ],
+    [
+      'a window that is a list',
+      (g) => g.array('llama.attention.sliding_window', 'u32', [48]),
+      'sliding_window is a list, not an integer',
+      /at byte \d+/,
+    ],
+    [
+      'a window that is text',
+      (g) => g.set('llama.attention.sliding_window', 'string', '48'),
+      'sliding_window is a string, not an integer',
+    ],
+    [
+      'KV heads that are a list',
+      (g) => g.array('llama.attention.head_count_kv', 'u32', [2]),
+      'head_count_kv is a list',
+    ],
+    [
+      'a rope factor that is a list',
+      (g) => g.array('llama.rope.scaling.factor', 'f32', [8]),
+      'rope.scaling.factor is a list',
+    ],
+    [
+      'a number of experts that is a list',
+      (g) => g.array('llama.expert_count', 'u32', [8]),
+      'expert_count is a list',
+    ],
+    [
+      'a chat template that is a list',
+      (g) => g.array('tokenizer.chat_template', 'string', ['a']),
+      'chat_template is a list, not a string',
+    ],
+    [
+      'a flag that is neither 0 nor 1',
+      (g) => g.set('tokenizer.ggml.add_bos_token', 'u8', 2),
+      'add_bos_token is 2, not true or false',
     ],
     [
       'an alignment that is no power of two',
@@ -219,7 +351,7 @@ describe('GGUF: what is refused, and the place it names', () => {
     ['more layers than tensors', (g) => g.set('llama.block_count', 'u32', 2), 'blk.1.attn_norm'],
     ['a negative count', (g) => g.set('llama.block_count', 'i32', -1), 'block_count is -1'],
     ['a count that is no integer', (g) => g.set('llama.block_count', 'f32', 1.5), 'is 1.5'],
-    ['a count that is a list', (g) => g.array('llama.feed_forward_length', 'u32', [96]), 'missing'],
+    ['a count that is a list', (g) => g.array('llama.feed_forward_length', 'u32', [96]), 'a list'],
     ['no hidden size', (g) => g.remove('llama.embedding_length'), 'embedding_length is missing'],
     [
       'a hidden size beyond bounds',
@@ -330,7 +462,9 @@ describe('GGUF: what is refused, and the place it names', () => {
     ['version 4', (g) => (g.version = 4), 'versions 2 and 3 are supported'],
     ['a big-endian file', (g) => (g.version = 0x03000000), 'big-endian'],
     ['another architecture', (g) => g.set('general.architecture', 'string', 'gemma3'), '"gemma3"'],
-    ['a part of a split file', (g) => g.set('split.count', 'u16', 3), 'llama-gguf-split --merge'],
+    ['a vocabulary alone', (g) => g.tensors.splice(0), 'a vocabulary only; loadTokenizer takes it'],
+    ['a LoRA adapter', (g) => g.set('general.type', 'string', 'adapter'), 'no model but a LoRA'],
+    ['an importance matrix', (g) => g.set('general.type', 'string', 'imatrix'), '"imatrix"'],
     ['mixture of experts', (g) => g.set('llama.expert_count', 'u32', 8), 'expert_count', 'dense'],
     ['no causal mask', (g) => g.set('llama.attention.causal', 'bool', false), 'causal'],
     [
@@ -360,7 +494,8 @@ describe('GGUF: what is refused, and the place it names', () => {
       'rope_freqs.weight',
       'scales',
     ],
-    ['a bias', (g) => g.tensor('blk.0.attn_q.bias', 'F32', [64]), 'attn_q.bias', 'bias'],
+    ['a bias of another length', (g) => g.tensor('blk.0.attn_q.bias', 'F32', [65]), 'bias'],
+    ['a bias of no weight', (g) => g.tensor('blk.0.attn_x.bias', 'F32', [64]), 'bias'],
     ['experts', (g) => g.tensor('blk.0.ffn_up_exps.weight', 'F32', [64, 96, 8]), 'experts'],
     ['old experts', (g) => g.tensor('blk.0.ffn_up.7.weight', 'F32', [64, 96]), 'experts'],
     ['a layer too many', (g) => g.tensor('blk.1.attn_norm.weight', 'F32', [64]), 'blk.1.attn_norm'],
@@ -390,7 +525,7 @@ describe('GGUF: what is refused, and the place it names', () => {
     const { header } = modelGguf().build();
     for (let length = 0; length < header.length; length++) {
       const file = new MemoryFile('cut.gguf', header.subarray(0, length));
-      await refused(readGgufCheckpoint(file, 'given'), 'INVALID_FILE', 'cut.gguf: ');
+      await refused(readGgufCheckpoint(file, 'given', alone), 'INVALID_FILE', 'cut.gguf: ');
     }
   });
 
@@ -418,7 +553,7 @@ describe('GGUF: how little is read', () => {
         return source.read(offset, length);
       },
     };
-    const checkpoint = await readGgufCheckpoint(counted, path);
+    const checkpoint = await readGgufCheckpoint(counted, path, alone);
     await source.close();
     expect(checkpoint.weights).toHaveLength(291);
     expect(checkpoint.tokenizer).toHaveProperty('pieces.length', 32_000);
@@ -429,7 +564,7 @@ describe('GGUF: how little is read', () => {
     const { header, byteLength } = modelGguf({ ...TINY, vocabulary: 100_000 }).build();
     expect(header.length).toBeGreaterThan(2 * 2 ** 20);
     const file = new MemoryFile('long.gguf', header, byteLength + 2 ** 33);
-    expect((await readGgufCheckpoint(file, 'given')).shape.vocabularySize).toBe(100_000);
+    expect((await readGgufCheckpoint(file, 'given', alone)).shape.vocabularySize).toBe(100_000);
     expect(file.bytesRead).toBeGreaterThanOrEqual(header.length);
     expect(file.bytesRead).toBeLessThanOrEqual(4 * header.length);
   });
@@ -440,7 +575,7 @@ describe('GGUF: how little is read', () => {
     const gguf = new GgufBuilder().raw('general.big', array);
     const file = new MemoryFile('big.gguf', gguf.build().header, 2 * length);
     await refused(
-      readGgufCheckpoint(file, 'given'),
+      readGgufCheckpoint(file, 'given', alone),
       'INVALID_FILE',
       'general.big',
       'the header has',
@@ -452,7 +587,11 @@ describe('GGUF: how little is read', () => {
     const array = Buffer.concat([u32(TYPES.array), u32(TYPES.string), u64(2 ** 36)]);
     const gguf = new GgufBuilder().raw('general.strings', array);
     const file = new MemoryFile('strings.gguf', gguf.build().header, 2 ** 40);
-    await refused(readGgufCheckpoint(file, 'given'), 'INVALID_FILE', 'the header has more than');
+    await refused(
+      readGgufCheckpoint(file, 'given', alone),
+      'INVALID_FILE',
+      'the header has more than',
+    );
   });
 
   test('a file cut short after its length was seen', async () => {
@@ -461,7 +600,7 @@ describe('GGUF: how little is read', () => {
     const source = await openFile(path);
     truncateSync(path, 5000);
     await refused(
-      readGgufCheckpoint(source, path),
+      readGgufCheckpoint(source, path, alone),
       'INVALID_FILE',
       'file ends early',
       'at byte 5000',

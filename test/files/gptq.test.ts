@@ -418,6 +418,39 @@ describe('checkpoints that are wrong', () => {
     );
   });
 
+  test('of several safetensors files the one that the configuration names', async () => {
+    const hf = gptq();
+    hf.weightsName = 'gptq_model-4bit-32g.safetensors';
+    hf.files['gptq_model-4bit-64g.safetensors'] = 'not looked at';
+    await refused(open(hf), 'INVALID_FILE', 'holds 2 safetensors files; name the one to open');
+    hf.quantization()['model_file_base_name'] = 'gptq_model-4bit-32g';
+    expect((await open(hf)).files).toMatchObject([{ path: `memory/${hf.weightsName}` }]);
+    hf.quantization()['model_file_base_name'] = 'gone';
+    await refused(open(hf), 'INVALID_FILE', 'holds 2 safetensors files');
+  });
+
+  test('an empty g_idx is one that is not there', async () => {
+    const hf = gptq();
+    Object.assign(hf.find(`${UP}.g_idx`), { shape: [0], byteLength: 0, data: Buffer.of() });
+    expect(partsOf(await open(hf), UP)).toMatchObject({ groupSize: 32, actOrder: false });
+    hf.quantization()['desc_act'] = true;
+    await refused(open(hf), 'INVALID_FILE', `${UP}.g_idx" is I32 [0], and not the I32 [64]`);
+  });
+
+  test('a g_idx of 64 bits, unless it is out of order', async () => {
+    const hf = gptq();
+    const order = BigInt64Array.from({ length: 64 }, (_, k) => BigInt(Math.floor(k / 32)));
+    const data = Buffer.from(order.buffer);
+    Object.assign(hf.find(`${UP}.g_idx`), { type: 'I64', byteLength: 512, data });
+    const parts = partsOf(await open(hf), UP);
+    expect(parts.actOrder).toBe(false);
+    expect(parts).not.toHaveProperty('groupIndex');
+    order.reverse();
+    await refused(open(hf), 'UNSUPPORTED_FILE', `${UP}.g_idx" is I64 and out of order`);
+    order[17] = -1n;
+    await refused(open(hf), 'INVALID_FILE', 'input 17 is of group -1');
+  });
+
   test('act-order without g_idx, or with a g_idx of zeros', async () => {
     const hf = gptq({ actOrder: true });
     hf.find(`${UP}.g_idx`).data = Buffer.alloc(4 * 64);

@@ -81,7 +81,31 @@ describe('config.json', () => {
     expect((await open(hf)).endTokens).toEqual([]);
   });
 
-  test('the chat template: a file, a string, or the default of a list', async () => {
+  test('an end token that the model does not have counts as absent', async () => {
+    const hf = new HfBuilder();
+    hf.files['generation_config.json'] = JSON.stringify({ eos_token_id: [-1, 7, 32] });
+    hf.config['eos_token_id'] = 4_294_967_295;
+    expect((await open(hf)).endTokens).toEqual([7]);
+  });
+
+  test('linear scaling of rope by a factor of 1 is none', async () => {
+    const hf = new HfBuilder();
+    hf.config['rope_scaling'] = { type: 'linear', factor: 1 };
+    expect((await open(hf)).weights).toHaveLength(12);
+  });
+
+  test('JSON as Python writes it: a byte order mark, NaN and infinities', async () => {
+    const hf = new HfBuilder();
+    const text = JSON.stringify({ ...hf.config, a: 0, b: 0 });
+    hf.files['config.json'] =
+      `\ufeff${text.replace('"a":0', '"a":NaN').replace('"b":0', '"b":[-Infinity]')}`;
+    hf.files['generation_config.json'] = '\ufeff{"eos_token_id":[3],"temperature":NaN}';
+    expect((await open(hf)).endTokens).toEqual([3, 2]);
+    hf.files['config.json'] = text.replace('"rope_theta":10000', '"rope_theta":NaN');
+    await refused(open(hf), 'INVALID_FILE', 'rope_theta is "NaN", not a number');
+  });
+
+  test('the chat template: a file, a string, or the default of a list, and one for tools', async () => {
     const hf = new HfBuilder();
     expect(await open(hf)).not.toHaveProperty('chatTemplate');
     const set = (template: unknown): void => {
@@ -94,11 +118,16 @@ describe('config.json', () => {
       { name: 'default', template: 'three' },
     ];
     set(list);
-    expect((await open(hf)).chatTemplate).toBe('three');
+    expect(await open(hf)).toMatchObject({ chatTemplate: 'three', toolTemplate: 'two' });
     set(list.slice(0, 1));
+    expect(await open(hf)).toMatchObject({ toolTemplate: 'two' });
     expect(await open(hf)).not.toHaveProperty('chatTemplate');
     hf.files['chat_template.jinja'] = 'four';
-    expect((await open(hf)).chatTemplate).toBe('four');
+    expect(await open(hf)).toMatchObject({ chatTemplate: 'four', toolTemplate: 'two' });
+    set(['a', 'b']);
+    await refused(open(hf), 'INVALID_FILE', 'chat_template has "a" in its list');
+    set(7);
+    await refused(open(hf), 'INVALID_FILE', 'chat_template is 7, not a string');
   });
 
   test.each<[string, string, Record<string, unknown>, string]>([
@@ -107,7 +136,10 @@ describe('config.json', () => {
     ['INVALID_FILE', 'no vocabulary', { vocab_size: 0 }, 'vocab_size is 0'],
     ['INVALID_FILE', 'another vocabulary', { vocab_size: 40 }, 'model.embed_tokens.weight'],
     ['INVALID_FILE', 'heads that do not divide', { num_attention_heads: 6 }, 'num_attention_heads'],
-    ['INVALID_FILE', 'an end token beyond the vocabulary', { eos_token_id: 32 }, 'eos_token_id'],
+    ['INVALID_FILE', 'a window that is text', { sliding_window: '4096' }, 'is "4096", not an'],
+    ['INVALID_FILE', 'a window that is a list', { sliding_window: [4096] }, 'is a list, not an'],
+    ['INVALID_FILE', 'rope_scaling that is text', { rope_scaling: 'x' }, 'rope_scaling is "x"'],
+    ['INVALID_FILE', 'a list as rope_parameters', { rope_parameters: [] }, 'is a list, not an'],
     ['INVALID_FILE', 'an end token that is text', { eos_token_id: ['</s>'] }, 'eos_token_id'],
     ['INVALID_FILE', 'more layers than tensors', { num_hidden_layers: 2 }, 'model.layers.1'],
     ['UNSUPPORTED_FILE', 'another architecture', { architectures: ['Qwen3ForCausalLM'] }, 'Qwen3'],

@@ -48,7 +48,7 @@ describe('limits', () => {
     expect(parser).not.toHaveBeenCalled();
   });
 
-  test.each(['"', '"\\', '"abc\\"', '{"a', '[', ']]]]]', '}{', '', '\u0000', 'Na', '-'])(
+  test.each(['"', '"\\', '"abc\\"', '{"a', '[', ']]]]]', '}{', ' ', '\u0000', 'Na', '-'])(
     'do not make text that is no JSON pass: %j',
     (text) => {
       expect(() => parse(text)).toThrow('not JSON');

@@ -55,6 +55,9 @@ export class MemoryFolder implements Folder {
   }
 }
 
+/** The directory of a file that is alone. */
+export const alone = (): Folder => new MemoryFolder({});
+
 /** A safetensors header over `dataLength` bytes of zeros. Entries are given as written. */
 export function safetensors(
   entries: Record<string, unknown> | string,

@@ -1,6 +1,14 @@
 /** Paths: what each kind opens, and what the rest are told. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openCheckpoint } from '../../lib/files/open';
@@ -12,6 +20,8 @@ import { refused } from './refused';
 
 const root = mkdtempSync(join(tmpdir(), 'tramontane-open-'));
 afterAll(() => rmSync(root, { recursive: true }));
+
+const LFS = 'version https://git-lfs.github.com/spec/v1\noid sha256:3e00\nsize 4140374304\n';
 
 let count = 0;
 /** A new directory that holds these files. */
@@ -86,14 +96,79 @@ describe('openCheckpoint', () => {
   });
 
   test.each([
-    ['', 'INVALID_FILE', 'starts with ""'],
-    ['GGU', 'INVALID_FILE', 'starts with "GGU"'],
-    ['<!DOCTYPE html>', 'INVALID_FILE', 'starts with "<!DO"; GGUF files and directories with'],
-    ['version https://git-lfs', 'INVALID_FILE', 'starts with "vers"'],
-    ['tjgg\u0001\0\0\0', 'UNSUPPORTED_FILE', 'a GGML file from before GGUF'],
-  ])('a file that starts with %p', async (content, code, message) => {
+    ['GGU', 'starts with "GGU"; GGUF files and directories with'],
+    ['Hello', 'starts with "Hell"'],
+  ])('a file that starts with %p', async (content, message) => {
     const path = join(directory({ 'x.gguf': content }), 'x.gguf');
+    await refused(openCheckpoint(path), 'INVALID_FILE', path, message);
+  });
+
+  const FOREIGN: [string, Buffer, string, string][] = [
+    ['an empty file', Buffer.of(), 'INVALID_FILE', 'is empty; download it again'],
+    ['a Git LFS pointer', Buffer.from(LFS), 'INVALID_FILE', 'of 4140374304 bytes'],
+    ['a Git LFS pointer', Buffer.from(LFS), 'INVALID_FILE', 'run "git lfs pull"'],
+    ['a web page', Buffer.from('<!doctype HTML>\n<html>'), 'INVALID_FILE', 'a web page'],
+    ['a web page', Buffer.from('\ufeff \n<HTML lang="en">'), 'INVALID_FILE', 'download the file'],
+    ["a server's answer", Buffer.from('Entry not found'), 'INVALID_FILE', '"Entry not found"'],
+    ["a server's answer", Buffer.from('{"error":"x"}'), 'INVALID_FILE', 'answer of a server'],
+    ['zeros', Buffer.alloc(1000), 'INVALID_FILE', 'whose download did not end'],
+    ['a zip archive', Buffer.from('PK\u0003\u0004xxxxxxx'), 'UNSUPPORTED_FILE', 'pickles are not'],
+    ['a pickle', Buffer.from([0x80, 2, 0x8a, 10, 0x6c]), 'UNSUPPORTED_FILE', 'a pickle'],
+    ['gzip', Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0]), 'UNSUPPORTED_FILE', 'gzip; unpack'],
+    ['GGML', Buffer.from('tjgg\u0001\0\0\0'), 'UNSUPPORTED_FILE', 'from before GGUF'],
+  ];
+  test.each(FOREIGN)('%s in place of a GGUF file', async (_, content, code, message) => {
+    const path = join(directory(), 'x.gguf');
+    writeFileSync(path, content);
     await refused(openCheckpoint(path), code as 'INVALID_FILE', path, message);
+  });
+
+  test.each(FOREIGN)('%s in place of safetensors', async (_, content, code, message) => {
+    const path = directory();
+    new HfBuilder().write(path);
+    writeFileSync(join(path, 'model.safetensors'), content);
+    await refused(openCheckpoint(path), code as 'INVALID_FILE', 'model.safetensors: ', message);
+  });
+
+  const JSON_TEXT = FOREIGN.filter(([, content]) => !content.toString().startsWith('{'));
+  test.each(JSON_TEXT)('%s in place of config.json', async (_, content, code, message) => {
+    const path = directory();
+    new HfBuilder().write(path);
+    writeFileSync(join(path, 'config.json'), content);
+    await refused(openCheckpoint(path), code as 'INVALID_FILE', 'config.json: ', message);
+  });
+
+  test('safetensors under the name of a GGUF file', async () => {
+    const path = directory();
+    new HfBuilder().write(path);
+    renameSync(join(path, 'model.safetensors'), join(path, 'x.gguf'));
+    const message = 'a safetensors file; its name must end in .safetensors';
+    await refused(openCheckpoint(join(path, 'x.gguf')), 'UNSUPPORTED_FILE', 'x.gguf: ', message);
+  });
+
+  test('an adapter of PEFT names the model to open', async () => {
+    const path = directory({
+      'adapter_config.json': '{"base_model_name_or_path": "mistralai/Mistral-7B-v0.1"}',
+      'adapter_model.safetensors': '',
+    });
+    const message = 'an adapter of PEFT, which is not a model; open "mistralai/Mistral-7B-v0.1"';
+    await refused(openCheckpoint(path), 'UNSUPPORTED_FILE', path, message);
+    const file = join(path, 'adapter_model.safetensors');
+    await refused(openCheckpoint(file), 'UNSUPPORTED_FILE', path, message);
+  });
+
+  test('a directory of pickles, with or without a config.json', async () => {
+    const path = directory({ 'pytorch_model.bin': 'PK\u0003\u0004' });
+    await refused(openCheckpoint(path), 'UNSUPPORTED_FILE', 'pytorch_model.bin', 'pickles are not');
+    new HfBuilder().write(path);
+    rmSync(join(path, 'model.safetensors'));
+    await refused(openCheckpoint(path), 'UNSUPPORTED_FILE', 'pytorch_model.bin', 'take the');
+  });
+
+  test('a cache of the Hub', async () => {
+    const path = directory();
+    mkdirSync(join(path, 'snapshots'));
+    await refused(openCheckpoint(path), 'UNSUPPORTED_FILE', 'a cache of', join(path, 'snapshots'));
   });
 
   test('a directory without a model, and a config.json by itself', async () => {
@@ -187,6 +262,16 @@ describe('readTokenizerSource', () => {
     writeFileSync(join(path, 'tokenizer.model'), '\u000a');
     expect((await readTokenizerSource(path)).kind).toBe('sentencepiece');
   });
+
+  test.each(['tokenizer.model', 'tokenizer.json'])(
+    'a Git LFS pointer, or nothing, in place of %s',
+    async (name) => {
+      const path = directory({ [name]: LFS });
+      await refused(readTokenizerSource(path), 'INVALID_FILE', name, 'a Git LFS pointer');
+      writeFileSync(join(path, name), '');
+      await refused(readTokenizerSource(path), 'INVALID_FILE', name, 'is empty');
+    },
+  );
 
   test('nothing there', async () => {
     await refused(readTokenizerSource(directory()), 'FILE_NOT_READABLE', 'holds no tokenizer');

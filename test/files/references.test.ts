@@ -110,7 +110,7 @@ describeWithReference('GGUF references', (directory) => {
     expect(uncovered(checkpoint)).toBeLessThan(32);
     const { tokenizer } = checkpoint;
     if (tokenizer.kind !== 'gguf') throw new Error(tokenizer.kind);
-    expect(tokenizer).toMatchObject({ model: 'llama', bosId: 1, eosId: 2, unknownId: 0 });
+    expect(tokenizer).toMatchObject({ model: 'llama', bosId: 1, eosId: 2 });
     expect(tokenizer).toMatchObject({ addBos: true, addSpacePrefix: true });
     expect(tokenizer.pieces.slice(0, 3)).toEqual(['<unk>', '<s>', '</s>']);
     expect(tokenizer.pieces).toHaveLength(shape.vocabularySize);

@@ -118,8 +118,8 @@ describe('refused', () => {
     const bytes = Buffer.alloc(8);
     bytes.writeBigUInt64LE(16_777_217n);
     const file = new MemoryFile('x.safetensors', bytes, 2 ** 40);
-    await refused(readSafetensors(file), 'INVALID_FILE', 'at most 16777216');
-    expect(file.bytesRead).toBe(8);
+    await refused(readSafetensors(file), 'INVALID_FILE', 'and 2 to 16777216 can be');
+    expect(file.bytesRead).toBeLessThan(1000);
   });
 
   test('fewer than eight bytes', async () => {

@@ -7,6 +7,7 @@ import { readGgufCheckpoint } from '../../lib/files/gguf/checkpoint';
 import { readHfCheckpoint } from '../../lib/files/hf/checkpoint';
 import { openCheckpoint } from '../../lib/files/open';
 import { MISTRAL_7B, modelGguf, type BuilderShape, type GgufBuilder } from './gguf-builder';
+import { alone } from './memory';
 import { HfBuilder } from './hf-builder';
 
 const V01: SlidingWindow = { size: 4096, source: 'v0.1-shape' };
@@ -15,7 +16,7 @@ const NONE: SlidingWindow = { size: null, source: 'none' };
 async function windowOf(gguf: GgufBuilder): Promise<SlidingWindow> {
   // Without the vocabulary, which does not matter here and takes the most time.
   for (const { key } of [...gguf.values]) if (key.startsWith('tokenizer.')) gguf.remove(key);
-  return (await readGgufCheckpoint(gguf.file(), 'given')).slidingWindow;
+  return (await readGgufCheckpoint(gguf.file(), 'given', alone)).slidingWindow;
 }
 
 describe('GGUF without a window key', () => {

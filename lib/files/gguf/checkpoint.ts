@@ -1,57 +1,77 @@
-/** From the header of a GGUF file to a checkpoint. */
+/** From the headers of a GGUF model to a checkpoint. */
 import type { Checkpoint, Weight } from '../checkpoint';
-import type { ByteSource } from '../byte-source';
-import { ggmlFormat, ggmlTypeName, SUPPORTED_FORMATS } from '../formats';
-import { readGguf, type GgufHeader, type GgufTensor } from './reader';
-import { GgufFacts } from './facts';
+import type { ByteSource, Folder } from '../byte-source';
+import { ggmlFormat, ggmlTypeName, isFloat, SUPPORTED_FORMATS, type FloatFormat } from '../formats';
+import type { GgufTensor } from './reader';
+import { withParts, type GgufPart } from './parts';
+import type { GgufFacts } from './facts';
 import { ggufTokenizer } from './tokenizer';
 import { MAX_PIECES } from '../limits';
 import { invalid, quoted, unsupported } from '../problems';
 import { readShape, readSlidingWindow, type ShapeKeys } from '../shape';
-import { plainWeight, refuseOverlaps, slots, type Slot } from '../weights';
+import { plainWeight, refuseOverlaps, slots, type Extent, type Slot } from '../weights';
 
 const ARCHITECTURES = ['llama', 'mistral'];
 
-/** Reads a GGUF file of a supported architecture. `path` is the one the user gave. */
-export async function readGgufCheckpoint(source: ByteSource, path: string): Promise<Checkpoint> {
-  const header = await readGguf(source);
-  const facts = new GgufFacts(header);
+/**
+ * Reads a GGUF model of a supported architecture. `path` is the one the user gave.
+ * @param source its file, or one of its files
+ * @param siblings gives the directory the file is in
+ */
+export async function readGgufCheckpoint(
+  source: ByteSource,
+  path: string,
+  siblings: () => Folder | Promise<Folder>,
+): Promise<Checkpoint> {
+  return withParts(source, siblings, (parts) => describe(parts, path));
+}
+
+async function describe(
+  parts: readonly [GgufPart, ...GgufPart[]],
+  path: string,
+): Promise<Checkpoint> {
+  const { facts } = parts[0];
   const architecture = facts.required('general.architecture', facts.string('general.architecture'));
   refuseOtherModels(facts, architecture);
 
   const keys = shapeKeys(architecture);
-  const tokenizer = ggufTokenizer(facts);
-  const shape = readShape(facts, keys, vocabularySize(header), 'neighbours');
-  if (facts.has(TOKENS) && tokenizer.pieces.length !== shape.vocabularySize) {
-    const tokens = `lists ${tokenizer.pieces.length} tokens`;
-    throw facts.invalid(TOKENS, `${tokens}, and ${EMBEDDING} has ${shape.vocabularySize} rows`);
+  const tensors = tensorsOf(parts);
+  if (tensors.size === 0) {
+    throw unsupported(facts.path, 'has no weights but a vocabulary only; loadTokenizer takes it');
   }
+  const shape = readShape(facts, keys, vocabularySize(facts.path, tensors), 'neighbours');
   refuseOtherRotations(facts, architecture, shape.headSize);
+  const weights = readWeights(facts.path, tensors, slots(shape));
+  await refuseOthers(tensors, weights, shape.headSize);
 
-  const endTokens = new Set<number>();
-  for (const key of ['tokenizer.ggml.eos_token_id', 'tokenizer.ggml.eot_token_id']) {
-    const id = facts.integer(key, 0, shape.vocabularySize - 1);
-    if (id !== undefined) endTokens.add(id);
-  }
   const name = facts.string('general.name');
   const chatTemplate = facts.string('tokenizer.chat_template');
+  const toolTemplate = facts.string('tokenizer.chat_template.tool_use');
   return {
     path,
     kind: 'gguf',
     architecture,
     ...(name === undefined ? {} : { name }),
-    files: [{ path: source.path, byteLength: source.byteLength }],
+    files: parts.map(({ source }) => ({ path: source.path, byteLength: source.byteLength })),
     shape,
     slidingWindow: readSlidingWindow(facts, keys, shape),
-    weights: readWeights(header, slots(shape)),
-    formats: countFormats(header),
-    tokenizer,
-    endTokens: [...endTokens],
+    weights,
+    formats: countFormats(tensors),
+    tokenizer: ggufTokenizer(facts),
+    endTokens: readEndTokens(facts, shape.vocabularySize),
     ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    ...(toolTemplate === undefined ? {} : { toolTemplate }),
   };
 }
 
-const TOKENS = 'tokenizer.ggml.tokens';
+/** End of sequence, of turn and of message: each ends a generation. */
+function readEndTokens(facts: GgufFacts, vocabularySize: number): number[] {
+  const ids = ['eos', 'eot', 'eom'].map((name) => {
+    return facts.tokenId(`tokenizer.ggml.${name}_token_id`, vocabularySize);
+  });
+  return [...new Set(ids.filter((id) => id !== undefined))];
+}
+
 const EMBEDDING = 'token_embd.weight';
 const OUTPUT = 'output.weight';
 
@@ -72,9 +92,13 @@ function shapeKeys(architecture: string): ShapeKeys {
 }
 
 function refuseOtherModels(facts: GgufFacts, architecture: string): void {
-  if ((facts.integer('split.count', 0, 65_535) ?? 0) > 1) {
-    const advice = 'merge the parts with llama-gguf-split --merge, and open the result';
-    throw facts.unsupported('split.count', `says this is one part of a split file; ${advice}`);
+  const type = facts.string('general.type') ?? 'model';
+  if (type === 'adapter') {
+    const advice = 'open the model that it was made for';
+    throw facts.unsupported('general.type', `is "adapter": no model but a LoRA of one; ${advice}`);
+  }
+  if (type !== 'model') {
+    throw facts.unsupported('general.type', `is ${quoted(type)}, and not "model"`);
   }
   if (!ARCHITECTURES.includes(architecture)) {
     const supported = `${ARCHITECTURES.join(' and ')} are supported`;
@@ -114,53 +138,125 @@ function refuseOtherRotations(facts: GgufFacts, architecture: string, headSize: 
   }
 }
 
-function vocabularySize(header: GgufHeader): number {
-  const embedding = header.tensors.get(EMBEDDING);
-  if (embedding === undefined) throw invalid(header.path, `tensor ${EMBEDDING} is missing`);
+/** A tensor, and the file it is in. */
+interface PlacedTensor extends GgufTensor {
+  readonly source: ByteSource;
+  /** Index of the file. */
+  readonly file: number;
+}
+
+type Tensors = ReadonlyMap<string, PlacedTensor>;
+
+function tensorsOf(parts: readonly GgufPart[]): Tensors {
+  const tensors = new Map<string, PlacedTensor>();
+  for (const [file, { source, facts }] of parts.entries()) {
+    for (const tensor of facts.header.tensors.values()) {
+      const other = tensors.get(tensor.name);
+      if (other !== undefined) {
+        const where = `is also in ${other.source.path}: one of them is of another model`;
+        throw invalid(source.path, `tensor ${quoted(tensor.name)} ${where}`, tensor.at);
+      }
+      tensors.set(tensor.name, { ...tensor, source, file });
+    }
+  }
+  return tensors;
+}
+
+function vocabularySize(path: string, tensors: Tensors): number {
+  const embedding = tensors.get(EMBEDDING);
+  if (embedding === undefined) throw invalid(path, `tensor ${EMBEDDING} is missing`);
   const rows = embedding.dimensions[1];
   if (embedding.dimensions.length !== 2 || rows === undefined || rows > MAX_PIECES) {
     const found = `[${embedding.dimensions.join(', ')}]`;
-    throw invalid(header.path, `tensor ${EMBEDDING} has dimensions ${found}`, embedding.at);
+    const problem = `tensor ${EMBEDDING} has dimensions ${found}`;
+    throw invalid(embedding.source.path, problem, embedding.at);
   }
   return rows;
 }
 
-function readWeights(header: GgufHeader, wanted: readonly Slot[]): Weight[] {
-  const weights: Weight[] = [];
-  const used = new Set<string>();
-  for (const slot of wanted) {
-    const tied = slot.role === 'output' && !header.tensors.has(OUTPUT);
-    const tensor = header.tensors.get(tied ? EMBEDDING : slot.gguf);
-    if (tensor === undefined) throw invalid(header.path, `tensor ${slot.gguf} is missing`);
-    used.add(tensor.name);
-    weights.push(readWeight(header, slot, tensor));
-  }
-  for (const tensor of header.tensors.values()) {
-    if (!used.has(tensor.name)) throw unexpected(header.path, tensor);
-  }
-  const extents = weights.flatMap(({ name, role, storage }) => {
-    // A tied output is the embedding again.
-    if (storage.format === 'GPTQ' || (role === 'output' && name === EMBEDDING)) return [];
-    return [{ name, ...storage.range, at: header.tensors.get(name)?.at ?? 0 }];
+function readWeights(path: string, tensors: Tensors, wanted: readonly Slot[]): Weight[] {
+  const weights = wanted.map((slot) => {
+    const tied = slot.role === 'output' && !tensors.has(OUTPUT);
+    const tensor = tensors.get(tied ? EMBEDDING : slot.gguf);
+    if (tensor === undefined) throw invalid(path, `tensor ${slot.gguf} is missing`);
+    return readWeight(slot, tensor);
   });
-  refuseOverlaps(header.path, extents);
+  const extents = new Map<string, Extent[]>();
+  for (const { name, role, storage } of weights) {
+    const tensor = tensors.get(name);
+    // A tied output is the embedding again.
+    if (tensor === undefined || storage.format === 'GPTQ') continue;
+    if (role === 'output' && name === EMBEDDING) continue;
+    const extent = { name, ...storage.range, at: tensor.at };
+    const others = extents.get(tensor.source.path);
+    if (others === undefined) extents.set(tensor.source.path, [extent]);
+    else others.push(extent);
+  }
+  for (const [file, inside] of extents) refuseOverlaps(file, inside);
   return weights;
 }
 
-function readWeight(header: GgufHeader, slot: Slot, tensor: GgufTensor): Weight {
-  const { path, fileLength } = header;
-  const { name, offset, at } = tensor;
+function readWeight(slot: Slot, tensor: PlacedTensor): Weight {
+  const { name, offset, at, file } = tensor;
+  const { path, byteLength: fileLength } = tensor.source;
   const format = ggmlFormat(tensor.type);
   if (format === undefined) {
     const found = `tensor ${quoted(name)} is ${ggmlTypeName(tensor.type)}`;
     throw unsupported(path, `${found}; supported are ${SUPPORTED_FORMATS}`, at);
   }
   const shape = tensor.dimensions.toReversed();
-  return plainWeight(slot, { path, fileLength, file: 0, name, format, shape, offset, at });
+  return plainWeight(slot, { path, fileLength, file, name, format, shape, offset, at });
 }
 
+/** Refuses tensors that no weight uses, but for those that change nothing. */
+async function refuseOthers(
+  tensors: Tensors,
+  weights: readonly Weight[],
+  headSize: number,
+): Promise<void> {
+  const rowsOf = new Map(weights.map(({ name, rows }) => [name, rows]));
+  for (const tensor of tensors.values()) {
+    const { name } = tensor;
+    if (rowsOf.has(name)) continue;
+    const rows = name.endsWith('.bias') ? rowsOf.get(name.replace(/bias$/, 'weight')) : undefined;
+    if (rows !== undefined && (await isFilledWith(tensor, rows, 0))) continue;
+    if (name === ROPE_FACTORS && (await isFilledWith(tensor, headSize / 2, 1))) continue;
+    throw unexpected(tensor);
+  }
+}
+
+/** Rotation frequencies are divided by these. */
+const ROPE_FACTORS = 'rope_freqs.weight';
+
+/** Whether a float tensor is a vector of `count` times this value. */
+async function isFilledWith(tensor: PlacedTensor, count: number, value: 0 | 1): Promise<boolean> {
+  const { source, offset, dimensions } = tensor;
+  const format = ggmlFormat(tensor.type) ?? '';
+  if (!isFloat(format) || dimensions.join() !== String(count)) return false;
+  const wanted = Buffer.from(BYTES[format][value]);
+  const byteLength = count * wanted.length;
+  if (offset + byteLength > source.byteLength) return false;
+  return Buffer.alloc(byteLength, wanted).equals(await source.read(offset, byteLength));
+}
+
+/** The bytes of 0 and of 1. */
+const BYTES: Readonly<Record<FloatFormat, readonly [number[], number[]]>> = {
+  F32: [
+    [0, 0, 0, 0],
+    [0, 0, 0x80, 0x3f],
+  ],
+  F16: [
+    [0, 0],
+    [0, 0x3c],
+  ],
+  BF16: [
+    [0, 0],
+    [0x80, 0x3f],
+  ],
+};
+
 /** The error for a tensor that no supported model has. */
-function unexpected(path: string, { name, at }: GgufTensor): Error {
+function unexpected({ source: { path }, name, at }: PlacedTensor): Error {
   const what = `tensor ${quoted(name)}`;
   const layer = /^blk\.(\d+)\./.exec(name)?.[1];
   if (/^rope_(freqs|factors)/.test(name)) {
@@ -178,9 +274,9 @@ function unexpected(path: string, { name, at }: GgufTensor): Error {
   return unsupported(path, `${what} belongs to no weight of a Llama or Mistral model`, at);
 }
 
-function countFormats(header: GgufHeader): Record<string, number> {
+function countFormats(tensors: Tensors): Record<string, number> {
   const formats: Record<string, number> = {};
-  for (const { type } of header.tensors.values()) {
+  for (const { type } of tensors.values()) {
     const name = ggmlTypeName(type);
     formats[name] = (formats[name] ?? 0) + 1;
   }

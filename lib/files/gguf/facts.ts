@@ -7,6 +7,12 @@ export class GgufFacts extends Facts {
     super(header.path);
   }
 
+  /** Some writers have a number, 0 or 1, for false and true. */
+  override boolean(key: string): boolean | undefined {
+    const value = this.raw(key);
+    return value === 0 || value === 1 ? value === 1 : super.boolean(key);
+  }
+
   override raw(key: string): unknown {
     return this.header.metadata.get(key)?.value;
   }

@@ -1,16 +1,17 @@
 /**
  * GGUF headers, versions 2 and 3, little endian
  * (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): named values, then the table of
- * tensors. Says nothing about models; see gguf-checkpoint.ts.
+ * tensors. Says nothing about models; see checkpoint.ts.
  */
 import type { ByteSource } from '../byte-source';
+import { shown, Unread } from '../facts';
 import { MAX_MERGES, MAX_PIECES, MAX_TENSORS } from '../limits';
 import { invalid, quoted, unsupported } from '../problems';
 
-/** A value of the header, and the byte it starts at. Values nobody asks for are `undefined`. */
+/** A value of the header, and the byte it starts at. */
 export interface GgufEntry {
   readonly at: number;
-  readonly value: GgufValue | undefined;
+  readonly value: GgufValue | Unread;
 }
 
 export type GgufValue = number | boolean | string | readonly string[] | Float32Array | Int32Array;
@@ -44,14 +45,21 @@ const MAX_VALUES = 65_536;
 /** The longest key the specification allows. */
 const MAX_NAME = 65_535;
 
+const NAME = 'general.name';
 /** Strings that are read; others are stepped over. */
 const WANTED_STRINGS = new Set([
   'general.architecture',
-  'general.name',
+  'general.type',
   'tokenizer.ggml.model',
   'tokenizer.ggml.pre',
   'tokenizer.chat_template',
+  'tokenizer.chat_template.tool_use',
 ]);
+
+function isWantedString(key: string): boolean {
+  return WANTED_STRINGS.has(key) || key.endsWith('.rope.scaling.type');
+}
+
 /** Arrays that are read, and how many elements they may have. */
 const WANTED_ARRAYS: ReadonlyMap<string, number> = new Map([
   ['tokenizer.ggml.tokens', MAX_PIECES],
@@ -152,18 +160,19 @@ const TYPE_INT32 = 5;
 const TYPE_UINT32 = 4;
 const TYPE_FLOAT32 = 6;
 
-function parseValue(reader: Reader, key: string, type: number): GgufValue | undefined {
+function parseValue(reader: Reader, key: string, type: number): GgufValue | Unread {
   if (type === TYPE_STRING) {
-    const wanted = WANTED_STRINGS.has(key) || key.endsWith('.rope.scaling.type');
-    if (wanted) return reader.string(key);
+    // A name is for people: one in another encoding than UTF-8 is no reason to refuse a model.
+    if (key === NAME) return reader.lenientString(key);
+    if (isWantedString(key)) return reader.string(key);
     reader.skipString(key);
-    return undefined;
+    return new Unread('a string');
   }
   if (type === TYPE_ARRAY) return parseArray(reader, key);
   return reader.scalar(type, key);
 }
 
-function parseArray(reader: Reader, key: string): GgufValue | undefined {
+function parseArray(reader: Reader, key: string): GgufValue | Unread {
   const at = reader.position;
   const type = reader.u32(key);
   const elementBytes = type === TYPE_STRING ? 8 : SCALARS[type]?.length;
@@ -175,7 +184,7 @@ function parseArray(reader: Reader, key: string): GgufValue | undefined {
   if (limit === undefined) {
     if (type !== TYPE_STRING) reader.skip(count * elementBytes, key);
     else for (let i = 0; i < count; i++) reader.skipString(key);
-    return undefined;
+    return new Unread('a list');
   }
   if (count > limit) {
     throw invalid(reader.path, `${key} has ${count} elements; at most ${limit} are taken`, at);
@@ -199,7 +208,7 @@ function dataAlignment(path: string, metadata: ReadonlyMap<string, GgufEntry>): 
   const isPowerOfTwo =
     typeof value === 'number' && value >= 1 && Number.isInteger(Math.log2(value));
   if (!isPowerOfTwo || value > 2 ** 30) {
-    throw invalid(path, `general.alignment is ${quoted(value)}, not a power of two`, entry.at);
+    throw invalid(path, `general.alignment is ${shown(value)}, not a power of two`, entry.at);
   }
   return value;
 }
@@ -304,6 +313,13 @@ class Reader {
     } catch {
       throw invalid(this.path, `${what}: a string is not UTF-8`, start);
     }
+  }
+
+  /** With U+FFFD in place of what is not UTF-8. */
+  lenientString(what: string): string {
+    const length = this.count(what, 1);
+    const start = this.take(length, what);
+    return this.bytes.toString('utf8', start, start + length);
   }
 
   skipString(what: string): void {

@@ -3,13 +3,10 @@ import type { GgufValue } from './reader';
 import type { GgufFacts } from './facts';
 
 /**
- * The tokenizer keys of a GGUF header. Arrays have the right kind of elements; lengths, ids and
- * contents are for the tokenizer to check. Without the keys, `pieces` is empty.
+ * The tokenizer keys of a GGUF header. Arrays have the right kind of elements, and ids are of tokens;
+ * lengths and contents are for the tokenizer to check. Without the keys, `pieces` is empty.
  */
 export function ggufTokenizer(facts: GgufFacts): GgufTokenizer {
-  const id = (name: string): number | undefined => {
-    return facts.integer(`tokenizer.ggml.${name}_token_id`, 0, 2 ** 32 - 1);
-  };
   const array = <T extends GgufValue>(
     name: string,
     wanted: string,
@@ -24,18 +21,22 @@ export function ggufTokenizer(facts: GgufFacts): GgufTokenizer {
   const strings = (name: string): readonly string[] | undefined =>
     array(name, 'strings', (value): value is readonly string[] => Array.isArray(value));
 
+  const pieces = strings('tokens') ?? [];
+  const id = (name: string): number | undefined => {
+    return facts.tokenId(`tokenizer.ggml.${name}_token_id`, pieces.length);
+  };
+
   return definedOnly({
     kind: 'gguf',
     path: facts.path,
     model: facts.string('tokenizer.ggml.model') ?? '',
     pre: facts.string('tokenizer.ggml.pre'),
-    pieces: strings('tokens') ?? [],
+    pieces,
     scores: array('scores', '32-bit floats', (value) => value instanceof Float32Array),
     types: array('token_type', '32-bit integers', (value) => value instanceof Int32Array),
     merges: strings('merges'),
     bosId: id('bos'),
     eosId: id('eos'),
-    unknownId: id('unknown'),
     addBos: facts.boolean('tokenizer.ggml.add_bos_token'),
     addSpacePrefix: facts.boolean('tokenizer.ggml.add_space_prefix'),
   });

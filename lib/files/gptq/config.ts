@@ -23,6 +23,8 @@ export interface GptqConfig {
   /** Of modules that `dynamic` does not single out. */
   readonly general: GptqRules;
   readonly symmetric?: boolean;
+  /** Name of the safetensors file, without its end: for directories that hold several. */
+  readonly weightsName?: string;
   /** The rules of each module: the general ones, or a `dynamic` entry's. */
   rules(module: string): GptqRules;
 }
@@ -46,10 +48,12 @@ export async function readGptqConfig(
   const general = readRules(facts, undefined);
   const overrides = readDynamic(facts, general, modules);
   const symmetric = facts.boolean('sym');
+  const weightsName = facts.string('model_file_base_name');
   return {
     path: facts.path,
     general,
     ...(symmetric === undefined ? {} : { symmetric }),
+    ...(weightsName === undefined ? {} : { weightsName }),
     rules: (module) => overrides.get(module) ?? general,
   };
 }

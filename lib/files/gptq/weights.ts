@@ -116,36 +116,41 @@ class Parts {
 
 /**
  * The g_idx of a module, when it says anything but k / groupSize. AutoGPTQ's predecessors wrote
- * zeros into the g_idx of files without act-order, which mean nothing.
+ * zeros into the g_idx of files without act-order, which mean nothing; an empty one says nothing
+ * either.
  */
 async function outOfOrder(
   parts: Parts,
 ): Promise<{ tensor: HfTensor; groups: Int32Array } | undefined> {
   const { groupSize, groups, rules, slot } = parts;
-  const tensor = parts.find('g_idx');
-  if (tensor === undefined) {
-    if (rules.actOrder && groups > 1) parts.take('g_idx');
-    return undefined;
-  }
-  parts.expect(tensor, 'I32', [slot.columns]);
+  const hasMeaning = rules.actOrder && groups > 1;
+  const tensor = hasMeaning ? parts.take('g_idx') : parts.find('g_idx');
+  if (tensor === undefined || (tensor.byteLength === 0 && !hasMeaning)) return undefined;
+  const type = tensor.type === 'I64' ? 'I64' : 'I32';
+  parts.expect(tensor, type, [slot.columns]);
   const { path } = tensor.source;
   const what = `tensor ${quoted(tensor.name)}`;
-  const bytes = await tensor.source.read(tensor.offset, tensor.byteLength);
-  const index = new Int32Array(bytes.buffer, bytes.byteOffset, slot.columns);
+  const { buffer } = await tensor.source.read(tensor.offset, tensor.byteLength);
+  const index =
+    type === 'I32' ? new Int32Array(buffer) : Float64Array.from(new BigInt64Array(buffer), Number);
   let inOrder = true;
   let zeros = true;
   for (let k = 0; k < index.length; k++) {
     const group = index[k]!;
     if (group < 0 || group >= groups) {
       const problem = `${what}: input ${k} is of group ${group}, and there are ${groups}`;
-      throw invalid(path, problem, tensor.offset + 4 * k);
+      throw invalid(path, problem, tensor.offset + k * (tensor.byteLength / slot.columns));
     }
     inOrder &&= group === Math.floor(k / groupSize);
     zeros &&= group === 0;
   }
   if (inOrder || (zeros && !rules.actOrder)) return undefined;
   if (zeros) throw invalid(path, `${what} is all zeros in a file with act-order`, tensor.offset);
-  return { tensor, groups: index };
+  if (type === 'I64') {
+    const problem = `${what} is I64 and out of order; I32 is supported`;
+    throw unsupported(path, problem, tensor.at);
+  }
+  return { tensor, groups: Int32Array.from(index) };
 }
 
 // Plain loops over typed arrays: a model has a million of these numbers, and loads in milliseconds.

@@ -1,5 +1,5 @@
 /** What a Hugging Face config.json says of a model. */
-import type { ModelShape, SlidingWindow } from '../checkpoint';
+import type { Checkpoint, ModelShape, SlidingWindow } from '../checkpoint';
 import { readWhole, withFile, type Folder } from '../byte-source';
 import type { Facts } from '../facts';
 import { isObject } from '../json';
@@ -83,10 +83,11 @@ function refuseVariants(config: JsonFacts): void {
   }
   for (const key of ['rope_scaling', 'rope_parameters']) {
     const type = config.string(`${key}.rope_type`) ?? config.string(`${key}.type`) ?? 'default';
-    if (type !== 'default') {
+    const factor = config.real(`${key}.factor`, 0, Number.MAX_VALUE) ?? 1;
+    // Linear scaling divides positions by the factor.
+    if (type !== 'default' && !(type === 'linear' && factor === 1)) {
       throw config.unsupported(key, `has the type ${quoted(type)}; unscaled rope is supported`);
     }
-    const factor = config.real(`${key}.factor`, 0, Number.MAX_VALUE) ?? 1;
     if (factor !== 1) {
       throw config.unsupported(key, `has the factor ${factor}; unscaled rope is supported`);
     }
@@ -105,29 +106,51 @@ export async function readEndTokens(
   const ids = new Set<number>();
   for (const facts of all) {
     for (const id of asArray(facts.raw('eos_token_id'))) {
-      if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= vocabularySize) {
-        const problem = `is ${quoted(id)}, not one of the ${vocabularySize} tokens`;
-        throw facts.invalid('eos_token_id', problem);
+      if (typeof id !== 'number' || !Number.isInteger(id)) {
+        throw facts.invalid('eos_token_id', `is ${quoted(id)}, not the id of a token`);
       }
-      ids.add(id as number);
+      // As in Facts.tokenId, other numbers stand for no token.
+      if (id >= 0 && id < vocabularySize) ids.add(id);
     }
   }
   return [...ids];
 }
 
-/** The chat template: chat_template.jinja, or the (default) one in tokenizer_config.json. */
-export async function readChatTemplate(folder: Folder): Promise<string | undefined> {
+/**
+ * The chat template: chat_template.jinja, or what tokenizer_config.json has, which may be a list of
+ * named ones: `default`, and `tool_use` for conversations with tools.
+ */
+export async function readChatTemplates(
+  folder: Folder,
+): Promise<Pick<Checkpoint, 'chatTemplate' | 'toolTemplate'>> {
+  const named = folder.names.has(TOKENIZER_CONFIG)
+    ? namedTemplates(await readJson(folder, TOKENIZER_CONFIG, JSON_LIMITS.tokenizerConfig))
+    : new Map<string, string>();
   if (folder.names.has(TEMPLATE_FILE)) {
     const read = withFile(folder, TEMPLATE_FILE, (source) => readWhole(source, MAX_TEMPLATE));
-    return (await read).toString('utf8');
+    named.set('default', (await read).toString('utf8'));
   }
-  if (!folder.names.has(TOKENIZER_CONFIG)) return undefined;
-  const config = await readJson(folder, TOKENIZER_CONFIG, JSON_LIMITS.tokenizerConfig);
-  const template = config.raw('chat_template');
-  if (!Array.isArray(template)) return config.string('chat_template');
-  const fallback: unknown = template.find((each) => isObject(each) && each['name'] === 'default');
-  const text = isObject(fallback) ? fallback['template'] : undefined;
-  return typeof text === 'string' ? text : undefined;
+  const [chatTemplate, toolTemplate] = [named.get('default'), named.get('tool_use')];
+  return {
+    ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    ...(toolTemplate === undefined ? {} : { toolTemplate }),
+  };
+}
+
+function namedTemplates(config: JsonFacts): Map<string, string> {
+  const key = 'chat_template';
+  const list = config.raw(key);
+  if (!Array.isArray(list)) {
+    const only = config.string(key);
+    return new Map(only === undefined ? [] : [['default', only]]);
+  }
+  return new Map(
+    list.map((each: unknown) => {
+      const { name, template } = isObject(each) ? each : {};
+      if (typeof name === 'string' && typeof template === 'string') return [name, template];
+      throw config.invalid(key, `has ${quoted(each)} in its list, not a name with a template`);
+    }),
+  );
 }
 
 function asArray(value: unknown): unknown[] {

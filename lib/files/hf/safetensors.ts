@@ -6,6 +6,7 @@ import type { ByteSource } from '../byte-source';
 import { isObject, outerKeys, parseJsonObject } from '../json';
 import { JSON_LIMITS, MAX_TENSORS } from '../limits';
 import { invalid, quoted } from '../problems';
+import { notAModel, START_BYTES } from '../recognize';
 import { refuseOverlaps } from '../weights';
 
 export interface SafetensorsTensor {
@@ -46,12 +47,16 @@ const TYPE_BYTES: ReadonlyMap<string, number> = new Map([
 /** Reads the header of a safetensors file and nothing else. Tensors are in the header's order. */
 export async function readSafetensors(source: ByteSource): Promise<SafetensorsTensor[]> {
   const { path, byteLength: fileLength } = source;
-  if (fileLength < LENGTH_BYTES) throw invalid(path, 'too short for a safetensors file', 0);
+  const noHeader = async (problem: string): Promise<Error> => {
+    const start = await source.read(0, Math.min(START_BYTES, fileLength));
+    return notAModel(path, start) ?? invalid(path, problem, 0);
+  };
+  if (fileLength < LENGTH_BYTES) throw await noHeader('too short for a safetensors file');
   const headerLength = Number((await source.read(0, LENGTH_BYTES)).readBigUInt64LE());
   const dataStart = LENGTH_BYTES + headerLength;
-  if (headerLength > LIMITS.bytes || dataStart > fileLength) {
+  if (headerLength < 2 || headerLength > LIMITS.bytes || dataStart > fileLength) {
     const limit = Math.min(LIMITS.bytes, fileLength - LENGTH_BYTES);
-    throw invalid(path, `a header of ${headerLength} bytes, and at most ${limit} can be`, 0);
+    throw await noHeader(`a header of ${headerLength} bytes, and 2 to ${limit} can be`);
   }
   const bytes = await source.read(LENGTH_BYTES, headerLength);
   const header = parseJsonObject({ path, bytes }, LIMITS, LENGTH_BYTES);

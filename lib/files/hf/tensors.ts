@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { TramontaneError } from '../../errors';
 import type { ByteSource, Folder } from '../byte-source';
 import { isObject } from '../json';
-import { JSON_LIMITS, MAX_TENSORS } from '../limits';
+import { JSON_LIMITS, MAX_FILES, MAX_TENSORS } from '../limits';
 import { readJson } from '../json-file';
 import { invalid, quoted, unsupported } from '../problems';
 import { readSafetensors, type SafetensorsTensor } from './safetensors';
@@ -26,8 +26,6 @@ interface Plan {
   readonly files: readonly string[];
   readonly index?: { readonly name: string; readonly map: ReadonlyMap<string, string> };
 }
-
-const MAX_SHARDS = 1000;
 
 /**
  * Opens the files and reads their headers, then runs `use` on them and closes them.
@@ -89,11 +87,12 @@ function noTensors(folder: Folder, names: readonly string[], hasConsolidated: bo
   const supported = 'safetensors and GGUF files are supported';
   if (hasConsolidated) {
     const found = "holds weights in Mistral's own layout (consolidated.safetensors)";
-    return unsupported(folder.path, `${found}; the Hugging Face layout is supported`);
+    return unsupported(folder.path, `${found}; put their params.json beside them`);
   }
   const pickle = names.find((name) => /\.(bin|pt|pth|ckpt|h5|msgpack)$/.test(name));
   if (pickle !== undefined) {
-    return unsupported(folder.path, `holds ${quoted(pickle)} and no safetensors; ${supported}`);
+    const advice = 'take the safetensors or GGUF files of the same model';
+    return unsupported(folder.path, `holds ${quoted(pickle)} and no safetensors; ${advice}`);
   }
   const problem = `${folder.path}: holds no weights; ${supported}`;
   return new TramontaneError('FILE_NOT_READABLE', problem);
@@ -118,7 +117,7 @@ async function readIndex(folder: Folder, name: string): Promise<Plan> {
     }
   }
   const files = [...new Set(map.values())].sort();
-  if (files.length > MAX_SHARDS) throw facts.invalid('weight_map', `has ${files.length} files`);
+  if (files.length > MAX_FILES) throw facts.invalid('weight_map', `has ${files.length} files`);
   return { files, index: { name, map } };
 }
 
