@@ -1,60 +1,143 @@
 import { TramontaneError } from '../errors';
+import { runAtOnce, runInSlices, type Steps } from './slices';
 import type { Tokenizer } from './tokenizer';
 import type { SequenceTokens } from './vocabulary';
 
-/** What all tokenizers share: the sequence tokens, and checks of what comes from outside. */
+interface EncodeOptions {
+  readonly bos?: boolean;
+}
+
+/**
+ * What all tokenizers share: the sequence tokens, the names of pieces, checks of what comes from
+ * outside, and what models need beside the public {@link Tokenizer}.
+ */
 export abstract class BaseTokenizer implements Tokenizer {
   declare readonly bosId?: number;
   declare readonly eosId?: number;
   readonly addBos: boolean;
-  abstract readonly vocabularySize: number;
+  readonly vocabularySize: number;
+  /** Made when it is first asked for. */
+  private idsOfPieces: Map<string, number> | undefined;
 
-  constructor(tokens: SequenceTokens) {
+  /** @param pieces by id, as the file writes them; empty where there is none */
+  constructor(
+    private readonly names: readonly string[],
+    tokens: SequenceTokens,
+  ) {
+    this.vocabularySize = names.length;
     if (tokens.bosId !== undefined) this.bosId = tokens.bosId;
     if (tokens.eosId !== undefined) this.eosId = tokens.eosId;
     this.addBos = tokens.addBos && tokens.bosId !== undefined;
   }
 
-  encode(text: string, options: { readonly bos?: boolean } = {}): number[] {
-    checkOptions(options);
-    checkText(text);
-    const ids: number[] = [];
-    if (options.bos === true) {
-      if (this.bosId === undefined) {
-        throw new TramontaneError('INVALID_OPTION', 'bos: the vocabulary has no such token');
-      }
-      ids.push(this.bosId);
-    }
-    this.encodeInto(ids, text);
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    const ids = this.startOf(text, options);
+    runAtOnce(this.encodeSteps(ids, text));
     return ids;
   }
 
-  decode(ids: readonly number[]): string {
-    if (!Array.isArray(ids)) {
+  /** The same ids as of {@link encode}, which throws what this rejects with. */
+  async encodeInSlices(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
+    const ids = this.startOf(text, options);
+    await runInSlices(this.encodeSteps(ids, text));
+    return new Int32Array(ids);
+  }
+
+  /** A number of ids that a text has at least, without encoding it. */
+  fewestTokens(text: string): number {
+    return Math.ceil(text.length / this.mostUnits);
+  }
+
+  decode(ids: ArrayLike<number>): string {
+    if (!isList(ids)) {
       throw new TramontaneError('INVALID_PROMPT', `the ids are not an array but ${typeof ids}`);
     }
-    for (let index = 0; index < ids.length; index++) this.checkId(ids[index], index);
-    return this.decodeChecked(ids);
+    const known: number[] = [];
+    for (let index = 0; index < ids.length; index++) {
+      const id = ids[index]!;
+      this.checkId(id, index);
+      if (this.pieceOf(id) !== undefined) known.push(id);
+    }
+    return this.decodeChecked(known);
   }
 
   tokenBytes(id: number): Uint8Array {
     this.checkId(id);
-    return this.bytesOf(id);
+    return this.pieceOf(id) === undefined ? NO_BYTES : this.bytesOf(id);
   }
 
-  protected abstract encodeInto(ids: number[], text: string): void;
+  idOf(piece: string): number | undefined {
+    if (this.idsOfPieces === undefined) {
+      this.idsOfPieces = new Map();
+      for (let id = this.names.length - 1; id >= 0; id--) this.idsOfPieces.set(this.names[id]!, id);
+      this.idsOfPieces.delete('');
+    }
+    return this.idsOfPieces.get(piece);
+  }
+
+  pieceOf(id: number): string | undefined {
+    // What is no number may still be a key of an array, such as '0'.
+    const piece = typeof id === 'number' ? this.names[id] : undefined;
+    return piece === '' ? undefined : piece;
+  }
+
+  abstract isControl(id: number): boolean;
+
+  /** The ids below a model's number of rows that have no piece. */
+  missingIds(rows: number): Int32Array {
+    const missing: number[] = [];
+    for (let id = 0; id < rows; id++) if (this.pieceOf(id) === undefined) missing.push(id);
+    return Int32Array.from(missing);
+  }
+
+  /** UTF-16 units of a text that one id stands for at most; Infinity where text may vanish. */
+  protected abstract readonly mostUnits: number;
+  protected abstract encodeSteps(ids: number[], text: string): Steps;
+  /** Ids that have pieces. */
   protected abstract decodeChecked(ids: readonly number[]): string;
   protected abstract bytesOf(id: number): Uint8Array;
 
+  /** Checks the arguments; what comes before the ids of the text. */
+  private startOf(text: string, options: EncodeOptions): number[] {
+    checkOptions(options);
+    checkText(text);
+    if (options.bos !== true) return [];
+    if (this.bosId === undefined) {
+      throw new TramontaneError('INVALID_OPTION', 'bos: the vocabulary has no such token');
+    }
+    return [this.bosId];
+  }
+
   private checkId(id: unknown, index?: number): void {
-    if (Number.isInteger(id) && (id as number) >= 0 && (id as number) < this.vocabularySize) return;
+    if (Number.isInteger(id) && (id as number) >= 0 && (id as number) <= MAX_ID) return;
     const what = index === undefined ? 'the id' : `the id at index ${index}`;
-    const range = `0 to ${this.vocabularySize - 1}`;
-    throw new TramontaneError('INVALID_PROMPT', `${what} is ${String(id)}; there are ${range}`);
+    throw new TramontaneError(
+      'INVALID_PROMPT',
+      `${what} is ${shownId(id)}; ids are integers from 0 to ${this.vocabularySize - 1}`,
+    );
   }
 }
 
-function checkOptions(options: Readonly<Record<string, unknown>>): void {
+const NO_BYTES = new Uint8Array(0);
+
+/** Larger numbers are no ids of any model: rows are counted with 32 bits. */
+const MAX_ID = 2 ** 31 - 1;
+
+/** Bytes are not taken for ids, nor is what has no elements. */
+function isList(value: unknown): value is ArrayLike<unknown> {
+  if (Array.isArray(value)) return true;
+  return ArrayBuffer.isView(value) && !(value instanceof DataView) && !Buffer.isBuffer(value);
+}
+
+function shownId(id: unknown): string {
+  if (typeof id === 'number' || typeof id === 'bigint' || id === undefined) return String(id);
+  return typeof id === 'string' ? JSON.stringify(id) : `a ${typeof id}`;
+}
+
+function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TramontaneError('INVALID_OPTION', 'the options of encode are no object');
+  }
   for (const [name, value] of Object.entries(options)) {
     if (name !== 'bos') throw new TramontaneError('INVALID_OPTION', `${name}: no option of encode`);
     if (value !== undefined && typeof value !== 'boolean') {

@@ -1,7 +1,7 @@
 import { createGgufTokenizer } from './gguf';
 import { SentencePieceTokenizer } from './sentencepiece/sentencepiece';
 import { readSentencePiece } from './sentencepiece/model-file';
-import type { Tokenizer } from './tokenizer';
+import type { BaseTokenizer } from './base-tokenizer';
 import { createTokenizerJson } from './hugging-face/tokenizer-json';
 import type { TokenizerSource } from '../files/tokenizer-source';
 
@@ -10,7 +10,7 @@ import type { TokenizerSource } from '../files/tokenizer-source';
  * @throws TramontaneError INVALID_FILE if the file breaks its format's rules, UNSUPPORTED_FILE if
  *   it asks for what no tokenizer of the Mistral family does; the message names file and key
  */
-export function createTokenizer(source: TokenizerSource): Tokenizer {
+export function createTokenizer(source: TokenizerSource): BaseTokenizer {
   switch (source.kind) {
     case 'gguf':
       return createGgufTokenizer(source);

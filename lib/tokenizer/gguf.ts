@@ -1,17 +1,17 @@
 /** Tokenizers from the `tokenizer.ggml.*` keys of GGUF files. */
 import { invalid, quoted, unsupported } from '../files/problems';
-import { BpeTokenizer, UNMAPPED, type WordSplit } from './byte-level/bpe';
+import { BpeTokenizer, UNMAPPED } from './byte-level/bpe';
 import { BYTE_CHARACTERS } from './byte-level/byte-level';
 import { ByteLevelDecoder } from './decoder';
 import { Literals } from './literals';
 import { readMerges } from './byte-level/merges';
 import { SentencePieceTokenizer } from './sentencepiece/sentencepiece';
-import { PRE_TOKENIZERS, type Split } from './byte-level/split';
-import type { Tokenizer } from './tokenizer';
+import { PRE_TOKENIZERS } from './byte-level/split';
+import type { BaseTokenizer } from './base-tokenizer';
 import type { GgufTokenizer } from '../files/tokenizer-source';
 import { PieceType } from './vocabulary';
 
-export function createGgufTokenizer(source: GgufTokenizer): Tokenizer {
+export function createGgufTokenizer(source: GgufTokenizer): BaseTokenizer {
   const { path, model, pieces } = source;
   if (model === '' || pieces.length === 0) {
     throw invalid(
@@ -34,7 +34,7 @@ export function createGgufTokenizer(source: GgufTokenizer): Tokenizer {
   }
 }
 
-function createSentencePiece(source: GgufTokenizer): Tokenizer {
+function createSentencePiece(source: GgufTokenizer): BaseTokenizer {
   const { path, pieces, scores, types } = source;
   if (scores === undefined) throw invalid(path, 'tokenizer.ggml.scores is missing');
   if (types === undefined) throw invalid(path, 'tokenizer.ggml.token_type is missing');
@@ -55,7 +55,7 @@ function createSentencePiece(source: GgufTokenizer): Tokenizer {
   });
 }
 
-function createByteLevel(source: GgufTokenizer): Tokenizer {
+function createByteLevel(source: GgufTokenizer): BaseTokenizer {
   const { path, pieces, merges } = source;
   if (merges === undefined) throw invalid(path, 'tokenizer.ggml.merges is missing');
   const name = source.pre ?? 'default';
@@ -66,7 +66,8 @@ function createByteLevel(source: GgufTokenizer): Tokenizer {
   }
   const { ids, control, userDefined } = sortPieces(source);
   return new BpeTokenizer({
-    vocabularySize: pieces.length,
+    pieces,
+    control,
     ids,
     merges: readMerges(path, merges, ids, 'first'),
     alphabet: {
@@ -77,7 +78,8 @@ function createByteLevel(source: GgufTokenizer): Tokenizer {
     literals: userDefined.length > 0 ? new Literals(path, userDefined) : undefined,
     normalizedLiterals: undefined,
     normalize: undefined,
-    words: splitInTurn(preTokenizer.splits),
+    shrinks: 1,
+    words: preTokenizer.words,
     decoder: new ByteLevelDecoder(pieces, control, new Set(userDefined.map(([, id]) => id))),
     sequenceTokens: {
       bosId: tokenId(source, 'bosId'),
@@ -85,15 +87,6 @@ function createByteLevel(source: GgufTokenizer): Tokenizer {
       addBos: source.addBos ?? preTokenizer.addBos,
     },
   });
-}
-
-/** Applies each split to the words of the one before. */
-function splitInTurn(splits: readonly Split[]): WordSplit {
-  return (section) => {
-    let words = [section];
-    for (const split of splits) words = words.flatMap(split);
-    return words;
-  };
 }
 
 /** Which pieces text can become, which add nothing to text, and which are found in it as they are. */

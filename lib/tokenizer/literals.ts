@@ -1,7 +1,10 @@
 import { unsupported } from '../files/problems';
+import { STEPS } from './slices';
 
 /** Finds strings of a fixed set in texts: at each place the longest, and never one inside another. */
 export class Literals {
+  /** UTF-16 units of the longest. */
+  readonly longest: number;
   private readonly root = new TrieNode();
 
   /**
@@ -13,25 +16,26 @@ export class Literals {
     literals: readonly (readonly [text: string, id: number | undefined])[],
   ) {
     let total = 0;
+    let longest = 0;
     for (const [text, id] of literals) {
       total += text.length;
+      longest = Math.max(longest, text.length);
       if (text.length > MAX_LENGTH) throw unsupported(path, `a token of ${text.length} characters`);
       if (total > MAX_TOTAL) throw unsupported(path, `${total} characters of added tokens`);
       this.root.insert(text, id);
     }
+    this.longest = longest;
   }
 
   /**
-   * Cuts a text: `onText` gets what lies between literals (never empty) and where it starts,
-   * `onLiteral` the ids of the literals, in order.
+   * Cuts a text into literals and what lies between them, in order. Undefined now and then, where
+   * the caller may pause.
+   * @example "a<b>c" gives "a" at 0, the id of "<b>", "c" at 4
    */
-  cut(
-    text: string,
-    onText: (between: string, at: number) => void,
-    onLiteral: (id: number) => void,
-  ): void {
+  *cut(text: string): Generator<Between | Literal | undefined> {
     let start = 0;
-    for (let at = 0; at < text.length;) {
+    for (let at = 0, steps = 1; at < text.length; steps++) {
+      if (steps % STEPS === 0) yield undefined;
       const node = this.root.longest(text, at);
       if (node === undefined) {
         at++;
@@ -39,14 +43,33 @@ export class Literals {
       }
       const end = at + node.depth;
       if (node.id !== undefined) {
-        if (start < at) onText(text.slice(start, at), start);
-        onLiteral(node.id);
+        if (start < at) yield { text: text.slice(start, at), at: start };
+        yield { id: node.id };
         start = end;
       }
       at = end;
     }
-    if (start < text.length) onText(text.slice(start), start);
+    if (start < text.length) yield { text: text.slice(start), at: start };
   }
+}
+
+/** A section of a text, which is not empty, and where it starts. */
+export interface Between {
+  readonly text: string;
+  readonly at: number;
+  readonly id?: undefined;
+}
+
+export interface Literal {
+  readonly id: number;
+}
+
+/** A text cut at literals, if there are any to look for. */
+export function cutAt(
+  literals: Literals | undefined,
+  text: string,
+): Iterable<Between | Literal | undefined> {
+  return literals === undefined ? [{ text, at: 0 }] : literals.cut(text);
 }
 
 /**

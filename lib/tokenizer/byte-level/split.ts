@@ -6,21 +6,35 @@
  * JavaScript's \s has U+FEFF and lacks U+0085; the files mean White_Space.
  */
 
-/** Cuts a text at the matches of an expression; both matches and what lies between are words. */
-export type Split = (text: string) => string[];
+/** Cuts a section of text into words; `first` says whether it is the beginning of the whole text. */
+export type WordSplit = (section: string, first: boolean) => Iterable<string>;
 
-function splitBy(expression: RegExp): Split {
-  return (text) => {
-    const words: string[] = [];
+/** Cuts a text at the matches of an expression; both matches and what lies between are words. */
+function splitBy(expression: RegExp): WordSplit {
+  return function* (section) {
     let end = 0;
-    for (const match of text.matchAll(expression)) {
-      if (end < match.index) words.push(text.slice(end, match.index));
-      words.push(match[0]);
+    for (const match of section.matchAll(expression)) {
+      if (end < match.index) yield section.slice(end, match.index);
+      yield match[0];
       end = match.index + match[0].length;
     }
-    if (end < text.length) words.push(text.slice(end));
-    return words;
+    if (end < section.length) yield section.slice(end);
   };
+}
+
+/** Applies each split to the words of the one before. */
+export function splitInTurn(splits: readonly WordSplit[]): WordSplit {
+  return splits.reduce<WordSplit>(
+    (before, split) =>
+      function* (section, first) {
+        let isFirst = first;
+        for (const word of before(section, first)) {
+          yield* split(word, isFirst);
+          isFirst = false;
+        }
+      },
+    (section) => [section],
+  );
 }
 
 const GPT2 =
@@ -44,7 +58,7 @@ const splitLlama3 = splitBy(LLAMA3);
 const splitTekken = splitBy(TEKKEN);
 
 /** The expressions of tokenizer.json files, by their text. */
-export const KNOWN_EXPRESSIONS: ReadonlyMap<string, Split> = new Map([
+export const KNOWN_EXPRESSIONS: ReadonlyMap<string, WordSplit> = new Map([
   [
     String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
     splitGpt2,
@@ -61,8 +75,7 @@ export const KNOWN_EXPRESSIONS: ReadonlyMap<string, Split> = new Map([
 
 /** What a pre-tokenizer named in a GGUF file does. */
 export interface PreTokenizer {
-  /** Applied one after another, each to the words of the one before. */
-  readonly splits: readonly Split[];
+  readonly words: WordSplit;
   /** Whether a word that is a piece becomes it at once, whatever the merges would make. */
   readonly ignoreMerges: boolean;
   /** Whether prompts start with the beginning-of-sequence token when the file does not say. */
@@ -74,12 +87,12 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   [
     'default',
     {
-      splits: [splitPunctuation, splitGpt2, splitNumbers, splitThreeDigits],
+      words: splitInTurn([splitPunctuation, splitGpt2, splitNumbers, splitThreeDigits]),
       ignoreMerges: false,
       addBos: false,
     },
   ],
-  ['smollm', { splits: [splitDigits, splitGpt2], ignoreMerges: false, addBos: false }],
-  ['llama-bpe', { splits: [splitLlama3], ignoreMerges: true, addBos: true }],
-  ['tekken', { splits: [splitTekken], ignoreMerges: true, addBos: true }],
+  ['smollm', { words: splitInTurn([splitDigits, splitGpt2]), ignoreMerges: false, addBos: false }],
+  ['llama-bpe', { words: splitLlama3, ignoreMerges: true, addBos: true }],
+  ['tekken', { words: splitTekken, ignoreMerges: true, addBos: true }],
 ]);

@@ -3,31 +3,50 @@
  * tokenizers, and byte-level ones, are made of; others are refused by name.
  */
 import { quoted, unsupported } from '../../files/problems';
-import type { Normalizer, WordSplit } from '../byte-level/bpe';
+import type { Normalizer } from '../byte-level/bpe';
 import { ByteLevelDecoder, CharacterDecoder, type Decoder } from '../decoder';
 import { shown, type JsonObject } from './json';
-import { KNOWN_EXPRESSIONS, splitDigits, splitGpt2, splitNumbers } from '../byte-level/split';
+import {
+  KNOWN_EXPRESSIONS,
+  splitDigits,
+  splitGpt2,
+  splitInTurn,
+  splitNumbers,
+  type WordSplit,
+} from '../byte-level/split';
 
 /** Texts a file may put before others: `▁`. */
 const MAX_PREFIX = 16;
 const MAX_STEPS = 32;
 
-export function readNormalizer(normalizer: JsonObject): Normalizer {
-  const steps = sequenceOf(normalizer, 'normalizers').map(readNormalizerStep);
-  return (section) => steps.reduce((text, step) => step(text), section);
+export interface Normalizing {
+  readonly normalize: Normalizer;
+  /** How many times shorter it makes a text at most. */
+  readonly shrinks: number;
 }
 
-function readNormalizerStep(step: JsonObject): Normalizer {
+export function readNormalizer(normalizer: JsonObject): Normalizing {
+  const steps = sequenceOf(normalizer, 'normalizers').map(readNormalizerStep);
+  return {
+    normalize: (section) => steps.reduce((text, step) => step.normalize(text), section),
+    shrinks: steps.reduce((product, { shrinks }) => product * shrinks, 1),
+  };
+}
+
+function readNormalizerStep(step: JsonObject): Normalizing {
   const type = step.string('type');
   switch (type) {
     case 'Prepend': {
       const prefix = step.string('prepend');
       if (prefix.length > MAX_PREFIX) throw refused(step, 'prepend', 'a short prefix');
-      return (text) => (text === '' ? text : prefix + text);
+      return { normalize: (text) => (text === '' ? text : prefix + text), shrinks: 1 };
     }
     case 'Replace': {
       const [from, to] = readReplace(step);
-      return (text) => text.replaceAll(from, () => to);
+      return {
+        normalize: (text) => text.replaceAll(from, () => to),
+        shrinks: from.length / to.length,
+      };
     }
     default:
       throw refused(step, 'type', 'Prepend and Replace');
@@ -59,16 +78,7 @@ export function readPreTokenizer(preTokenizer: JsonObject): WordSplitter {
     throw refused(preTokenizer, 'type', 'ByteLevel as the last step');
   }
   const splits = steps.map(readSplit);
-  return {
-    byteLevel: byteLevel >= 0,
-    words: (section, first) => {
-      let words = [section];
-      for (const split of splits) {
-        words = words.flatMap((word, index) => split(word, first && index === 0));
-      }
-      return words;
-    },
-  };
+  return { byteLevel: byteLevel >= 0, words: splitInTurn(splits) };
 }
 
 function readSplit(step: JsonObject): WordSplit {
@@ -82,8 +92,9 @@ function readSplit(step: JsonObject): WordSplit {
       return readExpression(step);
     case 'ByteLevel': {
       const addsSpace = step.boolean('add_prefix_space', true);
-      const split = step.boolean('use_regex', true) ? splitGpt2 : (word: string) => [word];
-      return (word) => split(addsSpace && !word.startsWith(' ') ? ` ${word}` : word);
+      const splits = step.boolean('use_regex', true) ? [splitGpt2] : [];
+      const spaced: WordSplit = (word) => [addsSpace && !word.startsWith(' ') ? ` ${word}` : word];
+      return splitInTurn([spaced, ...splits]);
     }
     default:
       throw refused(step, 'type', 'Metaspace, Digits, Split and ByteLevel');

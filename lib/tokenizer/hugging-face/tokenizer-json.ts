@@ -1,5 +1,5 @@
 /** Tokenizers from tokenizer.json, the format of Hugging Face `tokenizers`: its BPE models. */
-import { JSON_LIMITS } from '../../files/limits';
+import { JSON_LIMITS, MAX_PIECES } from '../../files/limits';
 import { invalid, quoted, unsupported } from '../../files/problems';
 import { BpeTokenizer, UNMAPPED, type BpeModel, type Normalizer } from '../byte-level/bpe';
 import { BYTE_CHARACTERS } from '../byte-level/byte-level';
@@ -8,7 +8,7 @@ import { Literals } from '../literals';
 import type { MergeTable } from '../byte-level/merge-table';
 import { readMerges } from '../byte-level/merges';
 import { Seams } from '../seams';
-import type { Tokenizer } from '../tokenizer';
+import type { BaseTokenizer } from '../base-tokenizer';
 import { readTokenizerConfig } from './tokenizer-config';
 import { readDecoder, readNormalizer, readPreTokenizer } from './tokenizer-json-parts';
 import type { TokenizerJsonFile } from '../../files/tokenizer-source';
@@ -24,24 +24,29 @@ interface AddedToken {
   readonly form: string;
 }
 
-export function createTokenizerJson(source: TokenizerJsonFile): Tokenizer {
+export function createTokenizerJson(source: TokenizerJsonFile): BaseTokenizer {
   const { path, bytes } = source;
   const file = JsonObject.parse(source, JSON_LIMITS.tokenizer);
   const model = file.object('model');
   refuseOtherModels(model);
-  const normalize = file.optional('normalizer', readNormalizer);
+  const normalizer = file.optional('normalizer', readNormalizer);
   const preTokenizer = file.optional('pre_tokenizer', readPreTokenizer);
-  // An entry takes more than one byte, so no id of a vocabulary without holes reaches this.
-  const limit = bytes.length;
+  // An entry takes more than one byte, so no id of a vocabulary without holes reaches its length.
+  const limit = Math.min(bytes.length, MAX_PIECES);
   const ids = readIds(model, limit);
-  const added = file.lacks('added_tokens') ? [] : readAddedTokens(file, ids, normalize, limit);
+  const added = file.lacks('added_tokens')
+    ? []
+    : readAddedTokens(file, ids, normalizer?.normalize, limit);
   const pieces = piecesById(path, ids, added);
+  const forms = [...pieces];
+  for (const { id, form } of added) forms[id] = form;
   const merges = readMerges(path, model.array('merges'), ids, 'last');
   const special = new Set(added.filter((token) => token.special).map(({ id }) => id));
-  const decoder = file.optional('decoder', (found) => readDecoder(found, pieces, special));
+  const decoder = file.optional('decoder', (found) => readDecoder(found, forms, special));
   if (decoder === undefined) throw unsupported(path, 'no decoder; BPE needs one');
   return new BpeTokenizer({
-    vocabularySize: pieces.length,
+    pieces,
+    control: special,
     ids,
     merges,
     alphabet:
@@ -57,7 +62,8 @@ export function createTokenizerJson(source: TokenizerJsonFile): Tokenizer {
       path,
       added.filter(({ normalized }) => normalized),
     ),
-    normalize,
+    normalize: normalizer?.normalize,
+    shrinks: normalizer?.shrinks ?? 1,
     words: preTokenizer?.words,
     decoder,
     sequenceTokens: readSequenceTokens(source, file, ids, added),
@@ -122,16 +128,16 @@ function piecesById(
   added: readonly AddedToken[],
 ): string[] {
   const pieces: string[] = [];
-  const place = (id: number, content: string, form: string): void => {
+  const place = (id: number, content: string): void => {
     while (pieces.length <= id) pieces.push('');
     const other = pieces[id]!;
     if (other !== '' && other !== content) {
       throw invalid(path, `${quoted(other)} and ${quoted(content)} both have the id ${id}`);
     }
-    pieces[id] = form;
+    pieces[id] = content;
   };
-  for (const [piece, id] of ids) place(id, piece, piece);
-  for (const { id, content, form } of added) place(id, content, form);
+  for (const [piece, id] of ids) place(id, piece);
+  for (const { id, content } of added) place(id, content);
   return pieces;
 }
 

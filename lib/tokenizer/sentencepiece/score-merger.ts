@@ -1,11 +1,17 @@
-import { KEPT_NODES, NEVER, PairMerger } from '../pair-merger';
+import { grown, NEVER, PairMerger } from '../pair-merger';
 import type { ScoredVocabulary } from './scored-vocabulary';
-import { Seams } from '../seams';
+import { STEPS, type Steps } from '../slices';
 import { PieceType } from '../vocabulary';
 
 /** Merges the characters of a text by the scores of the pieces they make, highest first. */
 export class ScoreMerger extends PairMerger {
   private text = '';
+  /** The part of the text that is being merged: how far it has become nodes, and where it ends. */
+  private at = 0;
+  private end = 0;
+  private placed = 0;
+  /** The node whose ids are added next. */
+  private emitted = 0;
   /** Where each node starts in the text; a node ends where the next one starts. */
   private starts = new Int32Array(0);
   /** Piece of each node, and of it and the next node together; NONE for no piece. */
@@ -13,37 +19,58 @@ export class ScoreMerger extends PairMerger {
   private pairIds = new Int32Array(0);
   /** Unused pieces that pairs made, and the length of the left one of the pair. */
   private readonly unused = new Map<string, number>();
-  /** None where unused pieces are: how one is taken apart may depend on text far away. */
-  private readonly seams: Seams | undefined;
 
-  constructor(private readonly vocabulary: ScoredVocabulary) {
+  constructor(
+    private readonly vocabulary: ScoredVocabulary,
+    private readonly ids: number[],
+  ) {
     super();
-    this.seams = vocabulary.hasUnused ? undefined : new Seams(vocabulary.ids.keys());
   }
 
-  encode(ids: number[], text: string): void {
+  /** Adds the ids of a text. */
+  *encode(text: string): Steps {
+    const { seams } = this.vocabulary;
     this.text = text;
-    for (let start = 0; start < text.length;) {
-      const end = this.seams?.endOfPart(text, start) ?? text.length;
-      this.encodePart(ids, start, end);
-      start = end;
+    let pause = STEPS;
+    for (let start = 0; start < text.length; start = this.end) {
+      this.beginPart(start, seams?.endOfPart(text, start) ?? text.length);
+      while (!this.place()) yield;
+      this.begin(this.placed);
+      while (!this.merge()) yield;
+      while (!this.emit()) yield;
+      if (this.end < pause) continue;
+      pause = this.end + STEPS;
+      yield;
     }
-    this.text = '';
     this.unused.clear();
-    this.release();
   }
 
-  private encodePart(ids: number[], start: number, end: number): void {
-    const count = this.placeNodes(start, end);
-    this.merge(count);
-    for (let node = 0; node < count; node = this.next[node]!) {
-      const id = this.nodeIds[node]!;
-      const from = this.starts[node]!;
-      const to = this.starts[this.next[node]!]!;
-      if (id === NONE) this.emitUnknown(ids, this.text.slice(from, to));
-      else if (this.vocabulary.model.types[id] !== PieceType.UNUSED) ids.push(id);
-      else this.takeApart(ids, this.text.slice(from, to));
+  private beginPart(start: number, end: number): void {
+    this.at = start;
+    this.end = end;
+    this.placed = 0;
+    this.emitted = 0;
+    if (this.starts.length > end - start) return;
+    const length = grown(end - start + 1);
+    this.starts = new Int32Array(length);
+    this.nodeIds = new Int32Array(length);
+    this.pairIds = new Int32Array(length);
+  }
+
+  /** Makes a node of each character; true once all are there. */
+  private place(): boolean {
+    const { text, end, starts, nodeIds } = this;
+    const { ids } = this.vocabulary;
+    const stop = this.placed + STEPS;
+    for (; this.at < end; this.placed++) {
+      if (this.placed === stop) return false;
+      const character = String.fromCodePoint(text.codePointAt(this.at)!);
+      starts[this.placed] = this.at;
+      nodeIds[this.placed] = ids.get(character) ?? NONE;
+      this.at += character.length;
     }
+    starts[this.placed] = end;
+    return true;
   }
 
   protected priority(left: number, right: number): number {
@@ -65,45 +92,37 @@ export class ScoreMerger extends PairMerger {
     this.nodeIds[left] = this.pairIds[left]!;
   }
 
-  protected override release(): void {
-    super.release();
-    if (this.starts.length > KEPT_NODES + 1) this.reserveNodes(KEPT_NODES);
-  }
-
-  /** One node a character; gives their number. */
-  private placeNodes(start: number, end: number): number {
-    const { text, vocabulary } = this;
-    if (this.starts.length <= end - start) this.reserveNodes(Math.max(KEPT_NODES, end - start));
-    let count = 0;
-    for (let at = start; at < end; count++) {
-      const character = String.fromCodePoint(text.codePointAt(at)!);
-      this.starts[count] = at;
-      this.nodeIds[count] = vocabulary.ids.get(character) ?? NONE;
-      at += character.length;
+  /** Adds the ids of the nodes that are left; true once all are there. */
+  private emit(): boolean {
+    const { text, next, nodeIds, starts, count } = this;
+    const { types } = this.vocabulary.model;
+    for (let steps = 0; this.emitted < count; steps++) {
+      if (steps === STEPS) return false;
+      const node = this.emitted;
+      this.emitted = next[node]!;
+      const id = nodeIds[node]!;
+      const [from, to] = [starts[node]!, starts[this.emitted]!];
+      if (id === NONE) this.emitUnknown(text.slice(from, to));
+      else if (types[id] !== PieceType.UNUSED) this.ids.push(id);
+      else this.takeApart(text.slice(from, to));
     }
-    this.starts[count] = end;
-    return count;
-  }
-
-  private reserveNodes(count: number): void {
-    this.starts = new Int32Array(count + 1);
-    this.nodeIds = new Int32Array(count);
-    this.pairIds = new Int32Array(count);
+    return true;
   }
 
   /** An unused piece becomes what it was merged from, and so on. */
-  private takeApart(ids: number[], piece: string): void {
+  private takeApart(piece: string): void {
     const waiting = [piece];
     for (let part = waiting.pop(); part !== undefined; part = waiting.pop()) {
       const id = this.vocabulary.ids.get(part);
       const leftLength = this.unused.get(part);
       if (leftLength !== undefined) waiting.push(part.slice(leftLength), part.slice(0, leftLength));
-      else if (id === undefined) this.emitUnknown(ids, part);
-      else ids.push(id);
+      else if (id === undefined) this.emitUnknown(part);
+      else this.ids.push(id);
     }
   }
 
-  private emitUnknown(ids: number[], character: string): void {
+  private emitUnknown(character: string): void {
+    const { ids } = this;
     const { byteIds, unknownId } = this.vocabulary;
     if (byteIds !== undefined) {
       const code = character.charCodeAt(0);

@@ -1,4 +1,5 @@
 import { invalid, quoted, unsupported } from '../../files/problems';
+import { Seams } from '../seams';
 import { byteOfPiece, PieceType, type SequenceTokens } from '../vocabulary';
 
 /** U+2581, which stands for a space in pieces. */
@@ -33,6 +34,8 @@ export class ScoredVocabulary {
   /** UTF-16 units of the longest piece. */
   longest = 0;
   hasUnused = false;
+  /** None where unused pieces are: how one is taken apart may depend on text far away. */
+  readonly seams: Seams | undefined;
 
   /** @throws TramontaneError INVALID_FILE for pieces that contradict each other */
   constructor(readonly model: SentencePieceModel) {
@@ -49,6 +52,7 @@ export class ScoredVocabulary {
     if (bytes.length === 0 && this.unknownId === undefined) {
       throw invalid(path, 'has neither byte pieces nor an unknown piece');
     }
+    this.seams = this.hasUnused ? undefined : new Seams(this.ids.keys());
   }
 
   private addMergeable(id: number): void {

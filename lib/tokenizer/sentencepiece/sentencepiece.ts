@@ -3,45 +3,45 @@
  * behaviour of google/sentencepiece 0.2 for models with the identity normalizer, as Mistral's are.
  */
 import { BaseTokenizer } from '../base-tokenizer';
-import { Literals } from '../literals';
+import { cutAt, Literals } from '../literals';
 import { ScoreMerger } from './score-merger';
 import { ScoredVocabulary, SPACE_SYMBOL, type SentencePieceModel } from './scored-vocabulary';
+import type { Steps } from '../slices';
 import { characterLength, REPLACEMENT } from '../utf8';
 import { byteOfPiece, PieceType } from '../vocabulary';
 
 export class SentencePieceTokenizer extends BaseTokenizer {
-  readonly vocabularySize: number;
-  private readonly merger: ScoreMerger;
+  protected readonly mostUnits: number;
+  private readonly vocabulary: ScoredVocabulary;
   /** User-defined pieces, which are found in plain text before anything merges. */
   private readonly userDefined: Literals | undefined;
   /** Texts of pieces, as they are asked for. */
   private readonly texts: string[] = [];
 
   constructor(private readonly model: SentencePieceModel) {
-    super(model.sequenceTokens);
-    this.vocabularySize = model.pieces.length;
-    const vocabulary = new ScoredVocabulary(model);
-    const { userDefined } = vocabulary;
-    this.merger = new ScoreMerger(vocabulary);
+    super(model.pieces, model.sequenceTokens);
+    this.vocabulary = new ScoredVocabulary(model);
+    const { userDefined, byteIds, longest } = this.vocabulary;
     this.userDefined = userDefined.length === 0 ? undefined : new Literals(model.path, userDefined);
+    // Without bytes any number of characters becomes one unknown token.
+    this.mostUnits = byteIds === undefined ? Infinity : Math.max(1, longest);
   }
 
-  protected encodeInto(ids: number[], text: string): void {
+  isControl(id: number): boolean {
+    return this.pieceOf(id) !== undefined && this.model.types[id] === PieceType.CONTROL;
+  }
+
+  protected *encodeSteps(ids: number[], text: string): Steps {
     if (text === '') return;
     const escaped = (this.model.addDummyPrefix ? ' ' : '')
       .concat(text)
       .replaceAll(' ', SPACE_SYMBOL);
-    if (this.userDefined === undefined) {
-      this.merger.encode(ids, escaped);
-      return;
+    const merger = new ScoreMerger(this.vocabulary, ids);
+    for (const part of cutAt(this.userDefined, escaped)) {
+      if (part === undefined) yield;
+      else if (part.id !== undefined) ids.push(part.id);
+      else yield* merger.encode(part.text);
     }
-    this.userDefined.cut(
-      escaped,
-      (between) => {
-        this.merger.encode(ids, between);
-      },
-      (id) => ids.push(id),
-    );
   }
 
   /**

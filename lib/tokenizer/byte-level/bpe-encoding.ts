@@ -1,0 +1,132 @@
+import { pieceOfBytes } from './byte-level';
+import { UNMAPPED, type BpeModel, type CharacterAlphabet } from './bpe';
+import { RankedMerger } from './ranked-merger';
+import { cutAt } from '../literals';
+import { STEPS, type Steps } from '../slices';
+
+/** The encoding of one text: its working memory, and the ids so far. */
+export class BpeEncoding {
+  private readonly merger: RankedMerger;
+  private bytes = new Uint8Array(256);
+  /** Whether the character before was one without a piece. */
+  private afterUnknown = false;
+
+  constructor(
+    private readonly model: BpeModel,
+    private readonly ids: number[],
+  ) {
+    this.merger = new RankedMerger(model.merges, ids);
+  }
+
+  /** Adds the ids of the text. */
+  *encode(text: string): Steps {
+    for (const part of cutAt(this.model.literals, text)) {
+      if (part === undefined) yield;
+      else if (part.id !== undefined) this.ids.push(part.id);
+      else yield* this.encodeRaw(part.text, part.at === 0);
+    }
+  }
+
+  private *encodeRaw(section: string, first: boolean): Steps {
+    if (section === '') return;
+    const { normalize, normalizedLiterals } = this.model;
+    const normalized = normalize?.(section) ?? section;
+    for (const part of cutAt(normalizedLiterals, normalized)) {
+      if (part === undefined) yield;
+      else if (part.id !== undefined) this.ids.push(part.id);
+      else yield* this.encodeSection(part.text, first && part.at === 0);
+    }
+  }
+
+  private *encodeSection(section: string, first: boolean): Steps {
+    const { merger, ids } = this;
+    let pause = STEPS;
+    for (const word of this.model.words?.(section, first) ?? [section]) {
+      if ((pause -= word.length) < 0) {
+        pause = STEPS;
+        yield;
+      }
+      const whole = this.model.ignoreMerges ? this.pieceOf(word) : undefined;
+      if (whole !== undefined) {
+        ids.push(whole);
+        continue;
+      }
+      for (let start = 0; start < word.length;) {
+        const end = this.endOfPart(word, start);
+        this.afterUnknown = false;
+        while (start < end) {
+          const stop = endOfBlock(word, start, end);
+          this.push(word.slice(start, stop));
+          start = stop;
+          if (start < end) yield;
+        }
+        merger.start();
+        while (!merger.finish()) yield;
+      }
+    }
+  }
+
+  /** The id of a word that is a piece as a whole. */
+  private pieceOf(word: string): number | undefined {
+    const { alphabet, ids } = this.model;
+    return ids.get(alphabet.kind === 'bytes' ? pieceOfBytes(this.utf8Of(word)) : word);
+  }
+
+  /** The end of the part of the word that is merged by itself. */
+  private endOfPart(word: string, start: number): number {
+    const { alphabet } = this.model;
+    const seams = alphabet.kind === 'characters' ? alphabet.seams : undefined;
+    return seams?.endOfPart(word, start) ?? word.length;
+  }
+
+  /** Gives the merger the symbols of a text. */
+  private push(text: string): void {
+    const { alphabet } = this.model;
+    if (alphabet.kind === 'characters') {
+      this.pushCharacters(text, alphabet);
+      return;
+    }
+    const { byteIds } = alphabet;
+    const bytes = this.utf8Of(text);
+    for (let i = 0; i < bytes.length; i++) {
+      const id = byteIds[bytes[i]!]!;
+      if (id !== UNMAPPED) this.merger.push(id);
+    }
+  }
+
+  private pushCharacters(
+    text: string,
+    { byteIds, unknownId, fuseUnknown }: CharacterAlphabet,
+  ): void {
+    for (let at = 0; at < text.length;) {
+      const character = String.fromCodePoint(text.codePointAt(at)!);
+      at += character.length;
+      const id = this.model.ids.get(character);
+      const isUnknown = id === undefined && byteIds === undefined;
+      if (id !== undefined) this.merger.push(id);
+      else if (byteIds !== undefined) {
+        for (const byte of this.utf8Of(character)) this.merger.push(byteIds[byte]!);
+      } else if (unknownId !== undefined && !(this.afterUnknown && fuseUnknown)) {
+        this.merger.push(unknownId);
+      }
+      this.afterUnknown = isUnknown;
+    }
+  }
+
+  /** The UTF-8 form of a text, until the next call. */
+  private utf8Of(text: string): Uint8Array {
+    // A UTF-16 unit takes three bytes at most.
+    if (this.bytes.length < 3 * text.length) this.bytes = new Uint8Array(3 * text.length);
+    const { written } = encoder.encodeInto(text, this.bytes);
+    return this.bytes.subarray(0, written);
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** Where to pause in a long text: not between the halves of a character. */
+function endOfBlock(text: string, start: number, end: number): number {
+  if (end - start <= STEPS) return end;
+  const isLowSurrogate = (text.charCodeAt(start + STEPS) & 0xfc00) === 0xdc00;
+  return start + STEPS + (isLowSurrogate ? 1 : 0);
+}
