@@ -1,16 +1,24 @@
 /** The public surface; nothing else is exported. */
 export { TramontaneError, type TramontaneErrorCode } from './errors';
-export type { GptqFacts } from './files/checkpoint';
+export type { GptqFacts, SlidingWindow } from './files/checkpoint';
+export type { FileUrl } from './files/path';
+export type { AbortSignalLike } from './model/abort-signals';
 export type {
+  FinishReason,
   Generation,
   GenerationChunk,
   GenerationResult,
+  GenerationState,
   LogprobInfo,
 } from './model/generation';
 export type { GenerateOptions } from './model/generate-options';
 export type { GptqCacheUse } from './model/gptq-cache';
 export { inspect, type Inspection } from './files/inspect';
-export { Model, type LoadOptions, type LoadProgress, type ModelInfo } from './model/model';
+export { Model, type LogitsOptions } from './model/model';
+export type { LoadOptions, LoadProgress } from './model/load-options';
+export type { ModelInfo } from './model/model-info';
+export type { Prompt } from './model/prompt';
 export type { TokenLogprob } from './model/native';
 export { loadTokenizer } from './tokenizer/load';
+export type { TokenIds } from './tokenizer/token-ids';
 export type { Tokenizer } from './tokenizer/tokenizer';

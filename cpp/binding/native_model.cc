@@ -47,6 +47,8 @@ Napi::Function NativeModel::define(Napi::Env env) {
       env, "NativeModel",
       {InstanceMethod<&NativeModel::generate>("generate"),
        InstanceMethod<&NativeModel::score>("score"), InstanceMethod<&NativeModel::abort>("abort"),
+       InstanceMethod<&NativeModel::acknowledge>("acknowledge"),
+       InstanceMethod<&NativeModel::keep_alive>("keepAlive"),
        InstanceMethod<&NativeModel::stats>("stats"),
        InstanceMethod<&NativeModel::dispose>("dispose")});
 }
@@ -74,6 +76,7 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info)
   auto self = info.This().As<Napi::Object>();
   self.Set("implementation", running_.model->backend().implementation());
   self.Set("kvCacheTokens", model.pages() * kPageTokens);
+  self.Set("mostTokens", most_tokens(model.limits(), model.pages()));
   if (!model.device().empty()) self.Set("device", model.device());
   self.Set("backendReason", model.backend_reason());
 }
@@ -94,14 +97,6 @@ void NativeModel::close() {
   outputs_.clear();
 }
 
-void NativeModel::count_in_flight(int change) {
-  const bool before = in_flight_ > 0;
-  in_flight_ += change;
-  const bool after = in_flight_ > 0;
-  if (!before && after) napi_ref_threadsafe_function(env_, wake_);
-  if (before && !after) napi_unref_threadsafe_function(env_, wake_);
-}
-
 // generate(id, request): starts one generation.
 Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
   translate_errors(info.Env(), [&] {
@@ -109,7 +104,6 @@ Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
         to_id(info[0]),
         to_generate_request(info[1].As<Napi::Object>(), running_.model->shape().vocabulary));
   });
-  count_in_flight(1);
   return info.Env().Undefined();
 }
 
@@ -131,12 +125,30 @@ Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
     outputs_.erase(id);
     throw;
   }
-  count_in_flight(1);
   return info.Env().Undefined();
 }
 
 Napi::Value NativeModel::abort(const Napi::CallbackInfo& info) {
   if (running_.engine) running_.engine->abort(to_id(info[0]));
+  return info.Env().Undefined();
+}
+
+// acknowledge(id, tokens): so many more tokens of the request were taken.
+Napi::Value NativeModel::acknowledge(const Napi::CallbackInfo& info) {
+  if (!running_.engine) return info.Env().Undefined();
+  const auto tokens = info[1].As<Napi::Number>().Uint32Value();
+  running_.engine->acknowledge(std::vector<uint64_t>(tokens, to_id(info[0])));
+  return info.Env().Undefined();
+}
+
+// keepAlive(awaited): whether the process stays alive for what is in flight.
+Napi::Value NativeModel::keep_alive(const Napi::CallbackInfo& info) {
+  if (closed_) return info.Env().Undefined();
+  if (info[0].As<Napi::Boolean>()) {
+    napi_ref_threadsafe_function(env_, wake_);
+  } else {
+    napi_unref_threadsafe_function(env_, wake_);
+  }
   return info.Env().Undefined();
 }
 
@@ -203,18 +215,11 @@ void NativeModel::deliver(Napi::Env env) {
   const std::vector<Event> events = mailbox_->take();
   if (events.empty()) return;
   Napi::Array array = Napi::Array::New(env, events.size());
-  std::vector<uint64_t> taken;
-  int ended = 0;
   for (uint32_t i = 0; i < events.size(); ++i) {
     array.Set(i, to_value(env, events[i]));
-    if (events[i].token >= 0) taken.push_back(events[i].id);
-    if (events[i].finish == Finish::kNone) continue;
-    ++ended;
-    outputs_.erase(events[i].id);
+    if (events[i].finish != Finish::kNone) outputs_.erase(events[i].id);
   }
-  count_in_flight(-ended);
   on_events_.Call({array});
-  if (running_.engine && !taken.empty()) running_.engine->acknowledge(taken);
 }
 
 }  // namespace tramontane::binding

@@ -41,6 +41,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value generate(const Napi::CallbackInfo& info);
   Napi::Value score(const Napi::CallbackInfo& info);
   Napi::Value abort(const Napi::CallbackInfo& info);
+  Napi::Value acknowledge(const Napi::CallbackInfo& info);
+  Napi::Value keep_alive(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
@@ -53,7 +55,6 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   static void wake_up(napi_env env, napi_value, void* self, void*);
   static void on_environment_exit(void* self);
-  void count_in_flight(int change);
   void deliver(Napi::Env env);
   void close();
 
@@ -62,7 +63,6 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   std::shared_ptr<Mailbox> mailbox_;  // Also held by the engine's report.
   Napi::FunctionReference on_events_;
   napi_env env_;
-  int in_flight_ = 0;  // Above 0, the process stays alive.
   bool closed_ = false;
   // The arrays that scores in flight write to.
   std::unordered_map<uint64_t, Napi::Reference<Napi::Float32Array>> outputs_;

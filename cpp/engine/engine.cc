@@ -48,7 +48,8 @@ Engine::~Engine() {
 
 void Engine::submit(uint64_t id, GenerateRequest request) {
   auto active = std::make_unique<Active>(id, pool_, model_.limits());
-  const int64_t most_tokens = int64_t(request.prompt.size()) + request.max_tokens;
+  // Keys of the last token drawn are never computed.
+  const int64_t most_tokens = int64_t(request.prompt.size()) + request.max_tokens - 1;
   active->sampler = std::make_unique<Sampler>(std::move(request.sampling), request.prompt,
                                               model_.shape().vocabulary);
   active->tokens = std::move(request.prompt);

@@ -21,6 +21,11 @@ int32_t pages_needed(const SequenceLimits& limits, int32_t tokens, int32_t step)
   return static_cast<int32_t>(std::min<int64_t>(all, ring));
 }
 
+int32_t most_tokens(const SequenceLimits& limits, int32_t pages) {
+  if (pages_needed(limits, limits.context, 1) <= pages) return limits.context;
+  return pages * kPageTokens;
+}
+
 Sequence::Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter)
     : pool_(pool),
       limits_(limits),

@@ -71,4 +71,7 @@ class Sequence {
 // Pages a sequence of `tokens` tokens holds at most when steps add at most `step` tokens.
 int32_t pages_needed(const SequenceLimits& limits, int32_t tokens, int32_t step);
 
+// Tokens a sequence can have at most, when `pages` pages are all there are.
+int32_t most_tokens(const SequenceLimits& limits, int32_t pages);
+
 }  // namespace tramontane

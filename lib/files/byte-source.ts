@@ -5,6 +5,7 @@
 import { constants, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TramontaneError } from '../errors';
+import { adviceFor } from './path';
 import { invalid } from './problems';
 
 /** A file of known length whose bytes are read in ranges. */
@@ -97,7 +98,8 @@ async function readable<T>(path: string, work: () => Promise<T>): Promise<T> {
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? '';
     const reason = REASONS.get(code) ?? `cannot be read (${String(cause)})`;
-    throw new TramontaneError('FILE_NOT_READABLE', `${path}: ${reason}`, { cause });
+    const advice = code === 'ENOENT' ? adviceFor(path) : '';
+    throw new TramontaneError('FILE_NOT_READABLE', `${path}: ${reason}${advice}`, { cause });
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Checkpoint, GptqFacts, ModelShape, SlidingWindow } from './checkpoint';
 import { openCheckpoint } from './open';
+import { filePath, type FileUrl } from './path';
 
 /** What a model file says about itself, read from its headers alone. */
 export interface Inspection extends ModelShape {
@@ -30,10 +31,11 @@ export function fileBytes(checkpoint: Checkpoint): number {
 
 /**
  * Reads the headers of a GGUF file or a Hugging Face directory, GPTQ included.
- * @throws TramontaneError FILE_NOT_READABLE, INVALID_FILE, UNSUPPORTED_FILE
+ * @param path may be a `file:` URL
+ * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, INVALID_FILE, UNSUPPORTED_FILE
  */
-export async function inspect(path: string): Promise<Inspection> {
-  const checkpoint = await openCheckpoint(path);
+export async function inspect(path: string | FileUrl): Promise<Inspection> {
+  const checkpoint = await openCheckpoint(filePath('the path of a model', path));
   const named = new Map(checkpoint.weights.map((weight) => [weight.name, weight]));
   const parameters = [...named.values()].reduce((sum, w) => sum + w.rows * w.columns, 0);
   return {

@@ -1,18 +1,43 @@
-/** Checks of what callers pass: every error names the option and what it may be. */
-import { TramontaneError } from '../errors';
+/**
+ * Checks of what callers pass: every error names the option and what it may be. An option that is
+ * undefined counts as absent; null is a value, and no option's.
+ */
+import { TramontaneError, type TramontaneErrorCode } from '../errors';
+import { isTokenIds } from '../tokenizer/token-ids';
 
-function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value);
-  if (typeof value === 'object' && value !== null)
-    return Array.isArray(value) ? 'an array' : 'an object';
-  return String(value);
+/** Characters of a value that a message shows. */
+const MOST_SHOWN = 60;
+
+/** A value in a few words, for messages. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case 'string': {
+      const shown = value.length > MOST_SHOWN ? `${value.slice(0, MOST_SHOWN)}...` : value;
+      return JSON.stringify(shown);
+    }
+    case 'bigint':
+      return 'a BigInt';
+    case 'function':
+      return 'a function';
+    case 'object':
+      if (value === null) return 'null';
+      return Array.isArray(value) ? 'an array' : 'an object';
+    default:
+      return String(value);
+  }
 }
 
 export function invalidOption(name: string, expected: string, value: unknown): TramontaneError {
-  return new TramontaneError(
-    'INVALID_OPTION',
-    `${name} must be ${expected}, but is ${describe(value)}`,
-  );
+  return invalid('INVALID_OPTION', name, expected, value);
+}
+
+function invalid(
+  code: TramontaneErrorCode,
+  name: string,
+  expected: string,
+  value: unknown,
+): TramontaneError {
+  return new TramontaneError(code, `${name} must be ${expected}, but is ${describe(value)}`);
 }
 
 /** Unknown names are errors, so that a misspelt option is not silently ignored. */
@@ -55,30 +80,51 @@ export function boolean(name: string, value: unknown): boolean {
   return value;
 }
 
+const SIGNAL_METHODS = ['addEventListener', 'removeEventListener', 'throwIfAborted'] as const;
+
 export function signal(name: string, value: unknown): AbortSignal {
   // By shape: a signal may come from another realm.
-  const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>;
-  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
+  const shape = Object(value) as Partial<AbortSignal>;
+  if (
+    typeof shape.aborted !== 'boolean' ||
+    SIGNAL_METHODS.some((method) => typeof shape[method] !== 'function')
+  ) {
     throw invalidOption(name, 'an AbortSignal', value);
   }
   return value as AbortSignal;
 }
 
+/** What a list of whole numbers, 0 and up, may be. */
+export interface ListRules {
+  /** What one of them is: `token id`. */
+  readonly what: string;
+  readonly largest: number;
+  /** @default 2^24 */
+  readonly mostElements?: number;
+  /** @default INVALID_OPTION */
+  readonly code?: TramontaneErrorCode;
+}
+
+/** A copy of a list of whole numbers. Each element is read once, so that what was checked is used. */
+export function list(name: string, value: unknown, rules: ListRules): Int32Array {
+  const { what, largest, mostElements = 2 ** 24, code = 'INVALID_OPTION' } = rules;
+  if (!isTokenIds(value)) throw invalid(code, name, `an array of ${what}s`, value);
+  if (value.length > mostElements) {
+    const message = `${name} has ${value.length} elements, more than the ${mostElements} it may have`;
+    throw new TramontaneError(code, message);
+  }
+  const copy = new Int32Array(value.length);
+  for (let index = 0; index < copy.length; index++) {
+    const element = value[index];
+    if (!Number.isInteger(element) || (element as number) < 0 || (element as number) > largest) {
+      throw invalid(code, `${name}[${index}]`, `a ${what} from 0 to ${largest}`, element);
+    }
+    copy[index] = element as number;
+  }
+  return copy;
+}
+
 /** Token ids of a vocabulary. */
 export function tokenIds(name: string, value: unknown, vocabularySize: number): Int32Array {
-  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) {
-    throw invalidOption(name, 'an array of token ids', value);
-  }
-  const ids = Int32Array.from(value as ArrayLike<number>);
-  ids.forEach((id, index) => {
-    const given: unknown = (value as ArrayLike<unknown>)[index];
-    if (id !== given || id < 0 || id >= vocabularySize) {
-      throw invalidOption(
-        `${name}[${String(index)}]`,
-        `a token id from 0 to ${String(vocabularySize - 1)}`,
-        given,
-      );
-    }
-  });
-  return ids;
+  return list(name, value, { what: 'token id', largest: vocabularySize - 1 });
 }

@@ -1,41 +1,51 @@
 import { randomInt } from 'node:crypto';
+import { types } from 'node:util';
+import type { TokenIds } from '../tokenizer/token-ids';
+import type { AbortSignalLike } from './abort-signals';
 import type { NativeRequest } from './native';
 import * as check from './checks';
 
-/** Options of {@link Model.generate}. The defaults of the filters and penalties change nothing. */
+/**
+ * Options of {@link Model.generate}. The defaults of the filters and penalties change nothing. An
+ * option that is undefined counts as absent; null is an error.
+ */
 export interface GenerateOptions {
   /** Most tokens to generate. @default what the context and the KV cache have room for */
-  readonly maxTokens?: number;
+  maxTokens?: number | undefined;
   /** 0 takes the most probable token, 1 the model's own distribution. From 0 to 100. @default 0.7 */
-  readonly temperature?: number;
+  temperature?: number | undefined;
   /** Draw among so many of the best tokens; 0: all. @default 0 */
-  readonly topK?: number;
+  topK?: number | undefined;
   /** Draw among the best tokens that together have this probability; (0, 1]. @default 1 */
-  readonly topP?: number;
+  topP?: number | undefined;
   /** Leave out tokens less probable than this share of the best one's probability; [0, 1]. @default 0 */
-  readonly minP?: number;
+  minP?: number | undefined;
   /** Same seed, prompt and options: same text, whatever else runs. @default random, and reported */
-  readonly seed?: number;
-  /** Logits of tokens in prompt or output are divided (if positive) or multiplied by this. @default 1 */
-  readonly repetitionPenalty?: number;
+  seed?: number | undefined;
+  /**
+   * Logits of tokens in prompt or output are divided (if positive) or multiplied by this; from 0.01
+   * to 100.
+   * @default 1
+   */
+  repetitionPenalty?: number | undefined;
   /** Subtracted from the logits of tokens that are in the output; [-100, 100]. @default 0 */
-  readonly presencePenalty?: number;
+  presencePenalty?: number | undefined;
   /** Subtracted once for each time a token is in the output; [-100, 100]. @default 0 */
-  readonly frequencyPenalty?: number;
-  /** Added to the logits of these tokens; -Infinity bans one. */
-  readonly logitBias?: ReadonlyMap<number, number>;
+  frequencyPenalty?: number | undefined;
+  /** Added to the logits of these tokens, a Map or an object by token id; -Infinity bans one. */
+  logitBias?: ReadonlyMap<number, number> | Readonly<Record<number, number>> | undefined;
   /** Only these tokens may be generated. End tokens too must be listed to be possible. */
-  readonly allowedTokens?: readonly number[];
-  /** Texts that end the generation; they are not part of its text. At most 64. */
-  readonly stop?: readonly string[];
+  allowedTokens?: TokenIds | undefined;
+  /** A text, or at most 64, that end the generation; they are not part of its text. */
+  stop?: string | readonly string[] | undefined;
   /** Further tokens that end the generation, beside the model's own end tokens. */
-  readonly stopTokens?: readonly number[];
+  stopTokens?: TokenIds | undefined;
   /** Go on after the model's own end tokens. @default false */
-  readonly ignoreEos?: boolean;
+  ignoreEos?: boolean | undefined;
   /** Report log-probabilities, and of so many alternatives for each token; 0 to 100. */
-  readonly logprobs?: number;
+  logprobs?: number | undefined;
   /** Ends the generation with finishReason 'aborted'. */
-  readonly signal?: AbortSignal;
+  signal?: AbortSignalLike | undefined;
 }
 
 const NAMES = [
@@ -61,34 +71,53 @@ const MOST_STOPS = 64;
 const MOST_STOP_CHARACTERS = 1024;
 
 function stopStrings(value: unknown): readonly string[] {
+  if (typeof value === 'string') return [stopString('stop', value)];
   if (!Array.isArray(value) || value.length > MOST_STOPS) {
-    throw check.invalidOption('stop', `an array of at most ${String(MOST_STOPS)} strings`, value);
+    const expected = `a string, or an array of at most ${String(MOST_STOPS)} strings`;
+    throw check.invalidOption('stop', expected, value);
   }
-  value.forEach((stop: unknown, index) => {
-    if (typeof stop !== 'string' || stop === '' || stop.length > MOST_STOP_CHARACTERS) {
-      throw check.invalidOption(
-        `stop[${String(index)}]`,
-        `a string of 1 to ${String(MOST_STOP_CHARACTERS)} characters`,
-        stop,
-      );
-    }
-  });
-  return value as readonly string[];
+  return Array.from(value, (stop, index) => stopString(`stop[${String(index)}]`, stop));
+}
+
+function stopString(name: string, value: unknown): string {
+  if (typeof value !== 'string' || value === '' || value.length > MOST_STOP_CHARACTERS) {
+    const expected = `a string of 1 to ${String(MOST_STOP_CHARACTERS)} characters`;
+    throw check.invalidOption(name, expected, value);
+  }
+  return value;
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  // Of any realm: Object.prototype is the one that has no prototype itself.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Read once, so that what was checked is what native gets. */
+function biasEntries(value: unknown): (readonly [id: unknown, bias: unknown])[] {
+  if (types.isMap(value)) return [...Map.prototype.entries.call(value)];
+  if (!isPlainObject(value)) {
+    throw check.invalidOption('logitBias', 'a Map or an object of token ids and numbers', value);
+  }
+  // An object's keys are strings: "5" is an id, "05" and "5.0" are none.
+  return Object.entries(value).map(([key, bias]) => [
+    String(Number(key)) === key ? Number(key) : key,
+    bias,
+  ]);
 }
 
 function logitBias(value: unknown, vocabularySize: number): [Int32Array, Float32Array] {
-  const map = value as Partial<ReadonlyMap<number, unknown>> | null;
-  if (typeof map?.keys !== 'function' || typeof map.values !== 'function') {
-    throw check.invalidOption('logitBias', 'a Map of token ids to numbers', value);
-  }
-  const tokens = check.tokenIds('logitBias', [...map.keys()], vocabularySize);
-  const biases = [...map.values()].map((bias) => {
-    if (typeof bias !== 'number' || Number.isNaN(bias) || bias === Infinity) {
-      throw check.invalidOption('a bias of logitBias', 'a number below Infinity', bias);
+  const entries = biasEntries(value);
+  const ids = entries.map(([id]) => id);
+  const biases = entries.map(([id, bias]) => {
+    // Native computes in single precision, in which 1e39 is infinite.
+    if (typeof bias !== 'number' || Number.isNaN(bias) || Math.fround(bias) === Infinity) {
+      throw check.invalidOption(`logitBias of ${String(id)}`, 'a number below 3.4e38', bias);
     }
     return bias;
   });
-  return [tokens, Float32Array.from(biases)];
+  return [check.tokenIds('logitBias', ids, vocabularySize), Float32Array.from(biases)];
 }
 
 /** What the checked options come to. */
@@ -97,7 +126,7 @@ export interface CheckedOptions {
   readonly request: Omit<NativeRequest, 'prompt' | 'maxTokens'>;
   readonly maxTokens: number | undefined;
   readonly stop: readonly string[];
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignalLike | undefined;
 }
 
 /** @throws TramontaneError INVALID_OPTION, naming the option */
@@ -107,50 +136,53 @@ export function checkGenerateOptions(
   endTokens: readonly number[],
 ): CheckedOptions {
   check.checkNames('generate()', options, NAMES);
-  const { allowedTokens, logprobs, maxTokens, signal } = options;
-  const [biasTokens, biasValues] = logitBias(options.logitBias ?? new Map(), vocabularySize);
-  const stopTokens = check.tokenIds('stopTokens', options.stopTokens ?? [], vocabularySize);
-  const ignoreEos = check.boolean('ignoreEos', options.ignoreEos ?? false);
-  if (allowedTokens?.length === 0) {
+  const {
+    maxTokens,
+    temperature = 0.7,
+    topK = 0,
+    topP = 1,
+    minP = 0,
+    seed = randomInt(2 ** 48 - 1),
+    repetitionPenalty = 1,
+    presencePenalty = 0,
+    frequencyPenalty = 0,
+    logitBias: bias = new Map(),
+    allowedTokens,
+    stop = [],
+    stopTokens = [],
+    ignoreEos = false,
+    logprobs,
+    signal,
+  } = options;
+  const ids = (name: string, value: unknown): Int32Array =>
+    check.tokenIds(name, value, vocabularySize);
+  const [biasTokens, biasValues] = logitBias(bias, vocabularySize);
+  const allowed = allowedTokens === undefined ? undefined : ids('allowedTokens', allowedTokens);
+  if (allowed?.length === 0) {
     throw check.invalidOption('allowedTokens', 'an array of at least one token id', allowedTokens);
   }
-  const topP = check.number('topP', options.topP ?? 1, 0, 1);
+  const ends = new Set(ids('stopTokens', stopTokens));
+  if (!check.boolean('ignoreEos', ignoreEos)) for (const id of endTokens) ends.add(id);
   if (topP === 0) throw check.invalidOption('topP', 'above 0', topP);
-  const repetitionPenalty = check.number(
-    'repetitionPenalty',
-    options.repetitionPenalty ?? 1,
-    0,
-    100,
-  );
-  if (repetitionPenalty === 0) {
-    throw check.invalidOption('repetitionPenalty', 'above 0', repetitionPenalty);
-  }
   return {
     request: {
-      temperature: check.number('temperature', options.temperature ?? 0.7, 0, 100),
-      topK: check.integer('topK', options.topK ?? 0, 0, 2 ** 31 - 1),
-      topP,
-      minP: check.number('minP', options.minP ?? 0, 0, 1),
-      seed: check.integer(
-        'seed',
-        options.seed ?? randomInt(2 ** 48 - 1),
-        0,
-        Number.MAX_SAFE_INTEGER,
-      ),
-      repetitionPenalty,
-      presencePenalty: check.number('presencePenalty', options.presencePenalty ?? 0, -100, 100),
-      frequencyPenalty: check.number('frequencyPenalty', options.frequencyPenalty ?? 0, -100, 100),
+      temperature: check.number('temperature', temperature, 0, 100),
+      topK: check.integer('topK', topK, 0, 2 ** 31 - 1),
+      topP: check.number('topP', topP, 0, 1),
+      minP: check.number('minP', minP, 0, 1),
+      seed: check.integer('seed', seed, 0, Number.MAX_SAFE_INTEGER),
+      repetitionPenalty: check.number('repetitionPenalty', repetitionPenalty, 0.01, 100),
+      presencePenalty: check.number('presencePenalty', presencePenalty, -100, 100),
+      frequencyPenalty: check.number('frequencyPenalty', frequencyPenalty, -100, 100),
       biasTokens,
       biasValues,
-      ...(allowedTokens && {
-        allowedTokens: check.tokenIds('allowedTokens', allowedTokens, vocabularySize),
-      }),
-      stopTokens: ignoreEos ? stopTokens : Int32Array.of(...endTokens, ...stopTokens),
+      ...(allowed && { allowedTokens: allowed }),
+      stopTokens: Int32Array.from(ends),
       logprobs: logprobs === undefined ? -1 : check.integer('logprobs', logprobs, 0, 100),
     },
     maxTokens:
       maxTokens === undefined ? undefined : check.integer('maxTokens', maxTokens, 1, 2 ** 31 - 1),
-    stop: stopStrings(options.stop ?? []),
+    stop: stopStrings(stop),
     signal: signal === undefined ? undefined : check.signal('signal', signal),
   };
 }

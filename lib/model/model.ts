@@ -1,82 +1,30 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { TramontaneError } from '../errors';
-import type { Checkpoint, GptqFacts, SlidingWindow } from '../files/checkpoint';
+import type { Checkpoint } from '../files/checkpoint';
 import { openCheckpoint } from '../files/open';
-import { checkGenerateOptions, type GenerateOptions } from './generate-options';
-import { ActiveGeneration, type Generation } from './generation';
-import { useGptqCache, type GptqCacheUse } from './gptq-cache';
-import { fileBytes } from '../files/inspect';
-import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
-import {
-  fromNative,
-  native,
-  type NativeDescription,
-  type NativeEvent,
-  type NativeModel,
-} from './native';
-import * as check from './checks';
-import { preload } from './preload';
+import { filePath, type FileUrl } from '../files/path';
 import { createTokenizer } from '../tokenizer/create';
+import type { TokenIds } from '../tokenizer/token-ids';
 import type { Tokenizer } from '../tokenizer/tokenizer';
-
-export type { LoadOptions, LoadProgress } from './load-options';
-
-/** Facts about a loaded model. */
-export interface ModelInfo {
-  readonly architecture: string;
-  readonly name?: string;
-  readonly path: string;
-  /** Of all its files together. */
-  readonly fileBytes: number;
-  /** Tensors per storage format. */
-  readonly formats: Readonly<Record<string, number>>;
-  /** How the weights of a GPTQ checkpoint are quantized. */
-  readonly gptq?: GptqFacts;
-  /** What became of the option `gptqCache`. */
-  readonly gptqCache?: GptqCacheUse;
-  readonly layers: number;
-  readonly hiddenSize: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headSize: number;
-  readonly vocabularySize: number;
-  /** Most tokens of prompt and output together. */
-  readonly contextSize: number;
-  readonly slidingWindow: SlidingWindow;
-  /** The set of kernels in use: `avx2`, `scalar`, ..., `cuda sm_90` */
-  readonly implementation: string;
-  readonly backend: {
-    readonly name: 'cpu' | 'cuda';
-    /** The GPU's name. */
-    readonly device?: string;
-    /** `option`, or what kept `auto` from CUDA, or that nothing did. */
-    readonly source: string;
-  };
-  readonly threads: { readonly count: number; readonly source: string };
-  readonly kvCache: {
-    readonly type: string;
-    readonly tokens: number;
-    /** Pages of 32 tokens that running sequences hold. */
-    readonly pagesInUse: number;
-    /** Pages kept for prompts that start the same way. */
-    readonly pagesCached: number;
-  };
-}
+import { onAbort } from './abort-signals';
+import { ActiveGeneration } from './active-generation';
+import * as check from './checks';
+import { checkGenerateOptions, type GenerateOptions } from './generate-options';
+import type { Generation } from './generation';
+import { useGptqCache, type GptqCacheUse } from './gptq-cache';
+import { describeWith } from './inspect-custom';
+import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
+import { modelInfo, type ModelInfo } from './model-info';
+import type { NativeDescription, NativeModel } from './native';
+import { preload } from './preload';
+import { promptIds, type Prompt, type PromptLimits } from './prompt';
+import { loadNative, type Requests } from './requests';
+import { computeLogits, score } from './scores';
 
 /** Logits to compute, beside the tokens. */
 export interface LogitsOptions {
   /** Positions whose next-token logits are wanted, in any order. @default the last */
-  readonly positions?: readonly number[];
-}
-
-interface Score {
-  resolve: (negativeLogLikelihood: number) => void;
-  reject: (reason: unknown) => void;
-}
-
-function backendInfo({ device, backendReason }: NativeModel): ModelInfo['backend'] {
-  if (device === undefined) return { name: 'cpu', source: backendReason };
-  return { name: 'cuda', device, source: backendReason };
+  positions?: TokenIds | undefined;
 }
 
 async function withGptqCache(
@@ -94,40 +42,52 @@ async function withGptqCache(
   });
 }
 
+/** Known to this file alone: who makes a Model without it is told what to call. */
+const MADE_BY_LOAD = Symbol('made by Model.load()');
+
+interface Parts {
+  readonly native: NativeModel;
+  readonly requests: Requests;
+  readonly checkpoint: Checkpoint;
+  readonly settings: Settings;
+  readonly tokenizer: Tokenizer;
+  readonly gptqCache: GptqCacheUse | undefined;
+}
+
 /**
  * A model in memory. Its files are mapped, not read; any number of generations share its threads
  * and its KV cache. Dispose of it to give the memory back (`await using` does).
  */
 export class Model implements AsyncDisposable {
   readonly tokenizer: Tokenizer;
-  private readonly generations = new Map<number, ActiveGeneration>();
-  private readonly scores = new Map<number, Score>();
-  private nextId = 1;
-  private disposal: Promise<void> | undefined;
+  readonly #parts: Parts;
+  readonly #limits: PromptLimits;
+  #disposal: Promise<void> | undefined;
 
-  private constructor(
-    private readonly native: NativeModel,
-    private readonly checkpoint: Checkpoint,
-    private readonly settings: Settings,
-    tokenizer: Tokenizer,
-    route: { events?: (events: NativeEvent[]) => void },
-    private readonly gptqCache?: GptqCacheUse,
-  ) {
-    this.tokenizer = tokenizer;
-    route.events = (events) => {
-      for (const event of events) this.receive(event);
+  private constructor(key: symbol, parts: Parts) {
+    if (key !== MADE_BY_LOAD) {
+      throw new TramontaneError(
+        'INVALID_OPTION',
+        'a model is not made with new, but loaded: await Model.load(path)',
+      );
+    }
+    this.tokenizer = parts.tokenizer;
+    this.#parts = parts;
+    this.#limits = {
+      tokenizer: parts.tokenizer,
+      vocabularySize: parts.checkpoint.shape.vocabularySize,
+      contextSize: parts.settings.description.contextSize,
     };
   }
 
   /**
    * Loads a model from a GGUF file, or from a Hugging Face directory, GPTQ included.
+   * @param path of the file or directory; may be a `file:` URL
    * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, FILE_NOT_WRITABLE, INVALID_FILE,
    * UNSUPPORTED_FILE, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, NATIVE_UNAVAILABLE; the signal's reason when it is aborted
    */
-  static async load(path: string, options: LoadOptions = {}): Promise<Model> {
-    if (typeof path !== 'string' || path === '') {
-      throw check.invalidOption('path', 'the path of a model file or directory', path);
-    }
+  static async load(path: string | FileUrl, options: LoadOptions = {}): Promise<Model> {
+    const file = filePath('the path of a model', path);
     checkLoadOptions(options);
     const { signal, onProgress } = options;
     const progress = (phase: string, fraction: number): void => {
@@ -135,17 +95,10 @@ export class Model implements AsyncDisposable {
       onProgress?.({ phase, fraction });
     };
     progress('header', 0);
-    const checkpoint = await openCheckpoint(path, signal ? { signal } : {});
+    const checkpoint = await openCheckpoint(file, signal ? { signal } : {});
     const settings = settle(options, checkpoint);
     progress('tokenizer', 0.3);
     const tokenizer = createTokenizer(checkpoint.tokenizer);
-    if (tokenizer.vocabularySize > checkpoint.shape.vocabularySize) {
-      throw new TramontaneError(
-        'INVALID_FILE',
-        `${path}: the tokenizer has ${String(tokenizer.vocabularySize)} tokens, but the model ` +
-          `only ${String(checkpoint.shape.vocabularySize)}`,
-      );
-    }
     if (options.preload === true) {
       await preload(checkpoint.files, (fraction) => {
         progress('preload', 0.3 + 0.3 * fraction);
@@ -153,13 +106,9 @@ export class Model implements AsyncDisposable {
     }
     progress('weights', 0.6);
     const { description, gptqCache } = await withGptqCache(options, checkpoint, settings, progress);
-    const route: { events?: (events: NativeEvent[]) => void } = {};
-    const loaded = await native()
-      .load(description, (events) => route.events?.(events))
-      .catch((error: unknown) => {
-        throw fromNative(error);
-      });
-    const model = new Model(loaded, checkpoint, settings, tokenizer, route, gptqCache);
+    const { native, requests } = await loadNative(description);
+    const parts = { native, requests, checkpoint, settings, tokenizer, gptqCache };
+    const model = new Model(MADE_BY_LOAD, parts);
     try {
       progress('ready', 1);
     } catch (error) {
@@ -169,83 +118,52 @@ export class Model implements AsyncDisposable {
     return model;
   }
 
+  /** Facts about the model, and what it is doing now. */
   get info(): ModelInfo {
-    const { checkpoint, settings } = this;
-    const { shape } = checkpoint;
-    const stats = this.native.stats();
-    return {
-      architecture: checkpoint.architecture,
-      ...(checkpoint.name !== undefined && { name: checkpoint.name }),
-      path: checkpoint.path,
-      fileBytes: fileBytes(checkpoint),
-      formats: checkpoint.formats,
-      ...(checkpoint.gptq !== undefined && { gptq: checkpoint.gptq }),
-      ...(this.gptqCache !== undefined && { gptqCache: this.gptqCache }),
-      layers: shape.layers,
-      hiddenSize: shape.hiddenSize,
-      heads: shape.heads,
-      kvHeads: shape.kvHeads,
-      headSize: shape.headSize,
-      vocabularySize: shape.vocabularySize,
-      contextSize: settings.description.contextSize,
-      slidingWindow: settings.slidingWindow,
-      implementation: this.native.implementation,
-      backend: backendInfo(this.native),
-      threads: settings.threads,
-      kvCache: {
-        type: settings.description.kvCacheType,
-        tokens: this.native.kvCacheTokens,
-        pagesInUse: stats.pagesInUse,
-        pagesCached: stats.pagesCached,
-      },
-    };
+    const { native, checkpoint, settings, gptqCache } = this.#parts;
+    return modelInfo(native, checkpoint, settings, gptqCache);
   }
 
   /**
-   * Continues a prompt. Starts at once, beside whatever else runs; nothing needs to be awaited.
-   * @param prompt text, which gets a BOS token if the file says so, or token ids, taken as they are
+   * Continues a prompt. Starts at once, beside whatever else runs.
    * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED
    */
-  generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
-    this.checkAlive();
-    const { contextSize, kvCacheTokens } = this.settings.description;
-    const vocabularySize = this.checkpoint.shape.vocabularySize;
-    const checked = checkGenerateOptions(options, vocabularySize, this.checkpoint.endTokens);
-    const ids = this.promptIds(prompt);
-    const windowed = this.settings.slidingWindow.size !== null;
-    const room = (windowed ? contextSize : Math.min(contextSize, kvCacheTokens)) - ids.length;
+  generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
+    this.#checkAlive();
+    const {
+      checkpoint,
+      requests,
+      native: { mostTokens },
+    } = this.#parts;
+    const { vocabularySize, contextSize } = this.#limits;
+    const checked = checkGenerateOptions(options, vocabularySize, checkpoint.endTokens);
+    const ids = promptIds(prompt, this.#limits);
 
-    const id = this.nextId++;
     const { request, signal, stop } = checked;
+    let forgetSignal = (): void => undefined;
     const generation = new ActiveGeneration({
       tokenizer: this.tokenizer,
-      promptTokens: ids.length,
       seed: request.seed,
       stop,
       stopTokens: request.stopTokens,
       logprobs: request.logprobs >= 0,
-      abort: () => {
-        this.native.abort(id);
+      onEnd: () => {
+        forgetSignal();
       },
     });
     if (signal?.aborted || ids.length === contextSize) {
-      generation.receive({ id, finish: signal?.aborted ? 'aborted' : 'length' });
+      generation.end(signal?.aborted ? 'aborted' : 'length');
       return generation;
     }
-    const maxTokens = checked.maxTokens ?? Math.max(1, room);
-    this.start(() => {
-      this.native.generate(id, { ...request, prompt: ids, maxTokens });
+    const maxTokens = checked.maxTokens ?? Math.max(1, mostTokens - ids.length);
+    const route = requests.start(generation, (native, id) => {
+      native.generate(id, { ...request, prompt: ids, maxTokens });
     });
-    this.generations.set(id, generation);
+    generation.begin(ids.length, route);
     if (signal) {
-      const abort = (): void => {
+      forgetSignal = onAbort(signal, () => {
         generation.abort();
-      };
-      signal.addEventListener('abort', abort, { once: true });
-      const remove = (): void => {
-        signal.removeEventListener('abort', abort);
-      };
-      generation.result().then(remove, remove);
+      });
     }
     return generation;
   }
@@ -253,111 +171,53 @@ export class Model implements AsyncDisposable {
   /**
    * Next-token logits after each of `positions`.
    * @returns [positions][vocabularySize], row by row
-   * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED, COMPUTE_FAILED
+   * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, OUT_OF_MEMORY, DISPOSED, COMPUTE_FAILED
    */
-  async logits(tokens: readonly number[], options: LogitsOptions = {}): Promise<Float32Array> {
-    this.checkAlive();
+  async logits(prompt: Prompt, options: LogitsOptions = {}): Promise<Float32Array> {
+    this.#checkAlive();
     check.checkNames('logits()', options, ['positions']);
-    const ids = this.promptIds(tokens);
-    const asked = options.positions ?? [ids.length - 1];
-    if (asked.length === 0) throw check.invalidOption('positions', 'not empty', asked);
-    asked.forEach((position, index) => {
-      check.integer(`positions[${String(index)}]`, position, 0, ids.length - 1);
-    });
-    const sorted = Int32Array.from(new Set(asked)).sort();
-    const { vocabularySize } = this.checkpoint.shape;
-    const computed = new Float32Array(sorted.length * vocabularySize);
-    await this.score(ids, sorted, computed);
-    if (sorted.length === asked.length && sorted.every((position, i) => position === asked[i])) {
-      return computed;
-    }
-    const out = new Float32Array(asked.length * vocabularySize);
-    asked.forEach((position, row) => {
-      const from = sorted.indexOf(position) * vocabularySize;
-      out.set(computed.subarray(from, from + vocabularySize), row * vocabularySize);
-    });
-    return out;
+    const ids = promptIds(prompt, this.#limits);
+    const { positions = [ids.length - 1] } = options;
+    const largest = ids.length - 1;
+    const asked = check.list('positions', positions, { what: 'position', largest });
+    if (asked.length === 0) throw check.invalidOption('positions', 'not empty', positions);
+    return computeLogits(this.#parts.requests, ids, asked, this.#limits.vocabularySize);
   }
 
   /**
    * The perplexity of a text: exp of the mean negative log-likelihood of tokens 1 to n-1, each given
    * all before it.
-   * @throws TramontaneError INVALID_PROMPT (at least two tokens are needed), DISPOSED
+   * @throws TramontaneError INVALID_PROMPT (at least two tokens are needed), DISPOSED, COMPUTE_FAILED
    */
-  async perplexity(tokens: readonly number[]): Promise<number> {
-    this.checkAlive();
-    const ids = this.promptIds(tokens);
+  async perplexity(prompt: Prompt): Promise<number> {
+    this.#checkAlive();
+    const ids = promptIds(prompt, this.#limits);
     if (ids.length < 2) {
       throw new TramontaneError('INVALID_PROMPT', 'perplexity() needs at least two tokens');
     }
-    return Math.exp((await this.score(ids)) / (ids.length - 1));
+    return Math.exp((await score(this.#parts.requests, ids)) / (ids.length - 1));
   }
 
   /** Ends everything in flight as aborted, and gives the memory back. May be called again. */
   dispose(): Promise<void> {
-    this.disposal ??= this.native.dispose();
-    return this.disposal;
+    this.#disposal ??= this.#parts.native.dispose();
+    return this.#disposal;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
 
-  private checkAlive(): void {
-    if (this.disposal) throw new TramontaneError('DISPOSED', 'the model was disposed');
+  /** `info`: what a logger that is handed the model writes. */
+  toJSON(): ModelInfo {
+    return this.info;
   }
 
-  private promptIds(prompt: string | readonly number[]): Int32Array {
-    const { contextSize } = this.settings.description;
-    const ids =
-      typeof prompt === 'string'
-        ? Int32Array.from(this.tokenizer.encode(prompt, { bos: this.tokenizer.addBos }))
-        : check.tokenIds('prompt', prompt, this.checkpoint.shape.vocabularySize);
-    if (prompt.length === 0) {
-      throw new TramontaneError('INVALID_PROMPT', 'the prompt is empty');
-    }
-    if (ids.length > contextSize) {
-      throw new TramontaneError(
-        'INVALID_PROMPT',
-        `the prompt has ${String(ids.length)} tokens, but the context holds ${String(contextSize)}`,
-      );
-    }
-    return ids;
+  static {
+    describeWith(this, 'Model', (model) => model.info);
   }
 
-  private start(submit: () => void): void {
-    try {
-      submit();
-    } catch (error) {
-      throw fromNative(error);
-    }
-  }
-
-  private score(tokens: Int32Array, positions?: Int32Array, out?: Float32Array): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const id = this.nextId++;
-      this.start(() => {
-        this.native.score(id, tokens, positions, out);
-      });
-      this.scores.set(id, { resolve, reject });
-    });
-  }
-
-  private receive(event: NativeEvent): void {
-    const generation = this.generations.get(event.id);
-    if (generation) {
-      if (generation.receive(event)) this.generations.delete(event.id);
-      return;
-    }
-    const score = this.scores.get(event.id);
-    if (!score || event.finish === undefined) return;
-    this.scores.delete(event.id);
-    if (event.finish === 'scored') {
-      score.resolve(event.negativeLogLikelihood ?? NaN);
-    } else if (event.finish === 'aborted') {
-      score.reject(new TramontaneError('DISPOSED', 'the model was disposed'));
-    } else {
-      score.reject(fromNative(event.error));
-    }
+  #checkAlive(): void {
+    if (this.#disposal) throw new TramontaneError('DISPOSED', 'the model was disposed');
   }
 }

@@ -70,6 +70,8 @@ export interface NativeEvent {
 export interface NativeModel {
   readonly implementation: string;
   readonly kvCacheTokens: number;
+  /** Most tokens of prompt and output that one sequence can have: of the context, and of the cache. */
+  readonly mostTokens: number;
   /** Name of the GPU that computes. */
   readonly device?: string;
   /** `option`, or what kept `auto` from CUDA, or that nothing did. */
@@ -78,6 +80,10 @@ export interface NativeModel {
   /** Logits at `positions` (ascending, distinct) into `out`; without them the likelihood of `tokens`. */
   score(id: number, tokens: Int32Array, positions?: Int32Array, out?: Float32Array): void;
   abort(id: number): void;
+  /** So many more of the request's tokens were taken: native runs at most 8 ahead of that. */
+  acknowledge(id: number, tokens: number): void;
+  /** Whether the process is kept alive for what is in flight. */
+  keepAlive(awaited: boolean): void;
   stats(): { pages: number; pagesInUse: number; pagesCached: number };
   dispose(): Promise<void>;
 }
@@ -138,10 +144,12 @@ export function native(): NativeAddon {
   return addon;
 }
 
-/** An error from native as the package's own class. Anything without a code passes unchanged. */
-export function fromNative(error: unknown): unknown {
+/** An error from native as the package's own class. */
+export function fromNative(error: unknown): TramontaneError {
   if (error instanceof TramontaneError) return error;
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  if (typeof code !== 'string' || typeof message !== 'string') return error;
-  return new TramontaneError(code as TramontaneErrorCode, message, { cause: error });
+  const { code, message } = Object(error) as { code?: unknown; message?: unknown };
+  const text = typeof message === 'string' ? message : String(error);
+  return typeof code === 'string'
+    ? new TramontaneError(code as TramontaneErrorCode, text, { cause: error })
+    : new TramontaneError('COMPUTE_FAILED', `the native addon failed: ${text}`, { cause: error });
 }

@@ -1,0 +1,273 @@
+import { TramontaneError } from '../errors';
+import { StopStrings } from '../tokenizer/streaming/stop-strings';
+import { TokenStream } from '../tokenizer/streaming/token-stream';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+import type {
+  FinishReason,
+  Generation,
+  GenerationChunk,
+  GenerationResult,
+  GenerationState,
+  LogprobInfo,
+} from './generation';
+import { describeWith } from './inspect-custom';
+import { fromNative, type NativeEvent, type TokenLogprob } from './native';
+import { Reader } from './reader';
+import type { Receiver, Route } from './requests';
+
+/** What a generation is made with. */
+export interface GenerationStart {
+  readonly tokenizer: Tokenizer;
+  readonly seed: number;
+  readonly stop: readonly string[];
+  /** Tokens that end it, and have no text. */
+  readonly stopTokens: Int32Array;
+  readonly logprobs: boolean;
+  /** Called once, when it has ended. */
+  readonly onEnd: () => void;
+}
+
+type Outcome = { readonly reason: FinishReason } | { readonly error: unknown };
+
+/** What is known of a generation's end before native was asked for anything. */
+const NOTHING_RAN = { queuedMs: 0, promptMs: 0, generateMs: 0 };
+
+/** Turns one request's events into text. Made by the model; `Requests` brings the events. */
+export class ActiveGeneration implements Generation, Receiver {
+  readonly #start: GenerationStart;
+  readonly #stopTokens: ReadonlySet<number>;
+  readonly #stream: TokenStream;
+  readonly #stops: StopStrings;
+  readonly #ended: Promise<GenerationResult>;
+  #resolve!: (result: GenerationResult) => void;
+  #reject!: (error: unknown) => void;
+
+  /** The way to native; none before the prompt is encoded, and after the end. */
+  #route: Route | undefined;
+  #promptTokens = 0;
+  readonly #tokenIds: number[] = [];
+  #text = '';
+  #stopSequence: string | undefined;
+  #finishReason: FinishReason | undefined;
+  /** No more tokens are wanted, though some may still arrive: they are dropped. */
+  #closed = false;
+  #dropped = false;
+  #outcome: Outcome | undefined;
+
+  /** Tokens whose text is not in a chunk yet. */
+  #heldIds: number[] = [];
+  #heldLogprobs: LogprobInfo[] = [];
+  readonly #chunks: GenerationChunk[] = [];
+  #reader: Pick<Reader<unknown>, 'waits' | 'take' | 'end'> | undefined;
+  /** Tokens in chunks that the reader took. */
+  #taken = 0;
+  /** Somebody wants all of it, whether it is read or not. */
+  #whole = false;
+  #acknowledged = 0;
+
+  constructor(start: GenerationStart) {
+    this.#start = start;
+    this.#stopTokens = new Set(start.stopTokens);
+    this.#stream = new TokenStream(start.tokenizer, { atStart: false });
+    this.#stops = new StopStrings(start.stop);
+    this.#ended = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // A failure that nobody waits for is not an unhandled rejection.
+    this.#ended.catch(() => undefined);
+  }
+
+  async text(): Promise<string> {
+    return (await this.result()).text;
+  }
+
+  result(): Promise<GenerationResult> {
+    this.#whole = true;
+    this.deliver();
+    return this.#ended;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<GenerationChunk, undefined> {
+    return this.#read((chunk) => chunk);
+  }
+
+  textStream(): AsyncIterable<string> {
+    return {
+      [Symbol.asyncIterator]: () => this.#read(({ text }) => (text === '' ? undefined : text)),
+    };
+  }
+
+  abort(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#route) this.#route.abort();
+    else this.end('aborted');
+    this.deliver();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.leave();
+  }
+
+  get ended(): boolean {
+    return this.#outcome !== undefined;
+  }
+
+  toJSON(): GenerationState {
+    const outcome = this.#outcome;
+    return {
+      state: outcome === undefined ? 'running' : 'error' in outcome ? 'failed' : 'ended',
+      promptTokens: this.#promptTokens,
+      completionTokens: this.#tokenIds.length,
+      ...(outcome && 'reason' in outcome && { finishReason: outcome.reason }),
+    };
+  }
+
+  static {
+    describeWith(this, 'Generation', (generation) => generation.toJSON());
+  }
+
+  /** The prompt is encoded, and native about to be asked. */
+  begin(promptTokens: number, route: Route): void {
+    this.#promptTokens = promptTokens;
+    this.#route = route;
+    this.deliver();
+  }
+
+  receive(event: NativeEvent): void {
+    if (event.token !== undefined) {
+      if (this.#closed) this.#dropped = true;
+      else this.#receiveToken(event.token, event.logprob ?? 0, event.top ?? []);
+    }
+    if (event.finish === undefined) return;
+    if (event.finish !== 'failed') {
+      this.end(event.finish as FinishReason, event);
+    } else if (this.#closed) {
+      // It had all that was wanted: what failed after that is nobody's loss.
+      this.end('aborted', event);
+    } else {
+      this.fail(fromNative(event.error));
+    }
+  }
+
+  /** Ends it, with native's last event if native was asked. */
+  end(reason: FinishReason, event?: NativeEvent): void {
+    if (this.#stopSequence === undefined) this.#passOn(this.#stream.flush());
+    const stopSequence = this.#stopSequence;
+    if (this.#finishReason === undefined) {
+      // What native ended with is true unless tokens that belong to it were dropped.
+      if (stopSequence !== undefined) this.#pushLast('', 'stop');
+      else this.#pushLast(this.#stops.flush(), this.#dropped ? 'aborted' : reason);
+    }
+    const finishReason = this.#finishReason ?? reason;
+    this.#close({ reason: finishReason });
+    this.#resolve({
+      text: this.#text,
+      tokenIds: this.#tokenIds,
+      finishReason,
+      ...(stopSequence !== undefined && { stopSequence }),
+      seed: this.#start.seed,
+      usage: {
+        promptTokens: this.#promptTokens,
+        cachedTokens: event?.cachedTokens ?? 0,
+        completionTokens: this.#tokenIds.length,
+      },
+      timings: event?.timings ?? NOTHING_RAN,
+    });
+  }
+
+  fail(error: unknown): void {
+    this.#close({ error });
+    this.#reject(error);
+  }
+
+  /**
+   * Hands chunks to the reader as far as it waits for them, and tells native how far it may run:
+   * as far as the reader is, or without bound while somebody waits.
+   */
+  deliver(): void {
+    const reader = this.#reader;
+    while (reader?.waits) {
+      const chunk = this.#chunks.shift();
+      if (chunk === undefined) break;
+      this.#taken += chunk.tokenIds.length;
+      reader.take(chunk);
+    }
+    if (this.#outcome && this.#chunks.length === 0 && reader?.waits) {
+      reader.end('error' in this.#outcome ? this.#outcome : undefined);
+    }
+    const wanted = this.#whole || (reader?.waits ?? false);
+    const through = wanted ? this.#tokenIds.length : this.#taken;
+    if (!this.#route) return;
+    if (through > this.#acknowledged) {
+      this.#route.acknowledge(through - this.#acknowledged);
+      this.#acknowledged = through;
+    }
+    this.#route.await(wanted || this.#closed);
+  }
+
+  async leave(): Promise<void> {
+    this.abort();
+    await this.#ended.catch(() => undefined);
+  }
+
+  #read<T>(pick: (chunk: GenerationChunk) => T | undefined): Reader<T> {
+    if (this.#reader) {
+      throw new TramontaneError(
+        'INVALID_OPTION',
+        'a generation can be iterated once: use result() or text() beside the loop',
+      );
+    }
+    const reader = new Reader(this, pick);
+    this.#reader = reader;
+    return reader;
+  }
+
+  #receiveToken(token: number, logprob: number, top: TokenLogprob[]): void {
+    this.#tokenIds.push(token);
+    this.#heldIds.push(token);
+    if (this.#start.logprobs) this.#heldLogprobs.push({ token, logprob, top });
+    if (this.#stopTokens.has(token)) return;
+    this.#passOn(this.#stream.push(token));
+    if (this.#stopSequence === undefined) return;
+    this.#pushLast('', 'stop');
+    this.#closed = true;
+    this.#route?.abort();
+  }
+
+  /** Makes a chunk of the text, as far as it cannot become a stop string. */
+  #passOn(text: string): void {
+    if (text === '') return;
+    const { text: safe, stop } = this.#stops.push(text);
+    this.#stopSequence = stop;
+    if (safe !== '') this.#push(safe);
+  }
+
+  #push(text: string): void {
+    this.#text += text;
+    this.#chunks.push({
+      text,
+      tokenIds: this.#heldIds,
+      ...(this.#start.logprobs && { logprobs: this.#heldLogprobs }),
+    });
+    this.#heldIds = [];
+    this.#heldLogprobs = [];
+  }
+
+  /** The last chunk says why it ended: one that is not taken yet, or another. */
+  #pushLast(text: string, finishReason: FinishReason): void {
+    this.#finishReason = finishReason;
+    if (text !== '' || this.#heldIds.length > 0 || this.#chunks.length === 0) this.#push(text);
+    const last = this.#chunks.pop();
+    if (last) this.#chunks.push({ ...last, finishReason });
+  }
+
+  #close(outcome: Outcome): void {
+    this.#closed = true;
+    this.#outcome = outcome;
+    this.#route = undefined;
+    this.#start.onEnd();
+    this.deliver();
+  }
+}

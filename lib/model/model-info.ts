@@ -1,0 +1,89 @@
+import type { Checkpoint, GptqFacts, SlidingWindow } from '../files/checkpoint';
+import { fileBytes } from '../files/inspect';
+import type { GptqCacheUse } from './gptq-cache';
+import type { Settings } from './load-options';
+import type { NativeModel } from './native';
+
+/** Facts about a loaded model. */
+export interface ModelInfo {
+  readonly architecture: string;
+  readonly name?: string;
+  readonly path: string;
+  /** Of all its files together. */
+  readonly fileBytes: number;
+  /** Tensors per storage format. */
+  readonly formats: Readonly<Record<string, number>>;
+  /** How the weights of a GPTQ checkpoint are quantized. */
+  readonly gptq?: GptqFacts;
+  /** What became of the option `gptqCache`. */
+  readonly gptqCache?: GptqCacheUse;
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly vocabularySize: number;
+  /** Most tokens of prompt and output together. */
+  readonly contextSize: number;
+  readonly slidingWindow: SlidingWindow;
+  /** The set of kernels in use: `avx2`, `scalar`, ..., `cuda sm_90` */
+  readonly implementation: string;
+  readonly backend: {
+    readonly name: 'cpu' | 'cuda';
+    /** The GPU's name. */
+    readonly device?: string;
+    /** `option`, or what kept `auto` from CUDA, or that nothing did. */
+    readonly source: string;
+  };
+  readonly threads: { readonly count: number; readonly source: string };
+  readonly kvCache: {
+    readonly type: string;
+    readonly tokens: number;
+    /** Pages of 32 tokens that running sequences hold. */
+    readonly pagesInUse: number;
+    /** Pages kept for prompts that start the same way. */
+    readonly pagesCached: number;
+  };
+}
+
+function backendInfo({ device, backendReason }: NativeModel): ModelInfo['backend'] {
+  if (device === undefined) return { name: 'cpu', source: backendReason };
+  return { name: 'cuda', device, source: backendReason };
+}
+
+/** What a model is, and what it is doing now. */
+export function modelInfo(
+  native: NativeModel,
+  checkpoint: Checkpoint,
+  settings: Settings,
+  gptqCache: GptqCacheUse | undefined,
+): ModelInfo {
+  const { shape } = checkpoint;
+  const stats = native.stats();
+  return {
+    architecture: checkpoint.architecture,
+    ...(checkpoint.name !== undefined && { name: checkpoint.name }),
+    path: checkpoint.path,
+    fileBytes: fileBytes(checkpoint),
+    formats: checkpoint.formats,
+    ...(checkpoint.gptq !== undefined && { gptq: checkpoint.gptq }),
+    ...(gptqCache !== undefined && { gptqCache }),
+    layers: shape.layers,
+    hiddenSize: shape.hiddenSize,
+    heads: shape.heads,
+    kvHeads: shape.kvHeads,
+    headSize: shape.headSize,
+    vocabularySize: shape.vocabularySize,
+    contextSize: settings.description.contextSize,
+    slidingWindow: settings.slidingWindow,
+    implementation: native.implementation,
+    backend: backendInfo(native),
+    threads: settings.threads,
+    kvCache: {
+      type: settings.description.kvCacheType,
+      tokens: native.kvCacheTokens,
+      pagesInUse: stats.pagesInUse,
+      pagesCached: stats.pagesCached,
+    },
+  };
+}
