@@ -77,9 +77,18 @@ async function bench(path: string | undefined, flags: Flags, command: Command): 
   for (const name of ['prompt', 'streams', 'repeat'] as const) {
     if (flags[name] < 1) command.error(`--${name} must be at least 1`);
   }
+  for (const name of ['streams', 'repeat'] as const) {
+    if (flags[name] > MOST_RUNS) command.error(`--${name} must be at most ${MOST_RUNS}`);
+  }
   if (flags.generate < 2) command.error('--generate must be at least 2');
   if (flags.depths?.some((depth) => depth < 1)) command.error('--depths must be at least 1');
   await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
+    const longest = Math.max(flags.prompt, STREAM_PROMPT, ...(flags.depths ?? []));
+    const { contextSize } = model.info;
+    if (longest + flags.generate > contextSize) {
+      const sum = `${longest} tokens of prompt and ${flags.generate} generated`;
+      command.error(`${sum} are more than the context of ${contextSize}: see --context-size`);
+    }
     const progress = new Progress();
     try {
       const { path, threads } = model.info;
@@ -92,6 +101,9 @@ async function bench(path: string | undefined, flags: Flags, command: Command): 
     }
   });
 }
+
+/** Generations at the same time, and runs, at most. */
+const MOST_RUNS = 1000;
 
 /** Tokens of the prompts of streams: short, so that nearly all the time goes to generation. */
 const STREAM_PROMPT = 16;

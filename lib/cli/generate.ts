@@ -1,7 +1,7 @@
 /** `tramontane generate`: continues a text, as it is made. */
 import { Command } from 'commander';
 import type { Generation, GenerationResult } from '../index';
-import { textArgument } from './input';
+import { addTextOptions, givenText, neededText, type TextFlags } from './input';
 import {
   addLoadOptions,
   addSamplingOptions,
@@ -11,29 +11,30 @@ import {
 } from './options';
 import { EMBEDDED_MODEL, withModel } from './session';
 
-interface Flags extends LoadFlags, SamplingFlags {
-  readonly prompt?: string;
+interface Flags extends TextFlags, LoadFlags, SamplingFlags {
   readonly echo?: true;
   readonly json?: true;
 }
 
 const STORY = 'Once upon a time';
+/** Fewer say little about speed. */
+const LEAST_TOKENS_OF_A_RATE = 16;
 
 export function generateCommand(): Command {
   const command = new Command('generate')
     .description('Continues a text and streams it to standard output.')
-    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)')
-    .option('-p, --prompt <text>', 'the text to continue; - reads standard input')
-    .option('--echo', 'write the prompt before its continuation')
+    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)');
+  addTextOptions(command, 'the text to continue')
+    .option('--echo', 'write the text before its continuation')
     .option('--json', 'write one JSON object at the end: text, token ids, usage, timings')
     .addHelpText(
       'after',
       `
 Examples:
-  $ tramontane generate
+  $ tramontane generate --echo
       the embedded model tells a story
   $ tramontane generate mistral-7b.Q4_K_M.gguf -p "The capital of France is" -n 20 -t 0
-  $ tramontane generate mistral-7b.Q4_K_M.gguf -p - --stop "</answer>" < prompt.txt
+  $ tramontane generate mistral-7b.Q4_K_M.gguf -f prompt.txt --stop "\\n\\n"
   $ tramontane generate model-gptq/ -p "1, 2, 3," --json --logprobs 5 --seed 7`,
     )
     .action(generate);
@@ -41,22 +42,20 @@ Examples:
 }
 
 async function generate(path: string | undefined, flags: Flags, command: Command): Promise<void> {
-  if (path !== undefined && flags.prompt === undefined) {
-    command.error('a prompt is missing: -p TEXT, or -p - to read it from standard input');
-  }
   if (flags.logprobs !== undefined && flags.json === undefined) {
     command.error('--logprobs needs --json');
   }
-  const prompt = await textArgument(flags.prompt ?? STORY);
-  // A story without its first words would be odd.
-  const echo = flags.echo ?? (flags.prompt === undefined && flags.json === undefined);
+  const prompt =
+    path === undefined
+      ? ((await givenText(flags, command)) ?? STORY)
+      : await neededText(flags, command, path);
   await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
     const generation = model.generate(prompt, { ...samplingFlags(flags), signal });
     if (flags.json) {
       await writeJson(generation);
       return;
     }
-    if (echo) process.stdout.write(prompt);
+    if (flags.echo) process.stdout.write(prompt);
     const result = await stream(generation);
     explain(result, flags.maxTokens);
   });
@@ -91,8 +90,10 @@ function explain(result: GenerationResult, maxTokens: number | undefined): void 
   }
   if (!process.stderr.isTTY) return;
   const rate = (usage.completionTokens - 1) / (timings.generateMs / 1000);
+  const speed =
+    usage.completionTokens < LEAST_TOKENS_OF_A_RATE ? '' : `, ${rate.toFixed(1)} tokens/s`;
   process.stderr.write(
-    `\n${usage.completionTokens} tokens, ${rate.toFixed(1)} tokens/s; ` +
+    `\n${usage.completionTokens} tokens${speed}; ` +
       `prompt of ${usage.promptTokens} in ${timings.promptMs.toFixed(0)} ms; seed ${seed}\n`,
   );
 }

@@ -8,6 +8,7 @@ import { benchCommand } from './bench';
 import { doctorCommand } from './doctor';
 import { generateCommand } from './generate';
 import { inspectCommand } from './inspect';
+import { inFlags } from './options';
 import { perplexityCommand } from './perplexity';
 import { Interrupted } from './session';
 import { tokenizeCommand } from './tokenize';
@@ -53,12 +54,19 @@ async function main(): Promise<void> {
   }
 }
 
+/** What the caller can only mend by another command line. */
+const WRONG_USAGE: readonly string[] = ['INVALID_OPTION', 'INVALID_PROMPT'];
+
 /** The exit code an error asks for. Says what commander and Ctrl-C have not said already. */
 function exitCode(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
   if (error instanceof Interrupted) return INTERRUPTED;
-  report(error instanceof Error ? error.message : String(error));
-  return error instanceof TramontaneError && error.code === 'INVALID_OPTION' ? USAGE : FAILURE;
+  if (!(error instanceof TramontaneError)) {
+    report(error instanceof Error ? error.message : String(error));
+    return FAILURE;
+  }
+  report(inFlags(error.message));
+  return WRONG_USAGE.includes(error.code) ? USAGE : FAILURE;
 }
 
 function report(message: string): void {

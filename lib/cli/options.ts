@@ -52,6 +52,24 @@ function pick<T extends object, K extends keyof T>(object: T, keys: readonly K[]
   return Object.fromEntries(present.map((key) => [key, object[key]])) as Pick<T, K>;
 }
 
+/** The flag of an option: `maxTokens` is `--max-tokens`. */
+function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+const OPTIONS = [...LOAD_OPTIONS, ...SAMPLING_OPTIONS];
+const TWO_WORDS = OPTIONS.filter((name) => /[A-Z]/.test(name)).join('|');
+
+/**
+ * An error of the API in the command line's words: `topP must be ...` is `--top-p must be ...`. A
+ * name that is a word of English too is taken for one where it is not the first.
+ */
+export function inFlags(message: string): string {
+  return message
+    .replace(new RegExp(`^(${OPTIONS.join('|')})\\b`), flagOf)
+    .replace(new RegExp(`\\b(${TWO_WORDS})\\b`, 'g'), flagOf);
+}
+
 /** Adds how a model is loaded. */
 export function addLoadOptions(command: Command): Command {
   return command
@@ -104,7 +122,7 @@ export function addSamplingOptions(command: Command): Command {
     .option('--frequency-penalty <x>', 'the same, for each time generated', number)
     .option('--logit-bias <id=x>', "added to a token's logit, -inf bans it; repeatable", logitBias)
     .option('--allowed-tokens <ids>', 'draw from these ids only, such as 12,77,2', integers)
-    .option('--stop <text>', 'end before this text; repeatable', append)
+    .option('--stop <text>', 'end before this text, \\n a line end; repeatable', stop)
     .option('--stop-tokens <ids>', 'end at any of these ids, such as 2,28705', integers)
     .option('--ignore-eos', 'go on after the end-of-sequence token')
     .option(
@@ -129,15 +147,24 @@ export function integer(text: string): number {
 }
 
 export function integers(text: string): number[] {
-  return text.split(/[\s,]+/).map(integer);
+  return text.split(/\s*,\s*|\s+/).map(integer);
 }
 
 function windowSize(text: string): number | false {
   return text === 'off' ? false : integer(text);
 }
 
-function append(text: string, previous: readonly string[] = []): string[] {
-  return [...previous, text];
+const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\' };
+
+/** Stop strings, in which `\n \r \t \\ \uXXXX` are what they are in JavaScript. */
+function stop(text: string, previous: readonly string[] = []): string[] {
+  const unescaped = text.replace(/\\(u[0-9a-fA-F]{4}|.|$)/gsu, (_, escape: string) => {
+    if (/^u./.test(escape)) return String.fromCharCode(parseInt(escape.slice(1), 16));
+    const character = ESCAPES[escape];
+    if (character !== undefined) return character;
+    throw new InvalidArgumentError(`\\${escape} is no escape: there are \\n \\r \\t \\\\ \\uXXXX.`);
+  });
+  return [...previous, unescaped];
 }
 
 /** `ID=NUMBER`; `ID=-inf` bans the token. */
@@ -145,7 +172,9 @@ function logitBias(
   text: string,
   previous: ReadonlyMap<number, number> = new Map(),
 ): Map<number, number> {
-  const [id = '', bias] = text.split('=', 2);
-  if (bias === undefined) throw new InvalidArgumentError('It must be ID=NUMBER, such as 1234=-5.');
+  const [id = '', bias, ...more] = text.split('=');
+  if (bias === undefined || more.length > 0) {
+    throw new InvalidArgumentError('It must be ID=NUMBER, such as 1234=-5.');
+  }
   return new Map(previous).set(integer(id), bias === '-inf' ? -Infinity : number(bias));
 }

@@ -1,13 +1,12 @@
 /** `tramontane perplexity`: how well a model predicts a text. */
 import { Command } from 'commander';
 import type { Model } from '../index';
-import { textFile } from './input';
+import { addTextOptions, neededText, type TextFlags } from './input';
 import { addLoadOptions, integer, type LoadFlags } from './options';
 import { Progress } from './progress';
 import { EMBEDDED_MODEL, withModel } from './session';
 
-interface Flags extends LoadFlags {
-  readonly file: string;
+interface Flags extends TextFlags, LoadFlags {
   readonly chunk?: number;
   readonly json?: true;
 }
@@ -15,8 +14,8 @@ interface Flags extends LoadFlags {
 export function perplexityCommand(): Command {
   const command = new Command('perplexity')
     .description('Measures how well a model predicts a text: lower is better.')
-    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)')
-    .requiredOption('-f, --file <path>', 'the text; - reads standard input')
+    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)');
+  addTextOptions(command, 'the text')
     .option('--chunk <n>', 'tokens judged together (default: the context size)', integer)
     .option('--json', 'write a JSON object')
     .addHelpText(
@@ -34,13 +33,22 @@ Examples:
   return addLoadOptions(command);
 }
 
-async function perplexity(path: string | undefined, flags: Flags, command: Command): Promise<void> {
-  if (flags.chunk !== undefined && flags.chunk < 2) command.error('--chunk must be at least 2');
-  const text = await textFile(flags.file);
-  await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
+async function perplexity(
+  path: string = EMBEDDED_MODEL,
+  flags: Flags,
+  command: Command,
+): Promise<void> {
+  for (const [name, size] of [
+    ['--chunk', flags.chunk],
+    ['--context-size', flags.contextSize],
+  ] as const) {
+    if (size !== undefined && size < 2) command.error(`${name} must be at least 2`);
+  }
+  const text = await neededText(flags, command, path);
+  await withModel(path, flags, async (model, signal) => {
     signal.addEventListener('abort', () => void model.dispose());
     const chunks = split(model, text, flags.chunk ?? model.info.contextSize);
-    if (chunks.length === 0) command.error(`${flags.file} has fewer than two tokens`);
+    if (chunks.length === 0) command.error('the text has fewer than two tokens');
     const { negativeLogLikelihood, tokens } = await measure(model, chunks);
     const value = Math.exp(negativeLogLikelihood / tokens);
     process.stdout.write(
@@ -57,8 +65,9 @@ function split(model: Model, text: string, size: number): number[][] {
   const bos = tokenizer.addBos && tokenizer.bosId !== undefined ? [tokenizer.bosId] : [];
   const ids = tokenizer.encode(text);
   const chunks: number[][] = [];
-  for (let start = 0; start < ids.length; start += size - bos.length) {
-    chunks.push([...bos, ...ids.slice(start, start + size - bos.length)]);
+  const step = Math.max(1, size - bos.length);
+  for (let start = 0; start < ids.length; start += step) {
+    chunks.push([...bos, ...ids.slice(start, start + step)]);
   }
   return chunks.filter((chunk) => chunk.length >= 2);
 }

@@ -1,11 +1,10 @@
 /** `tramontane tokenize`: text to token ids and back. */
 import { Command } from 'commander';
 import { loadTokenizer, TramontaneError, type Tokenizer } from '../index';
-import { textArgument } from './input';
+import { addTextOptions, neededText, type TextFlags } from './input';
 import { EMBEDDED_MODEL } from './session';
 
-interface Flags {
-  readonly prompt: string;
+interface Flags extends TextFlags {
   readonly bos?: true;
   readonly decode?: true;
   readonly ids?: true;
@@ -13,13 +12,13 @@ interface Flags {
 }
 
 export function tokenizeCommand(): Command {
-  return new Command('tokenize')
+  const command = new Command('tokenize')
     .description('Shows the token ids of a text and the bytes each adds, or the text of ids.')
     .argument(
       '[model]',
       'a .gguf, tokenizer.model or tokenizer.json file, or a directory (default: the embedded model)',
-    )
-    .requiredOption('-p, --prompt <text>', 'the text, or ids with --decode; - reads standard input')
+    );
+  return addTextOptions(command, 'the text, or ids with --decode')
     .option('--bos', 'put the beginning-of-sequence token first')
     .option('--ids', 'write the ids only, on one line')
     .option('--decode', 'the other way: the text of ids such as "415 5565"')
@@ -29,15 +28,19 @@ export function tokenizeCommand(): Command {
       `
 Examples:
   $ tramontane tokenize -p "Once upon a time"
-  $ tramontane tokenize mistral-7b.Q4_K_M.gguf --ids -p - < text.txt
+  $ tramontane tokenize mistral-7b.Q4_K_M.gguf --ids -f text.txt
   $ tramontane tokenize tokenizer.model --decode -p "415 5565 302 4843"`,
     )
     .action(tokenize);
 }
 
-async function tokenize(path: string | undefined, flags: Flags): Promise<void> {
-  const input = await textArgument(flags.prompt);
-  const tokenizer = await loadTokenizer(path ?? EMBEDDED_MODEL);
+async function tokenize(
+  path: string = EMBEDDED_MODEL,
+  flags: Flags,
+  command: Command,
+): Promise<void> {
+  const input = await neededText(flags, command, path);
+  const tokenizer = await loadTokenizer(path);
   const output = flags.decode ? decode(tokenizer, input, flags) : encode(tokenizer, input, flags);
   process.stdout.write(`${output}\n`);
 }

@@ -20,24 +20,18 @@ const story = breeze['breeze-Q4_0'].stories.find(({ prompt }) => prompt === 'Onc
 const exact = ['--compute', 'f32', '--kv-cache-type', 'f32'];
 
 describe('generate', () => {
-  test('without arguments tells a story that starts at its beginning', async () => {
-    const { status, stdout, stderr } = await run('generate');
-    expect(stderr).toBe('');
-    expect(status).toBe(0);
-    expect(stdout).toMatch(/^Once upon a time.{100,}\n$/s);
+  test('without a prompt tells a story; --echo gives its beginning too', async () => {
+    const args = ['generate', '--seed', '3'];
+    const [plain, echoed] = await Promise.all([run(...args), run(...args, '--echo')]);
+    expect(plain).toMatchObject({ status: 0, stderr: '' });
+    expect(plain.stdout).toMatch(/^.{100,}\n$/s);
+    expect(echoed.stdout).toBe(`Once upon a time${plain.stdout}`);
   });
 
   test('continues the prompt as the reference does', async () => {
     const { stdout } = await run('generate', '-p', story.prompt, '-t', '0', '-n', '60', ...exact);
     expect(stdout.length).toBeGreaterThan(100);
     expect(story.text.startsWith(stdout.trim())).toBe(true);
-  });
-
-  test('- reads the prompt from standard input, without its last line end', async () => {
-    const args = ['generate', '-t', '0', '-n', '20', '-p'];
-    const piped = await runWith(`${story.prompt}\n`, ...args, '-');
-    expect(piped).toEqual(await run(...args, story.prompt));
-    expect(story.text.startsWith(piped.stdout.trim())).toBe(true);
   });
 
   test('--echo puts the prompt first', async () => {
@@ -57,6 +51,12 @@ describe('generate', () => {
     const args = ['generate', '-p', story.prompt, '-t', '0', ...exact];
     const { stdout } = await run(...args, '--stop', 'no such text', '--stop', ' Lily');
     expect(stdout.trim()).toBe(story.text.slice(0, story.text.indexOf(' Lily')));
+  });
+
+  test.each(['\\n', '\\u000a'])('--stop %s ends before a line end', async (stop) => {
+    const args = ['generate', '-p', story.prompt, '-t', '0', ...exact];
+    const { stdout } = await run(...args, '--stop', stop);
+    expect(stdout).toBe(`${story.text.slice(0, story.text.indexOf('\n'))}\n`);
   });
 
   test('--json gives ids, usage and the reason of the end, and nothing else', async () => {
@@ -161,6 +161,12 @@ describe('perplexity', () => {
     const { status, stderr } = await runWith('', 'perplexity', '-f', '-');
     expect(stderr).toMatch(/fewer than two tokens/);
     expect(status).toBe(2);
+  });
+
+  test('the least context: every chunk is two tokens, and the end is reached', async () => {
+    const args = ['perplexity', '--json', '--context-size', '2', '-p', 'Once upon a time'];
+    const { tokens, chunks } = JSON.parse((await run(...args)).stdout) as Record<string, number>;
+    expect(chunks).toBe(tokens);
   });
 });
 

@@ -4,7 +4,10 @@ import { Progress } from '../../lib/cli/progress';
 import { outcome, start, type Outcome } from './command';
 
 // Long enough never to end within a test.
-const endless = ['generate', '--ignore-eos', '--context-size', '100000000', '--seed', '1'];
+const endless = [
+  ...['generate', '-p', 'Once upon a time', '--echo'],
+  ...['--ignore-eos', '--context-size', '100000000', '--seed', '1'],
+];
 
 describe('Ctrl-C', () => {
   test('ends a generation with what there is, and exit code 130', async () => {

@@ -2,6 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EMBEDDED_MODEL } from '../../lib/cli/session';
 import { run } from './command';
 
 const commands = ['generate', 'inspect', 'tokenize', 'perplexity', 'bench', 'doctor'];
@@ -35,15 +36,36 @@ describe('wrong usage is one line and exit code 2', () => {
     ['a fraction where a whole number belongs', ['generate', '-n', '1.5'], /--max-tokens.*whole/],
     ['no number at all', ['generate', '--seed', ''], /--seed.*number/],
     ['a window that is none', ['generate', '--sliding-window', 'on'], /--sliding-window/],
-    ['a value out of range for the model', ['generate', '--top-p', '7'], /topP/],
+    ['a value out of range', ['generate', '--top-p', '7'], /^tramontane: --top-p must be/],
+    ['an option of one word out of range', ['generate', '-t', '-1'], /: --temperature must be/],
+    ['an option of the model out of range', ['generate', '--threads', '-1'], /: --threads must/],
+    [
+      'an option that needs another one',
+      ['generate', '--backend', 'cpu', '--memory-fraction', '0.5'],
+      /: --memory-fraction is for a GPU/,
+    ],
+    ['an unknown escape', ['generate', '--stop', 'a\\d'], /--stop.*\\d is no escape.*\\n/],
+    ['an escape without an end', ['generate', '--stop', 'a\\'], /--stop.*is no escape/],
+    ['a bias of two values', ['generate', '--logit-bias', '5=1=2'], /ID=NUMBER/],
+    ['a hole in a list', ['generate', '--allowed-tokens', '5,,6'], /--allowed-tokens.*number/],
+    ['text given twice', ['generate', '-p', 'a', '-f', 'b'], /--prompt and --file/],
+    [
+      'a prompt longer than the context',
+      ['generate', '-p', 'a b', '--context-size', '2'],
+      /contex/,
+    ],
     ['a choice that does not exist', ['generate', '--compute', 'f64'], /--compute.*int8/],
     ['a bias without a value', ['generate', '--logit-bias', '12'], /ID=NUMBER/],
-    ['a model without a prompt', ['generate', 'model.gguf'], /-p TEXT/],
+    ['a model without a prompt', ['generate', EMBEDDED_MODEL], /-p TEXT/],
     ['log-probabilities nobody would see', ['generate', '--logprobs', '2'], /--json/],
-    ['no text to tokenize', ['tokenize'], /--prompt/],
+    ['no text to tokenize', ['tokenize'], /-p TEXT/],
+    ['no text to predict', ['perplexity'], /-f FILE/],
     ['ids that are none', ['tokenize', '--decode', '-p', '1 two'], /"two" is no token id/],
     ['an id past the vocabulary', ['tokenize', '--decode', '-p', '1024'], /0 to 1023/],
     ['a bench of nothing', ['bench', '--repeat', '0'], /--repeat/],
+    ['a bench of too many streams', ['bench', '--streams', '1e9'], /--streams must be at most/],
+    ['a bench beyond the context', ['bench', '--prompt', '1e9'], /--context-size/],
+    ['a context of one token', ['perplexity', '-p', 'x', '--context-size', '1'], /--context-size/],
     ['chunks of one token', ['perplexity', '-f', 'x', '--chunk', '1'], /--chunk/],
   ])('%s', async (_, args, message) => {
     const { status, stdout, stderr } = await run(...args);
@@ -84,6 +106,15 @@ describe('a failure is one line without a stack and exit code 1', () => {
       expect(status).toBe(1);
     }
   });
+
+  test.each(['generate', 'tokenize', 'perplexity'])(
+    '%s of a missing file and no text: the file is said first',
+    async (command) => {
+      const { status, stderr } = await run(command, join(folder, 'missing.gguf'));
+      expect(stderr).toMatch(/^tramontane: [^\n]*missing\.gguf[^\n]*\n$/);
+      expect(status).toBe(1);
+    },
+  );
 
   test('perplexity of a missing text', async () => {
     const { status, stderr } = await run('perplexity', '-f', join(folder, 'missing.txt'));
