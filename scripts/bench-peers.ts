@@ -5,6 +5,7 @@
  *     [--repeat 3] [--threads N]
  * node-llama-cpp is installed from the npm registry into a temporary directory, once.
  */
+import './help';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';

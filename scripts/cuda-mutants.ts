@@ -9,6 +9,7 @@
  * AddressSanitizer. Builds in build-mutants-*, in the folder TRAMONTANE_MUTANTS if set. A minute or
  * two for each.
  */
+import './help';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -4,6 +4,7 @@
  *
  *   npm run script scripts/cuda-registers.ts [-- ARCHITECTURE...]     (default: 75 80 90)
  */
+import './help';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

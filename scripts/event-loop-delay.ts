@@ -3,6 +3,7 @@
  * timer's resolution of 1 ms.
  *   npm run script scripts/event-loop-delay.ts [MODEL] [STREAMS]
  */
+import './help';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Model } from '../lib';

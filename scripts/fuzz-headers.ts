@@ -6,6 +6,7 @@
  * Prints how many cases ended with which code, and the rate. A case is a function of the seed and
  * its number, so a failure is run again with --seed S --only N.
  */
+import './help';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { TramontaneError } from '../lib/errors';

@@ -4,6 +4,7 @@
  * LIMITS is what scripts/gpu-limits.cu prints. A token of a single generation reads every weight
  * but the embeddings once, so bandwidth by those bytes is the most tokens a second there can be.
  */
+import './help';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { tokenCost } from '../lib/cli/machine-limits';

@@ -5,6 +5,7 @@
  * CXX chooses the compiler, TRAMONTANE_WERROR=ON makes warnings errors.
  */
 'use strict';
+require('./help');
 const { spawnSync } = require('node:child_process');
 const { availableParallelism } = require('node:os');
 

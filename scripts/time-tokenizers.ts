@@ -4,6 +4,7 @@
  * Prints processor time of the first and of the shortest run, in milliseconds: other programs on
  * the machine change it less than the time that passes.
  */
+import './help';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readTokenizerSource } from '../lib/files/find-tokenizer';
