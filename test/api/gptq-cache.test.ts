@@ -1,4 +1,5 @@
 /** The option `gptqCache`: a file that later loads map, or do not trust. */
+import { createHash } from 'node:crypto';
 import {
   cpSync,
   existsSync,
@@ -70,14 +71,81 @@ test('is written once and read after that; the same bits with and without it', a
   expect(others()).toEqual([]);
 });
 
+const sha256 = (...parts: Uint8Array[]): Buffer => {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+};
+
+/** Where the words of each weight begin and end, as the header tells their lengths. */
+function placesOf(bytes: Buffer): [start: number, end: number][] {
+  const [, facts = ''] = bytes.toString('latin1').split('\n', 2);
+  const { weights } = JSON.parse(facts) as { weights: { byteLength: number }[] };
+  let end = bytes.indexOf('\n', bytes.indexOf('\n') + 1) + 1;
+  return weights.map(({ byteLength }) => {
+    const start = Math.ceil(end / 65_536) * 65_536;
+    end = start + byteLength;
+    return [start, end];
+  });
+}
+
 test('its words are what is computed with', async () => {
   await expectUse('written');
   const bytes = readFileSync(cache);
-  bytes.fill(0, 65_536);
+  for (const [start, end] of placesOf(bytes)) bytes.fill(0, start, end);
+  // The hash of hashes of pieces of a megabyte; no weight here has more than one.
+  const hashes = placesOf(bytes).map(([start, end]) => sha256(bytes.subarray(start, end)));
+  sha256(...hashes).copy(bytes, bytes.length - 32);
   writeFileSync(cache, bytes);
   const { use, logits } = await load(ACT_ORDER, { gptqCache: cache });
   expect(use).toBe('read');
   expect(logits).not.toEqual(plain);
+});
+
+test('words that were damaged are written anew, the checksum too', async () => {
+  await expectUse('written');
+  await expectUse('read');
+  const good = readFileSync(cache);
+  const [first, ...rest] = placesOf(good);
+  const places = [first![0], first![1] - 1, rest.at(-1)![0] + 77, good.length - 1];
+  for (const place of places) {
+    const bytes = Buffer.from(good);
+    bytes[place]! ^= 0x10;
+    writeFileSync(cache, bytes);
+    await expectUse('written');
+    expect(readFileSync(cache).equals(good)).toBe(true);
+  }
+});
+
+test('words are read for the checksum once, until the file or the note of that changes', async () => {
+  await expectUse('written');
+  /** How many weights were read for the checksum. */
+  const checked = async (): Promise<number> => {
+    const phases: string[] = [];
+    const onProgress = ({ phase }: LoadProgress): void => void phases.push(phase);
+    expect((await load(ACT_ORDER, { gptqCache: cache, onProgress })).use).toBe('read');
+    return phases.filter((phase) => phase === 'cache').length;
+  };
+  expect([await checked(), await checked()]).toEqual([21, 0]);
+  utimesSync(cache, 1e9, 1e9);
+  expect([await checked(), await checked()]).toEqual([21, 0]);
+  rmSync(`${cache}.checked`);
+  expect([await checked(), await checked()]).toEqual([21, 0]);
+  writeFileSync(`${cache}.checked`, 'a diary');
+  expect([await checked(), await checked()]).toEqual([21, 21]);
+  expect(readFileSync(`${cache}.checked`, 'utf8')).toBe('a diary');
+});
+
+test('an exception of onProgress passes through, whether the file is written or read', async () => {
+  const mine = new Error('mine');
+  const onProgress = ({ phase }: LoadProgress): void => {
+    if (phase === 'cache') throw mine;
+  };
+  const options = { backend: 'cpu', gptqCache: cache } as const;
+  await expect(Model.load(ACT_ORDER, { ...options, onProgress })).rejects.toBe(mine);
+  expect(others()).toEqual([]);
+  await expectUse('written');
+  await expect(Model.load(ACT_ORDER, { ...options, onProgress })).rejects.toBe(mine);
 });
 
 test('is left alone where nothing needs it', async () => {
@@ -98,7 +166,7 @@ describe('a file that does not fit is written anew', () => {
   const headerEnd = (): number => good.indexOf('\n', good.indexOf('\n') + 1);
 
   test.each([
-    ['version', '"version":1', '"version":2'],
+    ['version', '"version":2', '"version":1'],
     ["a source's name", '"name":"model.safetensors"', '"name":"mobel.safetensors"'],
     ["a source's length", '"byteLength":', '"byteLength":9'],
     ["a source's time", '"modified":"', '"modified":"9'],
