@@ -98,7 +98,7 @@ export class Model implements AsyncDisposable {
     const checkpoint = await openCheckpoint(file, signal ? { signal } : {});
     const settings = settle(options, checkpoint);
     progress('tokenizer', 0.3);
-    const tokenizer = createTokenizer(checkpoint.tokenizer);
+    const tokenizer = createTokenizer(checkpoint.tokenizer, checkpoint.shape.vocabularySize);
     if (options.preload === true) {
       await preload(checkpoint.files, (fraction) => {
         progress('preload', 0.3 + 0.3 * fraction);

@@ -1,5 +1,6 @@
 import { TramontaneError } from '../errors';
 import { runAtOnce, runInSlices, type Steps } from './slices';
+import { isTokenIds, type TokenIds } from './token-ids';
 import type { Tokenizer } from './tokenizer';
 import type { SequenceTokens } from './vocabulary';
 
@@ -48,9 +49,13 @@ export abstract class BaseTokenizer implements Tokenizer {
     return Math.ceil(text.length / this.mostUnits);
   }
 
-  decode(ids: ArrayLike<number>): string {
-    if (!isList(ids)) {
-      throw new TramontaneError('INVALID_PROMPT', `the ids are not an array but ${typeof ids}`);
+  decode(ids: TokenIds): string {
+    if (!isTokenIds(ids)) {
+      const found = Buffer.isBuffer(ids) ? 'a Buffer' : `of type ${typeof ids}`;
+      throw new TramontaneError(
+        'INVALID_PROMPT',
+        `the ids must be an array of integers, but are ${found}`,
+      );
     }
     const known: number[] = [];
     for (let index = 0; index < ids.length; index++) {
@@ -69,7 +74,7 @@ export abstract class BaseTokenizer implements Tokenizer {
   idOf(piece: string): number | undefined {
     if (this.idsOfPieces === undefined) {
       this.idsOfPieces = new Map();
-      for (let id = this.names.length - 1; id >= 0; id--) this.idsOfPieces.set(this.names[id]!, id);
+      for (let id = 0; id < this.names.length; id++) this.idsOfPieces.set(this.names[id]!, id);
       this.idsOfPieces.delete('');
     }
     return this.idsOfPieces.get(piece);
@@ -122,12 +127,6 @@ const NO_BYTES = new Uint8Array(0);
 
 /** Larger numbers are no ids of any model: rows are counted with 32 bits. */
 const MAX_ID = 2 ** 31 - 1;
-
-/** Bytes are not taken for ids, nor is what has no elements. */
-function isList(value: unknown): value is ArrayLike<unknown> {
-  if (Array.isArray(value)) return true;
-  return ArrayBuffer.isView(value) && !(value instanceof DataView) && !Buffer.isBuffer(value);
-}
 
 function shownId(id: unknown): string {
   if (typeof id === 'number' || typeof id === 'bigint' || id === undefined) return String(id);

@@ -9,23 +9,27 @@ import { SentencePieceTokenizer } from './sentencepiece/sentencepiece';
 import { PRE_TOKENIZERS } from './byte-level/split';
 import type { BaseTokenizer } from './base-tokenizer';
 import type { GgufTokenizer } from '../files/tokenizer-source';
-import { PieceType } from './vocabulary';
+import { PieceType, sequenceTokensWithin, typesWithin } from './vocabulary';
 
-export function createGgufTokenizer(source: GgufTokenizer): BaseTokenizer {
-  const { path, model, pieces } = source;
+/** @param rows of the model; Infinity for a tokenizer by itself */
+export function createGgufTokenizer(given: GgufTokenizer, rows: number): BaseTokenizer {
+  const { path, model, pieces } = given;
   if (model === '' || pieces.length === 0) {
     throw invalid(
       path,
       'has no tokenizer: tokenizer.ggml.model or tokenizer.ggml.tokens is missing',
     );
   }
-  checkLength(path, 'scores', source.scores, pieces.length);
-  checkLength(path, 'token_type', source.types, pieces.length);
+  checkLength(path, 'scores', given.scores, pieces.length);
+  checkLength(path, 'token_type', given.types, pieces.length);
+  const types = given.types ?? new Int32Array(pieces.length).fill(PieceType.NORMAL);
+  const source = { ...given, types: typesWithin(rows, path, pieces, types) };
   switch (model) {
     case 'llama':
-      return createSentencePiece(source);
+      if (given.types === undefined) throw invalid(path, 'tokenizer.ggml.token_type is missing');
+      return createSentencePiece(source, rows);
     case 'gpt2':
-      return createByteLevel(source);
+      return createByteLevel(source, rows);
     default:
       throw unsupported(
         path,
@@ -34,10 +38,12 @@ export function createGgufTokenizer(source: GgufTokenizer): BaseTokenizer {
   }
 }
 
-function createSentencePiece(source: GgufTokenizer): BaseTokenizer {
+/** With a type for each piece, as the model's rows allow it. */
+type TypedSource = GgufTokenizer & { readonly types: Int32Array };
+
+function createSentencePiece(source: TypedSource, rows: number): BaseTokenizer {
   const { path, pieces, scores, types } = source;
   if (scores === undefined) throw invalid(path, 'tokenizer.ggml.scores is missing');
-  if (types === undefined) throw invalid(path, 'tokenizer.ggml.token_type is missing');
   const isControl = (id: number): boolean => types[id] === PieceType.CONTROL;
   return new SentencePieceTokenizer({
     path,
@@ -46,16 +52,16 @@ function createSentencePiece(source: GgufTokenizer): BaseTokenizer {
     types,
     addDummyPrefix: source.addSpacePrefix ?? true,
     unknownSurface: ' \u2047 ',
-    sequenceTokens: {
+    sequenceTokens: sequenceTokensWithin(rows, {
       // What every Llama vocabulary has, for files that don't say.
       bosId: tokenId(source, 'bosId') ?? (isControl(1) ? 1 : undefined),
       eosId: tokenId(source, 'eosId') ?? (isControl(2) ? 2 : undefined),
       addBos: source.addBos ?? true,
-    },
+    }),
   });
 }
 
-function createByteLevel(source: GgufTokenizer): BaseTokenizer {
+function createByteLevel(source: TypedSource, rows: number): BaseTokenizer {
   const { path, pieces, merges } = source;
   if (merges === undefined) throw invalid(path, 'tokenizer.ggml.merges is missing');
   const name = source.pre ?? 'default';
@@ -81,16 +87,16 @@ function createByteLevel(source: GgufTokenizer): BaseTokenizer {
     shrinks: 1,
     words: preTokenizer.words,
     decoder: new ByteLevelDecoder(pieces, control, new Set(userDefined.map(([, id]) => id))),
-    sequenceTokens: {
+    sequenceTokens: sequenceTokensWithin(rows, {
       bosId: tokenId(source, 'bosId'),
       eosId: tokenId(source, 'eosId'),
       addBos: source.addBos ?? preTokenizer.addBos,
-    },
+    }),
   });
 }
 
-/** Which pieces text can become, which add nothing to text, and which are found in it as they are. */
-function sortPieces({ path, pieces, types }: GgufTokenizer): {
+/** Which pieces text can become (the last of the same ones), which add nothing to text, and which are found in it as they are. */
+function sortPieces({ path, pieces, types }: TypedSource): {
   ids: Map<string, number>;
   control: Set<number>;
   userDefined: [string, number][];
@@ -99,7 +105,7 @@ function sortPieces({ path, pieces, types }: GgufTokenizer): {
   const control = new Set<number>();
   const userDefined: [string, number][] = [];
   pieces.forEach((piece, id) => {
-    const type = types?.[id] ?? PieceType.NORMAL;
+    const type = types[id]!;
     if (type < PieceType.NORMAL || type > PieceType.BYTE) {
       throw invalid(path, `piece ${id}, ${quoted(piece)}, has the unknown type ${type}`);
     }
@@ -108,10 +114,6 @@ function sortPieces({ path, pieces, types }: GgufTokenizer): {
       return;
     }
     if (piece === '') return;
-    const first = ids.get(piece);
-    if (first !== undefined) {
-      throw invalid(path, `pieces ${first} and ${id} are both ${quoted(piece)}`);
-    }
     ids.set(piece, id);
     if (type === PieceType.USER_DEFINED) userDefined.push([piece, id]);
   });

@@ -1,3 +1,5 @@
+import type { TokenIds } from './token-ids';
+
 /**
  * Text to token ids and back.
  *
@@ -29,14 +31,14 @@ export interface Tokenizer {
    * without a piece, add nothing.
    * @throws TramontaneError INVALID_PROMPT for what is no id
    */
-  decode(ids: ArrayLike<number>): string;
+  decode(ids: TokenIds): string;
   /**
    * The bytes one id adds in the middle of a text; none for control tokens and ids without a piece.
    * @throws TramontaneError INVALID_PROMPT for what is no id
    */
   tokenBytes(id: number): Uint8Array;
   /**
-   * The id of a piece, as the vocabulary writes it: `'<|im_end|>'`, `'▁the'`, `'<0x0A>'`. The first
+   * The id of a piece, as the vocabulary writes it: `'<|im_end|>'`, `'▁the'`, `'<0x0A>'`. The last
    * of several that are the same; undefined where there is none.
    */
   idOf(piece: string): number | undefined;

@@ -1,3 +1,6 @@
+import type { TramontaneError } from '../errors';
+import { invalid, quoted } from '../files/problems';
+
 /** What a piece of a vocabulary is, numbered as in tokenizer.model and GGUF. */
 export const PieceType = {
   NORMAL: 1,
@@ -13,6 +16,46 @@ export interface SequenceTokens {
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly addBos: boolean;
+}
+
+/**
+ * Sequence tokens as far as the model has rows for them.
+ * @param rows of the model; Infinity for a tokenizer by itself
+ */
+export function sequenceTokensWithin(rows: number, tokens: SequenceTokens): SequenceTokens {
+  const within = (id: number | undefined): number | undefined =>
+    id !== undefined && id < rows ? id : undefined;
+  return { ...tokens, bosId: within(tokens.bosId), eosId: within(tokens.eosId) };
+}
+
+/**
+ * The types of pieces for a model of so many rows. A piece beyond them, such as a `<pad>` that was
+ * added for training, is a control piece then, so that no text becomes it.
+ * @throws TramontaneError INVALID_FILE if it is one that a vocabulary needs for text
+ */
+export function typesWithin(
+  rows: number,
+  path: string,
+  pieces: readonly string[],
+  types: ArrayLike<number>,
+): Int32Array {
+  return Int32Array.from(types, (type, id) => {
+    if (id < rows) return type;
+    if (pieces[id] === '' || OPTIONAL.has(type)) return PieceType.CONTROL;
+    throw tooFewRows(path, id, pieces[id]!, rows);
+  });
+}
+
+/** Types of pieces without which a vocabulary can do. */
+const OPTIONAL: ReadonlySet<number> = new Set([
+  PieceType.CONTROL,
+  PieceType.USER_DEFINED,
+  PieceType.UNUSED,
+]);
+
+export function tooFewRows(path: string, id: number, piece: string, rows: number): TramontaneError {
+  const problem = `piece ${id}, ${quoted(piece)}, is text, but the model has only ${rows} rows`;
+  return invalid(path, `${problem}: the tokenizer is of another model`);
 }
 
 /** The byte that the piece `<0x0A>` stands for, -1 for other pieces. */

@@ -297,3 +297,42 @@ describe('GGUF arrays that do not fit together are refused', () => {
     refused(() => createTokenizer(without), 'INVALID_FILE', /is missing/);
   });
 });
+
+describe('a vocabulary with more pieces than the model has rows', () => {
+  test('of tokenizer.json: no text becomes an added token beyond them', () => {
+    const json = smallJson();
+    json.added_tokens.push({ id: 9, content: '<pad>', normalized: false });
+    expect(createTokenizer(jsonSource(json)).encode('<pad>')).toEqual([9]);
+    const tokenizer = createTokenizer(jsonSource(json), 9);
+    expect(tokenizer.encode('<pad>')).not.toContain(9);
+    expect(tokenizer.isControl(9)).toBe(true);
+    refused(() => createTokenizer(jsonSource(json), 8), 'INVALID_FILE', '"abc"', '8 rows');
+  });
+
+  test('of tokenizer.json: nor when it is also among the pieces of the model', () => {
+    const json = smallJson();
+    json.model.vocab['x'] = 9;
+    json.added_tokens.push({ id: 9, content: 'x', normalized: false });
+    expect(createTokenizer(jsonSource(json)).encode('x')).toEqual([9]);
+    expect(createTokenizer(jsonSource(json), 9).encode('x')).not.toContain(9);
+  });
+
+  test('of GGUF: the same', () => {
+    const source = byteLevelSource(['a b']);
+    const pieces = [...source.pieces, '<pad>'];
+    const types = Int32Array.from([...source.types!, PieceType.USER_DEFINED]);
+    const padded = { ...source, pieces, types };
+    expect(createTokenizer(padded).encode('<pad>')).toEqual([258]);
+    expect(createTokenizer(padded, 258).encode('<pad>')).not.toContain(258);
+    refused(() => createTokenizer(padded, 257), 'INVALID_FILE', '"ab"', '257 rows');
+  });
+});
+
+test('of pieces in GGUF that are the same the last one counts', () => {
+  const source = byteLevelSource(['a b', 'c d']);
+  const pieces = [...source.pieces];
+  pieces[258] = 'ab';
+  const tokenizer = createTokenizer({ ...source, pieces, merges: ['a b'] });
+  expect(tokenizer.encode('ab')).toEqual([258]);
+  expect(tokenizer.decode([257])).toBe('ab');
+});

@@ -44,6 +44,30 @@ test('a tokenizer.json, with the tokenizer_config.json beside it', async () => {
   expect(await loadTokenizer(path)).toMatchObject({ bosId: 1, addBos: true });
 });
 
+test('a tokenizer.model, with the files beside it that a fine-tune adds tokens in', async () => {
+  const path = join(folder, 'tokenizer.model');
+  copyFileSync(MODEL, path);
+  expect(await loadTokenizer(folder)).toMatchObject({ eosId: 2, addBos: true });
+  writeFileSync(join(folder, 'added_tokens.json'), '{"<|im_end|>": 384, "<|im_start|>": 385}');
+  writeFileSync(join(folder, 'special_tokens_map.json'), '{"eos_token": "<|im_end|>"}');
+  const older = await loadTokenizer(folder);
+  expect(older).toMatchObject({ vocabularySize: 386, eosId: 384, addBos: true });
+  expect(older.encode('Hello<|im_start|>')).toEqual([...HELLO, 385]);
+  writeFileSync(
+    join(folder, 'tokenizer_config.json'),
+    JSON.stringify({
+      add_bos_token: false,
+      eos_token: '<|end|>',
+      added_tokens_decoder: { 384: { content: '<|end|>', special: true } },
+    }),
+  );
+  expect(await loadTokenizer(path)).toMatchObject({
+    vocabularySize: 385,
+    eosId: 384,
+    addBos: false,
+  });
+});
+
 test('a directory: tokenizer.model before tokenizer.json', async () => {
   writeFileSync(join(folder, 'tokenizer.json'), jsonSource(smallJson()).bytes);
   expect((await loadTokenizer(folder)).vocabularySize).toBe(9);

@@ -1,3 +1,5 @@
+import type { JsonFile } from '../../lib/files/json';
+import type { BaseTokenizer } from '../../lib/tokenizer/base-tokenizer';
 import { createTokenizer } from '../../lib/tokenizer/create';
 import { PieceType } from '../../lib/tokenizer/vocabulary';
 import {
@@ -22,6 +24,13 @@ function setUp(extra: readonly Piece[]) {
 }
 
 describe('merging', () => {
+  test('makes the last of pieces that are the same, as in files that repeat one', () => {
+    const { tokenizer } = setUp([{ piece: '▁a' }, { piece: '▁' }, { piece: 'a' }, { piece: '▁a' }]);
+    expect(tokenizer.encode('a')).toEqual([FIRST + 3]);
+    expect(tokenizer.idOf('▁a')).toBe(FIRST + 3);
+    expect(tokenizer.decode([FIRST])).toBe('a');
+  });
+
   const singles = ['▁', 'a', 'b', 'c', 'd'].map((piece) => ({ piece }));
 
   test('takes the highest score first, wherever it is', () => {
@@ -165,7 +174,7 @@ describe('a SentencePiece model', () => {
     ['an unknown type', { pieces: [...pieces, { piece: 'b', type: 9 }] }, /type 9/],
     ['no unknown piece', { pieces: pieces.slice(1) }, /0 unknown/],
     ['a byte too few', { pieces: pieces.filter((_, id) => id !== 77) }, /255 of the 256/],
-    ['a byte twice', { pieces: [...pieces, pieces[50]!] }, /byte/],
+    ['a byte twice', { pieces: [...pieces, pieces[50]!] }, /50 and 260/],
     ['a byte of three digits', { pieces: [...pieces, { piece: '<0x100>', type: 6 }] }, /byte/],
     ['no bytes, but fallback', { pieces: [...pieces.slice(0, 3)] }, /byte_fallback/],
     ['bytes, but no fallback', { pieces, trainer: { 35: 0 } }, /byte_fallback/],
@@ -221,31 +230,136 @@ describe('a SentencePiece model', () => {
     expect(createTokenizer(source).decode([260])).toBe('\ufffd');
   });
 
-  test('gets the tokens a fine-tune added in tokenizer_config.json', () => {
-    const config = configFile({
-      add_bos_token: false,
-      eos_token: { content: '<|im_end|>' },
-      added_tokens_decoder: {
-        '1': { content: '<s>', special: true },
-        '261': { content: '<|im_start|>', special: false },
-        '260': { content: '<|im_end|>', special: true },
-      },
-    });
-    const tokenizer = createTokenizer(sentencePieceSource({ pieces }, { config }));
-    expect(tokenizer).toMatchObject({ vocabularySize: 262, bosId: 1, eosId: 260, addBos: false });
-    expect(tokenizer.encode('a<|im_start|>')).toEqual([FIRST, 261]);
-    expect(tokenizer.encode('<|im_end|>')).not.toContain(260);
-    expect(tokenizer.decode([FIRST, 260])).toBe('a');
-  });
-
   test.each([
     ['{', /JSON/],
     ['[]', /object/],
     ['{"add_bos_token":"yes"}', /add_bos_token/],
     ['{"added_tokens_decoder":{"x":{"content":"y"}}}', /added_tokens_decoder/],
-    ['{"added_tokens_decoder":{"999":{"content":"y"}}}', /999/],
+    ['{"added_tokens_decoder":{"2000000":{"content":"y"}}}', /2000000/],
   ])('beside a broken tokenizer_config.json is refused: %s', (config, message) => {
     const source = sentencePieceSource({ pieces }, { config: configFile(config) });
     refused(() => createTokenizer(source), 'INVALID_FILE', message);
+  });
+});
+
+describe('tokens of files beside tokenizer.model', () => {
+  const pieces = [...basePieces(), { piece: '▁a' }, { piece: '[control_8]', type: 3 }];
+  const special = (content: string): object => ({ content, special: true });
+  const plain = (content: string): object => ({ content, special: false });
+  const withConfig = (config: unknown, rows?: number): BaseTokenizer =>
+    createTokenizer(sentencePieceSource({ pieces }, { config: configFile(config) }), rows);
+
+  test('are added by id in tokenizer_config.json, which also says how prompts begin and end', () => {
+    const tokenizer = withConfig({
+      add_bos_token: false,
+      eos_token: { content: '<|im_end|>' },
+      added_tokens_decoder: {
+        '1': special('<s>'),
+        '262': plain('<|im_start|>'),
+        '261': special('<|im_end|>'),
+      },
+    });
+    expect(tokenizer).toMatchObject({ vocabularySize: 263, bosId: 1, eosId: 261, addBos: false });
+    expect(tokenizer.encode('a<|im_start|>')).toEqual([FIRST, 262]);
+    expect(tokenizer.encode('<|im_end|>')).not.toContain(261);
+    expect(tokenizer.decode([FIRST, 261, 262])).toBe('a<|im_start|>');
+    expect(tokenizer.isControl(261)).toBe(true);
+    expect(tokenizer.isControl(262)).toBe(false);
+  });
+
+  test('may leave ids out: these have no piece and no text', () => {
+    const tokenizer = withConfig({ added_tokens_decoder: { '300': special('<pad>') } });
+    expect(tokenizer.vocabularySize).toBe(301);
+    expect(tokenizer.idOf('<pad>')).toBe(300);
+    expect([...tokenizer.missingIds(303)]).toEqual([
+      ...Array.from({ length: 39 }, (_, n) => 261 + n),
+      301,
+      302,
+    ]);
+    expect(tokenizer.decode([FIRST, 270, 300, 302])).toBe('a');
+    expect(tokenizer.encode('a')).toEqual([FIRST]);
+  });
+
+  test('may take the place of pieces', () => {
+    const tokenizer = withConfig({
+      added_tokens_decoder: { '259': plain('<tool>'), '260': special('<|im_start|>') },
+    });
+    expect(tokenizer.vocabularySize).toBe(261);
+    expect(tokenizer.idOf('<|im_start|>')).toBe(260);
+    expect(tokenizer.idOf('[control_8]')).toBeUndefined();
+    expect(tokenizer.encode('<tool>')).toContain(259);
+  });
+
+  test('are special when they have a role, whatever their entry says', () => {
+    const tokenizer = withConfig({
+      eos_token: '<|im_end|>',
+      pad_token: { content: '<pad>' },
+      additional_special_tokens: ['<|im_start|>'],
+      added_tokens_decoder: {
+        '261': plain('<|im_end|>'),
+        '262': plain('<pad>'),
+        '263': plain('<|im_start|>'),
+        '264': plain('<think>'),
+      },
+    });
+    expect(tokenizer.eosId).toBe(261);
+    expect([261, 262, 263, 264].map((id) => tokenizer.isControl(id))).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  test('that hold spaces beside them are not supported', () => {
+    const config = { added_tokens_decoder: { '261': { content: '<x>', lstrip: true } } };
+    refused(() => withConfig(config), 'UNSUPPORTED_FILE', '<x>', 'lstrip');
+  });
+
+  test('of older files are in added_tokens.json, and special by special_tokens_map.json', () => {
+    const json = (name: string, content: unknown): JsonFile => ({
+      path: name,
+      bytes: Buffer.from(JSON.stringify(content)),
+    });
+    const tokenizer = createTokenizer(
+      sentencePieceSource(
+        { pieces },
+        {
+          config: configFile({ eos_token: '</s>', add_bos_token: true }),
+          addedTokens: json('added_tokens.json', { '<|im_end|>': 261, '<|im_start|>': 262 }),
+          specialTokens: json('special_tokens_map.json', { eos_token: special('<|im_end|>') }),
+        },
+      ),
+    );
+    expect(tokenizer).toMatchObject({ vocabularySize: 263, eosId: 261, addBos: true });
+    expect(tokenizer.isControl(261)).toBe(true);
+    expect(tokenizer.encode('a<|im_start|>')).toEqual([FIRST, 262]);
+    refused(
+      () =>
+        createTokenizer(
+          sentencePieceSource({ pieces }, { addedTokens: json('added_tokens.json', { x: -1 }) }),
+        ),
+      'INVALID_FILE',
+      'added_tokens.json',
+      'x',
+    );
+  });
+
+  test('that the model has no row for are no text and no beginning', () => {
+    const config = {
+      bos_token: '<begin>',
+      added_tokens_decoder: { '261': plain('<pad>'), '262': special('<begin>') },
+    };
+    expect(withConfig(config).encode('a<pad>', { bos: true })).toEqual([262, FIRST, 261]);
+    const tokenizer = withConfig(config, 261);
+    expect(tokenizer.bosId).toBeUndefined();
+    expect(tokenizer.addBos).toBe(false);
+    expect(tokenizer.encode('a<pad>').every((id) => id < 261)).toBe(true);
+    expect(tokenizer.idOf('<pad>')).toBe(261);
+    expect(tokenizer.decode([FIRST, 261])).toBe('a');
+  });
+
+  test('pieces of text that the model has no row for are those of another model', () => {
+    refused(() => withConfig({}, FIRST), 'INVALID_FILE', '"▁a"', `${FIRST} rows`);
   });
 });

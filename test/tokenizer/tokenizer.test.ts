@@ -66,9 +66,9 @@ describe.each(tokenizers)('%s', (_, tokenizer) => {
     expect(tokenizer.decode(Int32Array.from(ids))).toBe(tokenizer.decode(ids));
     expect(tokenizer.decode(Uint16Array.from(ids))).toBe(tokenizer.decode(ids));
     for (const wrong of [Buffer.from('abc'), new DataView(new ArrayBuffer(8)), { length: 1 }]) {
-      refused(() => tokenizer.decode(wrong as never), 'INVALID_PROMPT', 'not an array');
+      refused(() => tokenizer.decode(wrong as never), 'INVALID_PROMPT', 'an array of integers');
     }
-    refused(() => tokenizer.decode(BigInt64Array.of(1n) as never), 'INVALID_PROMPT', 'index 0');
+    refused(() => tokenizer.decode(BigInt64Array.of(1n) as never), 'INVALID_PROMPT', 'integers');
   });
 
   test('every piece has the id it is at', () => {

@@ -12,7 +12,7 @@ import type { BaseTokenizer } from '../base-tokenizer';
 import { readTokenizerConfig } from './tokenizer-config';
 import { readDecoder, readNormalizer, readPreTokenizer } from './tokenizer-json-parts';
 import type { TokenizerJsonFile } from '../../files/tokenizer-source';
-import type { SequenceTokens } from '../vocabulary';
+import { sequenceTokensWithin, tooFewRows, type SequenceTokens } from '../vocabulary';
 
 interface AddedToken {
   readonly id: number;
@@ -24,7 +24,8 @@ interface AddedToken {
   readonly form: string;
 }
 
-export function createTokenizerJson(source: TokenizerJsonFile): BaseTokenizer {
+/** @param rows of the model; Infinity for a tokenizer by itself */
+export function createTokenizerJson(source: TokenizerJsonFile, rows: number): BaseTokenizer {
   const { path, bytes } = source;
   const file = JsonObject.parse(source, JSON_LIMITS.tokenizer);
   const model = file.object('model');
@@ -36,10 +37,14 @@ export function createTokenizerJson(source: TokenizerJsonFile): BaseTokenizer {
   const ids = readIds(model, limit);
   const added = file.lacks('added_tokens')
     ? []
-    : readAddedTokens(file, ids, normalizer?.normalize, limit);
+    : readAddedTokens(file, ids, normalizer?.normalize, limit).map((token) =>
+        // No text becomes a token that the model has no row for.
+        token.id < rows ? token : { ...token, special: true },
+      );
   const pieces = piecesById(path, ids, added);
   const forms = [...pieces];
   for (const { id, form } of added) forms[id] = form;
+  dropBeyond(rows, path, ids, added);
   const merges = readMerges(path, model.array('merges'), ids, 'last');
   const special = new Set(added.filter((token) => token.special).map(({ id }) => id));
   const decoder = file.optional('decoder', (found) => readDecoder(found, forms, special));
@@ -66,7 +71,7 @@ export function createTokenizerJson(source: TokenizerJsonFile): BaseTokenizer {
     shrinks: normalizer?.shrinks ?? 1,
     words: preTokenizer?.words,
     decoder,
-    sequenceTokens: readSequenceTokens(source, file, ids, added),
+    sequenceTokens: sequenceTokensWithin(rows, readSequenceTokens(source, file, ids, added)),
   });
 }
 
@@ -141,6 +146,21 @@ function piecesById(
   return pieces;
 }
 
+/** Takes added tokens that the model has no row for from the pieces that text can become. */
+function dropBeyond(
+  rows: number,
+  path: string,
+  ids: Map<string, number>,
+  added: readonly AddedToken[],
+): void {
+  const optional = new Set(added.map(({ id }) => id));
+  for (const [piece, id] of ids) {
+    if (id < rows) continue;
+    if (!optional.has(id)) throw tooFewRows(path, id, piece, rows);
+    ids.delete(piece);
+  }
+}
+
 /**
  * What is found in plain text. Special tokens are not: text that spells one stays text. But where
  * one is spelled out, no other token is looked for inside, as `tokenizers` does it.
@@ -206,7 +226,7 @@ function readSequenceTokens(
   ids: ReadonlyMap<string, number>,
   added: readonly AddedToken[],
 ): SequenceTokens {
-  const config = readTokenizerConfig(source.config);
+  const config = readTokenizerConfig(source);
   const first = file.optional('post_processor', firstOfTemplate);
   const idOf = (piece: string | undefined): number | undefined => {
     if (piece === undefined) return undefined;

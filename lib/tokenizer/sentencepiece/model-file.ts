@@ -5,7 +5,7 @@ import { ProtobufReader } from './protobuf';
 import { SPACE_SYMBOL, type SentencePieceModel } from './scored-vocabulary';
 import { readTokenizerConfig, type AddedPiece } from '../hugging-face/tokenizer-config';
 import type { SentencePieceFile } from '../../files/tokenizer-source';
-import { PieceType } from '../vocabulary';
+import { PieceType, sequenceTokensWithin, typesWithin } from '../vocabulary';
 
 interface Pieces {
   readonly pieces: string[];
@@ -35,7 +35,8 @@ interface NormalizerSpec {
 const MODEL_TYPES = ['', 'unigram', 'BPE', 'word', 'character'];
 const BPE = 2;
 
-export function readSentencePiece(file: SentencePieceFile): SentencePieceModel {
+/** @param rows of the model; Infinity for a tokenizer by itself */
+export function readSentencePiece(file: SentencePieceFile, rows: number): SentencePieceModel {
   const { path, bytes } = file;
   const pieces: Pieces = { pieces: [], scores: [], types: [] };
   const trainer: TrainerSpec = {
@@ -73,31 +74,37 @@ export function readSentencePiece(file: SentencePieceFile): SentencePieceModel {
   }
   checkPieces(path, pieces, trainer);
   refuseOtherKinds(path, trainer, normalizer);
-  const config = readTokenizerConfig(file.config);
-  addPieces(path, pieces, config.added);
+  const config = readTokenizerConfig(file);
+  addPieces(pieces, config.added);
   return {
     path,
     ...pieces,
+    types: typesWithin(rows, path, pieces.pieces, pieces.types),
     addDummyPrefix: normalizer.addDummyPrefix,
     unknownSurface: trainer.unknownSurface,
-    sequenceTokens: {
+    sequenceTokens: sequenceTokensWithin(rows, {
       bosId: controlId(path, pieces, config.bosToken, trainer.bosId),
       eosId: controlId(path, pieces, config.eosToken, trainer.eosId),
       addBos: config.addBos ?? true,
-    },
+    }),
   };
 }
 
-/** Puts tokens of a fine-tune after the pieces of the model it started from. */
-function addPieces(path: string, pieces: Pieces, added: readonly AddedPiece[]): void {
-  const beyond = added.filter(({ id }) => id >= pieces.pieces.length);
-  for (const { id, content, special } of beyond.sort((a, b) => a.id - b.id)) {
-    const next = pieces.pieces.length;
-    if (id !== next)
-      throw invalid(path, `added token ${quoted(content)} has id ${id}, not ${next}`);
-    pieces.pieces.push(content.replaceAll(' ', SPACE_SYMBOL));
-    pieces.scores.push(0);
-    pieces.types.push(special ? PieceType.CONTROL : PieceType.USER_DEFINED);
+/**
+ * Puts tokens of a fine-tune after the pieces of the model it started from, or in the place of some
+ * of them: `<|im_start|>` for `[control_8]`. Ids that are left out have no piece.
+ */
+function addPieces({ pieces, scores, types }: Pieces, added: readonly AddedPiece[]): void {
+  for (const { id, content, special } of added) {
+    const piece = content.replaceAll(' ', SPACE_SYMBOL);
+    if (pieces[id] === piece && types[id] !== PieceType.NORMAL) continue;
+    while (pieces.length <= id) {
+      pieces.push('');
+      scores.push(0);
+      types.push(PieceType.NORMAL);
+    }
+    pieces[id] = piece;
+    types[id] = special ? PieceType.CONTROL : PieceType.USER_DEFINED;
   }
 }
 
@@ -196,6 +203,13 @@ function checkPieces(path: string, { pieces, types }: Pieces, trainer: TrainerSp
   if (pieces.length === 0) throw invalid(path, 'not a SentencePiece model: it has no pieces');
   const empty = pieces.indexOf('');
   if (empty >= 0) throw invalid(path, `piece ${empty} is empty`);
+  const ids = new Map<string, number>();
+  pieces.forEach((piece, id) => {
+    const other = ids.get(piece);
+    if (other !== undefined)
+      throw invalid(path, `pieces ${other} and ${id} are both ${quoted(piece)}`);
+    ids.set(piece, id);
+  });
   const unknown = types.filter((type) => type === PieceType.UNKNOWN).length;
   if (unknown !== 1) throw invalid(path, `${unknown} unknown pieces; there must be one`);
   const byte = types.indexOf(PieceType.BYTE);

@@ -25,7 +25,7 @@ const MAX_PIECE = 1024;
 
 /** The pieces by what they are good for. */
 export class ScoredVocabulary {
-  /** Pieces that text can merge into: a Map, so that `__proto__` is a piece like any other. */
+  /** Pieces that text can merge into, the last of the same ones: a Map, so that `__proto__` is a piece like any other. */
   readonly ids = new Map<string, number>();
   readonly userDefined: [piece: string, id: number][] = [];
   /** Id of each byte; undefined where characters without a piece are unknown. */
@@ -62,8 +62,6 @@ export class ScoredVocabulary {
     else if (type === PieceType.UNUSED) this.hasUnused = true;
     else if (type !== PieceType.NORMAL) throw this.invalidPiece(id, `has the unknown type ${type}`);
     if (piece === '') return;
-    const other = this.ids.get(piece);
-    if (other !== undefined) throw this.invalidPiece(id, `is the same as piece ${other}`);
     if (piece.length > MAX_PIECE) {
       throw unsupported(this.model.path, `piece ${id} has ${piece.length} characters`);
     }
