@@ -185,6 +185,10 @@ class Backend {
   // After the last set_weight: everything that is computed once.
   virtual Status finish_loading() = 0;
 
+  // Between steps: what these pages of the KV cache hold is not needed any more, and their memory
+  // may go back to the system until they are used again.
+  virtual Status discard_pages(const int32_t* pages, int32_t count) = 0;
+
   // A step: begin_step, the operations in the order forward() has them, end_step. Where begin_step
   // fails there is no step.
   virtual Status begin_step(const Step& step) = 0;

@@ -1,7 +1,5 @@
 #include "backend/open.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 
 namespace tramontane {
@@ -23,7 +21,6 @@ void load(OpenedBackend& opened, CreateBackend* create, const BackendOptions& op
   opened.backend.reset(made);
   if (status == Status::kInvalid) throw Error("INVALID_OPTION", error);
   if (status != Status::kOk) fail(status, error);
-  opened.pages = options.pages;
 
   Backend& backend = *opened.backend;
   for (const ModelWeight& weight : weights) {
@@ -44,8 +41,7 @@ OpenedBackend open_cuda(const BackendRequest& request, BackendOptions options,
   options.pages = pages.gpu_least;
   std::vector<WeightData> data;
   for (const ModelWeight& weight : weights) data.push_back(weight.data);
-  options.pages =
-      std::min(opened.plugin->max_pages(options, data, request.memory_fraction), pages.gpu_most);
+  options.pages = pages.gpu(opened.plugin->max_pages(options, data, request.memory_fraction));
   load(opened, opened.plugin->create(), options, weights);
   opened.reason =
       request.name == BackendName::kCuda ? "option" : "CUDA is there, and the model fits";
@@ -67,7 +63,7 @@ OpenedBackend open_backend(const BackendRequest& request, const BackendOptions& 
     }
   }
   BackendOptions cpu = options;
-  cpu.pages = pages.cpu;
+  cpu.pages = pages.cpu();
   load(opened, tramontane_create_cpu_backend, cpu, weights);
   return opened;
 }

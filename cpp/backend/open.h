@@ -1,6 +1,7 @@
 // Chooses what computes a model, hands it the weights, and says why it is this one.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,9 +22,11 @@ struct BackendRequest {
   double memory_fraction = 1;  // Of the GPU's free memory, (0, 1].
 };
 
-// Pages of the KV pool. A GPU's holds what fits, between two bounds.
+// How many pages the KV pool gets, which depends on what computes.
 struct PoolPages {
-  int32_t cpu, gpu_least, gpu_most;
+  std::function<int32_t()> cpu;
+  int32_t gpu_least;                         // With room for fewer the model does not fit.
+  std::function<int32_t(int32_t room)> gpu;  // Of `room` pages that fit.
 };
 
 // A weight of the model where it lies in its file.
@@ -40,7 +43,6 @@ struct OpenedBackend {
   };
   std::unique_ptr<CudaPlugin> plugin;  // Outlives the backend it made.
   std::unique_ptr<Backend, Destroy> backend;
-  int32_t pages;
   std::string device;  // Name of the GPU that computes. Empty: the CPU does.
   std::string reason;  // 'option', what kept `kAuto` from a GPU, or that nothing did.
 };

@@ -71,6 +71,10 @@ MappedFile::MappedFile(const std::string& path) {
   if (data == nullptr) fail(path, last_error_text());
   data_ = static_cast<const uint8_t*>(data);
   size_ = static_cast<uint64_t>(size.QuadPart);
+  BY_HANDLE_FILE_INFORMATION information{};
+  GetFileInformationByHandle(file.value, &information);
+  id_ = {information.dwVolumeSerialNumber,
+         uint64_t{information.nFileIndexHigh} << 32 | information.nFileIndexLow};
 }
 
 MappedFile::~MappedFile() { UnmapViewOfFile(data_); }
@@ -101,6 +105,7 @@ MappedFile::MappedFile(const std::string& path) {
 #endif
   data_ = static_cast<const uint8_t*>(data);
   size_ = size;
+  id_ = {status.st_dev, status.st_ino};
 }
 
 MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(data_), static_cast<size_t>(size_)); }

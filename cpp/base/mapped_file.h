@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace tramontane {
 
@@ -17,6 +18,8 @@ class MappedFile {
 
   const uint8_t* data() const { return data_; }
   uint64_t size() const { return size_; }
+  // Device and inode: the same file has the same, whatever the path.
+  std::pair<uint64_t, uint64_t> id() const { return id_; }
 
   // For a range of a mapped file about to be read whole: brings its pages in, many at a time. A
   // first touch brings in few.
@@ -28,6 +31,7 @@ class MappedFile {
  private:
   const uint8_t* data_ = nullptr;
   uint64_t size_ = 0;
+  std::pair<uint64_t, uint64_t> id_;
 };
 
 }  // namespace tramontane

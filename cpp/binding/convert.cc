@@ -93,6 +93,16 @@ BackendRequest to_backend_request(const Napi::Object& object) {
   return request;
 }
 
+std::vector<MemoryGroup> to_memory_groups(const Napi::Array& array) {
+  std::vector<MemoryGroup> groups;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const auto group = array.Get(i).As<Napi::Object>();
+    groups.push_back(
+        {to_strings(group.Get("limits")), get_string(group, "usage"), get_string(group, "stat")});
+  }
+  return groups;
+}
+
 }  // namespace
 
 WeightPlace to_weight(const Napi::Object& object) {
@@ -130,13 +140,12 @@ ModelDescription to_description(const Napi::Object& object) {
   }
   description.shape = to_shape(object.Get("shape").As<Napi::Object>());
   description.window = get_int(object, "window");
-  description.context = get_int(object, "contextSize");
-  description.kv_tokens = get_int(object, "kvCacheTokens");
+  description.kv = {get_int(object, "kvCacheTokens"), get_int(object, "contextSize"),
+                    object.Get("contextAsked").As<Napi::Boolean>().Value()};
+  description.memory_groups = to_memory_groups(object.Get("memoryGroups").As<Napi::Array>());
   description.threads = get_int(object, "threads");
   description.kv_type = get_string(object, "kvCacheType") == "f32" ? KvType::kF32 : KvType::kF16;
   description.compute = get_string(object, "compute") == "f32" ? Compute::kF32 : Compute::kInt8;
-  description.least_gpu_kv_tokens = get_int(object, "leastGpuKvCacheTokens");
-  description.most_gpu_kv_tokens = get_int(object, "mostGpuKvCacheTokens");
   description.backend = to_backend_request(object.Get("backend").As<Napi::Object>());
   return description;
 }

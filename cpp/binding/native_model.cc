@@ -77,6 +77,9 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info)
   self.Set("implementation", running_.model->backend().implementation());
   self.Set("kvCacheTokens", model.pages() * kPageTokens);
   self.Set("mostTokens", most_tokens(model.limits(), model.pages()));
+  self.Set("kvCacheSource", model.kv_size().pages_source);
+  self.Set("contextSize", model.kv_size().context);
+  self.Set("contextSource", model.kv_size().context_source);
   if (!model.device().empty()) self.Set("device", model.device());
   self.Set("backendReason", model.backend_reason());
 }

@@ -14,6 +14,8 @@ namespace {
 // nobody's stream stutters.
 constexpr int32_t kPromptRowsBeside = 64;
 constexpr size_t kMaxRunning = 128;
+// How often the engine looks whether memory runs short.
+constexpr std::chrono::seconds kMemoryInterval{1};
 static_assert(kMaxRunning <= kMaxStepOutputs && kMaxRunning + kPromptRowsBeside <= kMaxStepRows);
 
 double milliseconds(std::chrono::steady_clock::duration duration) {
@@ -120,8 +122,12 @@ void Engine::run() {
     {
       std::unique_lock lock(mutex_);
       // Nothing can go on until somebody asks, aborts or acknowledges.
-      if (idle) wake_.wait(lock, [this] { return stopping_ || !commands_.empty(); });
+      const auto called = [this] { return stopping_ || !commands_.empty(); };
+      // Pages without an owner could be given back meanwhile.
+      if (idle && pool_.touched() > pool_.in_use()) wake_.wait_for(lock, kMemoryInterval, called);
+      if (idle && pool_.touched() == pool_.in_use()) wake_.wait(lock, called);
     }
+    give_pages_back();
     const bool go_on = take_commands();
     if (!go_on) break;
     const std::vector<Piece> pieces = plan();
@@ -432,6 +438,17 @@ void Engine::drop_ended() {
   for (auto* queue : {&running_, &waiting_}) {
     std::erase_if(*queue, [](const ActivePtr& active) { return active->ended; });
   }
+}
+
+// When memory runs short, the weights are what the system drops first, to read them again from the
+// disk for every token: rather the pages go that nobody uses.
+void Engine::give_pages_back() {
+  const Clock::time_point now = Clock::now();
+  if (now - memory_looked_at_ < kMemoryInterval) return;
+  memory_looked_at_ = now;
+  const std::vector<int32_t> pages = pool_.empty(model_.pages_short(pool_.touched()));
+  const int32_t count = static_cast<int32_t>(pages.size());
+  if (count > 0) check(model_.backend(), model_.backend().discard_pages(pages.data(), count));
 }
 
 void Engine::report() {

@@ -125,6 +125,7 @@ class Engine {
   void fail(Active& active, const char* code, const std::string& message);
   void drop_ended();
   void report();
+  void give_pages_back();
 
   Model& model_;
   PagePool pool_;
@@ -134,6 +135,7 @@ class Engine {
   std::deque<ActivePtr> running_, waiting_;
   std::vector<Event> events_;
   std::vector<float> logits_;  // [vocabulary], for perplexity.
+  Clock::time_point memory_looked_at_{};
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

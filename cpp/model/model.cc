@@ -1,13 +1,34 @@
 #include "model/model.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "backend/rules.h"
+
 namespace tramontane {
 namespace {
 
-int32_t pages_of(int32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+// Full sequences the default pool holds at most: on the CPU, whose memory is everybody's, few; on a
+// GPU as many as can run at once.
+constexpr int32_t kCpuSequences = 4, kGpuSequences = 128;
+// Of the memory that is left, the part that sequences beyond the first may take.
+constexpr double kCpuShare = 0.5, kGpuShare = 1;
 
-OpenedBackend open(const ModelDescription& description, const WeightFiles& files) {
+// What the CPU's buffers come to when steps are as large as they may be.
+uint64_t scratch_bytes(const BackendOptions& options) {
+  const ModelShape& s = options.shape;
+  const int64_t queries = int64_t{s.heads} * s.head_size, keys = int64_t{s.kv_heads} * s.head_size;
+  const int64_t row = 4 * 2 * (s.hidden + queries + keys + int64_t{s.ffn});
+  const int64_t quantized = 4 * std::max<int64_t>({s.hidden, queries, s.ffn});
+  return static_cast<uint64_t>(options.max_rows * (row + quantized) +
+                               int64_t{4} * s.vocabulary * (options.max_outputs + options.threads));
+}
+
+}  // namespace
+
+OpenedBackend Model::open(const ModelDescription& description) {
   std::vector<ModelWeight> weights;
-  for (const WeightPlace& weight : description.weights) weights.push_back(files.find(weight));
+  for (const WeightPlace& weight : description.weights) weights.push_back(files_.find(weight));
 
   BackendOptions options{};
   options.abi_version = kBackendAbiVersion;
@@ -19,17 +40,41 @@ OpenedBackend open(const ModelDescription& description, const WeightFiles& files
   options.threads = description.threads;
   options.kv_type = description.kv_type;
   options.compute = description.compute;
-  const PoolPages pages{pages_of(description.kv_tokens), pages_of(description.least_gpu_kv_tokens),
-                        pages_of(description.most_gpu_kv_tokens)};
+  page_bytes_ = page_bytes(options.shape, options.kv_type);
+
+  PoolPages pages;
+  pages.cpu = [&] {
+    share_.emplace(description.memory_groups, files_.lengths());
+    const uint64_t scratch = scratch_bytes(options);
+    MemoryShare::Room room = share_->room(scratch);
+    kv_size_ = size_kv_cache(
+        description.kv, description.window, kMaxStepRows,
+        {room.bytes / static_cast<int64_t>(page_bytes_), kCpuSequences, kCpuShare, room.sum});
+    share_->promise(scratch + static_cast<uint64_t>(kv_size_.pages) * page_bytes_, std::move(room));
+    return kv_size_.pages;
+  };
+  const int32_t asked = description.kv.tokens;
+  pages.gpu_least = pages_of(asked > 0 ? asked : std::min(description.kv.context, kLeastKvTokens));
+  pages.gpu = [&](int32_t room) {
+    kv_size_ = size_kv_cache(description.kv, description.window, kMaxStepRows,
+                             {room, kGpuSequences, kGpuShare,
+                              "that is what memoryFraction leaves on the GPU beside the weights"});
+    return kv_size_.pages;
+  };
   return open_backend(description.backend, options, pages, weights);
 }
-
-}  // namespace
 
 Model::Model(const ModelDescription& description)
     : files_(description.files),
       shape_(description.shape),
-      limits_{description.window, description.context, kMaxStepRows},
-      opened_(open(description, files_)) {}
+      opened_(open(description)),
+      limits_{description.window, kv_size_.context, kMaxStepRows} {}
+
+int32_t Model::pages_short(int32_t touched) {
+  if (!share_) return 0;
+  share_->set_used(static_cast<uint64_t>(touched) * page_bytes_);
+  const uint64_t pages = (share_->shortage() + page_bytes_ - 1) / page_bytes_;
+  return static_cast<int32_t>(std::min<uint64_t>(pages, static_cast<uint64_t>(touched)));
+}
 
 }  // namespace tramontane

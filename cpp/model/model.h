@@ -1,10 +1,13 @@
 // A loaded model: its mapped files and the backend that holds its weights.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/open.h"
+#include "model/kv_size.h"
+#include "model/memory_share.h"
 #include "model/sequence.h"
 #include "model/weight_files.h"
 
@@ -15,10 +18,9 @@ struct ModelDescription {
   std::vector<std::string> files;
   std::vector<WeightPlace> weights;
   ModelShape shape;
-  int32_t window;     // 0: none
-  int32_t context;    // Most tokens of a sequence.
-  int32_t kv_tokens;  // Tokens the KV pool holds on the CPU.
-  int32_t least_gpu_kv_tokens, most_gpu_kv_tokens;
+  int32_t window;  // 0: none
+  KvRequest kv;
+  std::vector<MemoryGroup> memory_groups;
   int32_t threads;
   KvType kv_type;
   Compute compute;
@@ -38,17 +40,26 @@ class Model {
   Backend& backend() { return *opened_.backend; }
   const ModelShape& shape() const { return shape_; }
   const SequenceLimits& limits() const { return limits_; }
-  int32_t pages() const { return opened_.pages; }
+  int32_t pages() const { return kv_size_.pages; }
+  const KvSize& kv_size() const { return kv_size_; }
+  // Told how many pages of the cache hold something, says how many of them should be given back
+  // because memory runs short. Reads files of the system's: not for every step.
+  int32_t pages_short(int32_t touched);
   // Name of the GPU that computes; empty: the CPU does.
   const std::string& device() const { return opened_.device; }
   // Why it is this backend.
   const std::string& backend_reason() const { return opened_.reason; }
 
  private:
+  OpenedBackend open(const ModelDescription& description);
+
   const WeightFiles files_;  // Outlive the backend, which points into them.
   const ModelShape shape_;
-  const SequenceLimits limits_;
+  std::optional<MemoryShare> share_;  // Of a model that the CPU computes.
+  KvSize kv_size_;
+  uint64_t page_bytes_ = 0;
   const OpenedBackend opened_;
+  const SequenceLimits limits_;
 };
 
 }  // namespace tramontane

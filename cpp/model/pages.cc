@@ -85,23 +85,41 @@ PageKey PageKey::next(const int32_t* tokens) const {
   return {a.finish(), b.finish()};
 }
 
-PagePool::PagePool(int32_t pages) : pages_(static_cast<size_t>(pages)) {}
+PagePool::PagePool(int32_t pages) : size_(pages) {}
 
 int32_t PagePool::take() {
-  int32_t page = first_.head;
-  if (page < 0 && untouched_ < size()) {
-    page = untouched_++;
+  int32_t page;
+  if (first_.head < 0 && !emptied_.empty()) {
+    page = emptied_.back();
+    emptied_.pop_back();
+  } else if (first_.head < 0 && pages_.size() < static_cast<size_t>(size_)) {
+    page = static_cast<int32_t>(pages_.size());
+    pages_.emplace_back();
   } else {
-    if (page < 0) page = last_.head;
+    page = take_unowned();
     if (page < 0) return -1;
-    unlink(page);
-    if (pages_[page].keyed) {
-      by_key_.erase(pages_[page].key);
-      pages_[page].keyed = false;
-    }
   }
   pages_[page].owners = 1;
   ++in_use_;
+  return page;
+}
+
+std::vector<int32_t> PagePool::empty(int32_t count) {
+  std::vector<int32_t> pages;
+  for (int32_t page; count > 0 && (page = take_unowned()) >= 0; --count) pages.push_back(page);
+  emptied_.insert(emptied_.end(), pages.begin(), pages.end());
+  return pages;
+}
+
+// Out of its list, and not to be found any more. -1 when both lists are empty.
+int32_t PagePool::take_unowned() {
+  const int32_t page = first_.head >= 0 ? first_.head : last_.head;
+  if (page < 0) return -1;
+  unlink(page);
+  if (pages_[page].keyed) {
+    by_key_.erase(pages_[page].key);
+    pages_[page].keyed = false;
+  }
   return page;
 }
 

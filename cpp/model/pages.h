@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <unordered_map>
 #include <vector>
 
@@ -34,17 +35,25 @@ class PagePool {
  public:
   explicit PagePool(int32_t pages);
 
-  int32_t size() const { return static_cast<int32_t>(pages_.size()); }
+  int32_t size() const { return size_; }
   // Pages that have an owner.
   int32_t in_use() const { return in_use_; }
   // Pages without an owner that can still be found by their key.
   int32_t cached() const { return cached_; }
   // Pages take() can still give.
   int32_t available() const { return size() - in_use_; }
+  // Pages that hold something, or did so since they were last emptied: they take memory.
+  int32_t touched() const {
+    return static_cast<int32_t>(pages_.size()) - static_cast<int32_t>(emptied_.size());
+  }
 
   // A page for the caller alone, or -1. Pages of Reuse::kFirst go first, so that a windowed
-  // sequence runs in constant memory; then untouched ones; then cached ones, oldest first.
+  // sequence runs in constant memory; then emptied and untouched ones; then cached ones, oldest
+  // first.
   int32_t take();
+  // Forgets what up to `count` pages without an owner hold, in the order in which take() gives
+  // them, and returns their ids: what they hold may be thrown away.
+  std::vector<int32_t> empty(int32_t count);
   // One more owner.
   void share(int32_t page);
   // One owner less.
@@ -75,10 +84,13 @@ class PagePool {
   void append(int32_t page, Reuse reuse);
   void unlink(int32_t page);
 
-  std::vector<Page> pages_;
+  int32_t take_unowned();
+
+  const int32_t size_;
+  std::deque<Page> pages_;  // Those that were ever taken: a large pool costs nothing until then.
+  std::vector<int32_t> emptied_;
   std::unordered_map<PageKey, int32_t, KeyHash> by_key_;
   List first_, last_;
-  int32_t untouched_ = 0;  // Pages from here on were never taken.
   int32_t in_use_ = 0, cached_ = 0;
 };
 

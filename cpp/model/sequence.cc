@@ -5,8 +5,6 @@
 namespace tramontane {
 namespace {
 
-int32_t pages_of(int32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
-
 // The first page that a query at `position` or later can see.
 int32_t first_visible_page(int32_t window, int32_t position) {
   return window == 0 ? 0 : std::max(0, position - window + 1) / kPageTokens;
@@ -30,10 +28,15 @@ Sequence::Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter
     : pool_(pool),
       limits_(limits),
       adapter_(adapter),
-      table_(static_cast<size_t>(pages_needed(limits, limits.context, limits.max_step_tokens)), -1),
+      ring_(pages_needed(limits, limits.context, limits.max_step_tokens)),
       key_(PageKey::root(adapter)) {}
 
 Sequence::~Sequence() { release(); }
+
+void Sequence::grow_table(int32_t end) {
+  const size_t entries = static_cast<size_t>(std::min(end, ring_));
+  if (entries > table_.size()) table_.resize(entries, -1);
+}
 
 int32_t Sequence::resume(const int32_t* tokens, int32_t count, int32_t limit) {
   const int32_t full_pages = std::min(count - 1, limit) / kPageTokens;
@@ -56,6 +59,7 @@ int32_t Sequence::resume(const int32_t* tokens, int32_t count, int32_t limit) {
   first_page_ = first_visible_page(limits_.window, committed_);
   end_page_ = published_pages_ = best;
   key_ = keys[best - 1];
+  grow_table(end_page_);
   for (int32_t page = first_page_; page < end_page_; ++page) {
     pool_.share(pages[page]);
     entry(page) = pages[page];
@@ -71,6 +75,7 @@ int32_t Sequence::room(int32_t tokens) const {
 bool Sequence::reserve(int32_t tokens) {
   const int32_t end = pages_of(written_ + tokens);
   if (end - end_page_ > pool_.available()) return false;
+  grow_table(end);
   for (; end_page_ < end; ++end_page_) entry(end_page_) = pool_.take();
   return true;
 }

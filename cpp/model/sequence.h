@@ -19,7 +19,8 @@ struct SequenceLimits {
 // R = ceil((W + C - 2) / 32) + 1 for a window of W and steps of at most C tokens. Worked example,
 // W = 48, C = 1: a query at p sees p-47..p, 48 keys that touch at most 3 pages, and R = 3. Nothing
 // is overwritten in place: a new page comes from the pool, one that left the window goes back.
-// Without a window the table simply grows.
+// Without a window the table simply grows. So does a ring until its R entries are there: a large
+// context or window costs nothing until it is used.
 //
 // `written` counts tokens whose keys are in the pages, `committed` those that will not be taken
 // back. Pages are recycled and published by `committed`, so truncate() to it or beyond always
@@ -57,16 +58,24 @@ class Sequence {
 
  private:
   int32_t& entry(int32_t page) { return table_[page % static_cast<int32_t>(table_.size())]; }
+  // Makes the table's entries for pages before `end`.
+  void grow_table(int32_t end);
 
   PagePool& pool_;
   const SequenceLimits limits_;
   const int32_t adapter_;
-  std::vector<int32_t> table_;             // The ring; entries of pages not held are stale.
+  const int32_t ring_;                     // Most entries of the table.
+  std::vector<int32_t> table_;             // Entries of pages not held are stale.
   int32_t first_page_ = 0, end_page_ = 0;  // Absolute numbers of the pages held.
   int32_t written_ = 0, committed_ = 0;
   PageKey key_;  // Of the last page before published_pages_.
   int32_t published_pages_ = 0;
 };
+
+// Pages that hold so many tokens.
+inline int32_t pages_of(int32_t tokens) {
+  return tokens / kPageTokens + (tokens % kPageTokens != 0);
+}
 
 // Pages a sequence of `tokens` tokens holds at most when steps add at most `step` tokens.
 int32_t pages_needed(const SequenceLimits& limits, int32_t tokens, int32_t step);

@@ -38,6 +38,12 @@ WeightFiles::WeightFiles(const std::vector<std::string>& paths) : paths_(paths) 
   for (const std::string& path : paths) files_.push_back(std::make_unique<MappedFile>(path));
 }
 
+std::map<std::pair<uint64_t, uint64_t>, uint64_t> WeightFiles::lengths() const {
+  std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths;
+  for (const auto& file : files_) lengths[file->id()] = file->size();
+  return lengths;
+}
+
 const uint8_t* WeightFiles::range(const WeightPlace& weight, const FilePlace& place,
                                   uint64_t bytes) const {
   if (place.file < 0 || static_cast<size_t>(place.file) >= files_.size()) {

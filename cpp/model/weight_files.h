@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/open.h"
@@ -44,6 +46,9 @@ class WeightFiles {
 
   // Checks what it is told of a weight. Throws Error INVALID_FILE.
   ModelWeight find(const WeightPlace& weight) const;
+
+  // What each file is, whatever its path, and its length.
+  std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths() const;
 
  private:
   const uint8_t* range(const WeightPlace& weight, const FilePlace& place, uint64_t bytes) const;

@@ -25,6 +25,8 @@ class CudaBackend final : public Backend {
   const char* last_error() const override { return last_error_.c_str(); }
   Status set_weight(Role role, int32_t layer, const WeightData& weight) override;
   Status finish_loading() override;
+  // The pool was allocated whole, at the start.
+  Status discard_pages(const int32_t*, int32_t) override { return Status::kOk; }
   Status begin_step(const Step& step) override;
   Status embed() override;
   Status rms_norm(Role norm, int32_t layer) override;

@@ -1,7 +1,7 @@
 import { findCudaPlugin } from './cuda-plugin';
 import { TramontaneError } from '../errors';
 import type { Checkpoint, SlidingWindow } from '../files/checkpoint';
-import { defaultThreads, usableMemory } from './process-limits';
+import { defaultThreads, memoryGroups } from './process-limits';
 import type { NativeDescription } from './native';
 import * as check from './checks';
 
@@ -18,7 +18,7 @@ export interface LoadOptions {
   readonly threads?: number;
   /**
    * Most tokens of prompt and output together. Larger than the file's only with a sliding window.
-   * @default the file's
+   * @default the file's, or what the memory for `kvCacheTokens` holds; `model.info` says which
    */
   readonly contextSize?: number;
   /** Keys each token sees, its own included; false: all before it. @default the file's */
@@ -32,9 +32,11 @@ export interface LoadOptions {
   /** @default 'f16' */
   readonly kvCacheType?: 'f16' | 'f32';
   /**
-   * Tokens the KV cache holds, over all sequences. On the CPU, memory is used as it fills.
-   * @default on the CPU four full sequences, at most a quarter of the memory, at least one
-   * sequence; on a GPU what fits into `memoryFraction`, at least one sequence
+   * Tokens the KV cache holds, over all sequences. On the CPU, memory is used as it fills, and pages
+   * that nobody uses are given back when memory runs short.
+   * @default what fits: on the CPU one full sequence, and up to four in half of the memory that
+   * containers and the machine leave beside weights, scratch, the process and its other models; on a
+   * GPU up to 128 in `memoryFraction`. `model.info.kvCache.source` has the sum
    */
   readonly kvCacheTokens?: number;
   /**
@@ -82,11 +84,6 @@ const NAMES = [
 ] as const satisfies readonly (keyof LoadOptions)[];
 
 const MOST_TOKENS = 2 ** 30;
-/** Tokens of a page and most tokens of a step, as in cpp/backend/backend.h and cpp/model/model.h. */
-const PAGE_TOKENS = 32;
-const MAX_STEP_TOKENS = 512;
-/** Sequences that run at once at most, as in cpp/engine/engine.cc. */
-const MAX_RUNNING = 128;
 
 /** Checks what can be checked before the file is known. @throws TramontaneError INVALID_OPTION */
 export function checkLoadOptions(options: LoadOptions): void {
@@ -145,16 +142,6 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
   }
   const threads =
     options.threads === undefined ? defaultThreads() : { count: options.threads, source: 'option' };
-  const kvCacheType = options.kvCacheType ?? 'f16';
-  const window = slidingWindow.size ?? 0;
-
-  const bytesPerToken =
-    shape.layers * 2 * shape.kvHeads * shape.headSize * (kvCacheType === 'f16' ? 2 : 4);
-  const ring = (Math.ceil((window + MAX_STEP_TOKENS - 2) / PAGE_TOKENS) + 1) * PAGE_TOKENS;
-  const sequence = window > 0 ? Math.min(contextSize, ring) : contextSize;
-  const affordable = Math.floor(usableMemory() / 4 / bytesPerToken);
-  const kvCacheTokens =
-    options.kvCacheTokens ?? Math.max(sequence, Math.min(4 * sequence, affordable, MOST_TOKENS));
   const { backend = 'auto', device = 0, memoryFraction = 0.9 } = options;
 
   return {
@@ -164,14 +151,14 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
       files: checkpoint.files.map((file) => file.path),
       weights: checkpoint.weights,
       shape,
-      window: Math.min(window, MOST_TOKENS),
-      contextSize,
-      kvCacheTokens,
+      window: Math.min(slidingWindow.size ?? 0, MOST_TOKENS),
+      contextSize: Math.min(contextSize, MOST_TOKENS),
+      contextAsked: options.contextSize !== undefined,
+      kvCacheTokens: options.kvCacheTokens ?? 0,
+      memoryGroups: memoryGroups(),
       threads: threads.count,
-      kvCacheType,
+      kvCacheType: options.kvCacheType ?? 'f16',
       compute: options.compute ?? 'int8',
-      leastGpuKvCacheTokens: options.kvCacheTokens ?? sequence,
-      mostGpuKvCacheTokens: options.kvCacheTokens ?? Math.min(MAX_RUNNING * sequence, MOST_TOKENS),
       backend: {
         name: backend,
         plugin: findCudaPlugin(),

@@ -25,6 +25,8 @@ export interface ModelInfo {
   readonly vocabularySize: number;
   /** Most tokens of prompt and output together. */
   readonly contextSize: number;
+  /** `option`, `file`, or the sum that says why it is smaller than the file's. */
+  readonly contextSource: string;
   readonly slidingWindow: SlidingWindow;
   /** The set of kernels in use: `avx2`, `scalar`, ..., `cuda sm_90` */
   readonly implementation: string;
@@ -39,6 +41,8 @@ export interface ModelInfo {
   readonly kvCache: {
     readonly type: string;
     readonly tokens: number;
+    /** `option`, how many full sequences, or the sum of what fits. */
+    readonly source: string;
     /** Pages of 32 tokens that running sequences hold. */
     readonly pagesInUse: number;
     /** Pages kept for prompts that start the same way. */
@@ -74,7 +78,8 @@ export function modelInfo(
     kvHeads: shape.kvHeads,
     headSize: shape.headSize,
     vocabularySize: shape.vocabularySize,
-    contextSize: settings.description.contextSize,
+    contextSize: native.contextSize,
+    contextSource: native.contextSource,
     slidingWindow: settings.slidingWindow,
     implementation: native.implementation,
     backend: backendInfo(native),
@@ -82,6 +87,7 @@ export function modelInfo(
     kvCache: {
       type: settings.description.kvCacheType,
       tokens: native.kvCacheTokens,
+      source: native.kvCacheSource,
       pagesInUse: stats.pagesInUse,
       pagesCached: stats.pagesCached,
     },

@@ -76,7 +76,7 @@ export class Model implements AsyncDisposable {
     this.#limits = {
       tokenizer: parts.tokenizer,
       vocabularySize: parts.checkpoint.shape.vocabularySize,
-      contextSize: parts.settings.description.contextSize,
+      contextSize: parts.native.contextSize,
     };
   }
 

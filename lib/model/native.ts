@@ -2,6 +2,7 @@
 import type { ModelShape, Weight } from '../files/checkpoint';
 import { TramontaneError, type TramontaneErrorCode } from '../errors';
 import { loadAddon } from './addon';
+import type { MemoryGroup } from './process-limits';
 
 /** What native believes of a checkpoint, as far as it cannot check it again. */
 export interface NativeDescription {
@@ -11,12 +12,14 @@ export interface NativeDescription {
   /** Keys a query sees; 0: all before it. */
   readonly window: number;
   readonly contextSize: number;
+  /** Whether the option says so; a context of the file's shrinks to what fits. */
+  readonly contextAsked: boolean;
+  /** 0: what fits. */
   readonly kvCacheTokens: number;
+  readonly memoryGroups: readonly MemoryGroup[];
   readonly threads: number;
   readonly kvCacheType: 'f16' | 'f32';
   readonly compute: 'int8' | 'f32';
-  readonly leastGpuKvCacheTokens: number;
-  readonly mostGpuKvCacheTokens: number;
   readonly backend: {
     readonly name: 'auto' | 'cpu' | 'cuda';
     /** Where the CUDA plug-in is, or why there is none. */
@@ -72,6 +75,10 @@ export interface NativeModel {
   readonly kvCacheTokens: number;
   /** Most tokens of prompt and output that one sequence can have: of the context, and of the cache. */
   readonly mostTokens: number;
+  /** `option`, or what else decided; so is `contextSource`. */
+  readonly kvCacheSource: string;
+  readonly contextSize: number;
+  readonly contextSource: string;
   /** Name of the GPU that computes. */
   readonly device?: string;
   /** `option`, or what kept `auto` from CUDA, or that nothing did. */

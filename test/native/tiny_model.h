@@ -36,8 +36,7 @@ class TinyModel {
     description.files = {path_};
     description.shape = {2, 64, 96, 4, 2, 16, 96, 1e-5f, 1e4f, RopePairing::kNeighbours};
     description.window = options.window;
-    description.context = options.context;
-    description.kv_tokens = options.kv_tokens;
+    description.kv = {options.kv_tokens, options.context, true};
     description.threads = options.threads;
     description.kv_type = options.kv_type;
     description.compute = options.compute;

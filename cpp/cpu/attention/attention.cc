@@ -33,6 +33,11 @@ int32_t Attention::first_visible(int32_t position) const {
   return tramontane::first_visible(position, window_);
 }
 
+void Attention::discard(int32_t page) {
+  require(page >= 0 && page < pages_.pages(), "a page is out of range");
+  pages_.discard(page);
+}
+
 void Attention::begin_step(const Step& step) {
   places_.clear();
   page_ids_.clear();

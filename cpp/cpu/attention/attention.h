@@ -27,6 +27,9 @@ class Attention {
   // Copies the sequences of a step that was checked. Throws std::bad_alloc.
   void begin_step(const Step& step);
 
+  // Between steps: forgets what a page holds. Throws StatusError when there is no such page.
+  void discard(int32_t page);
+
   int32_t position(int32_t row) const { return places_[row].position; }
 
   // Stores a row's keys (rotated) and values, [kv_heads][head_size] each. Threads may store

@@ -42,6 +42,13 @@ class AttentionPages {
     committed_[page] = true;
   }
 
+  // The page's contents are lost; commit() it before its next use.
+  void discard(int32_t page) {
+    if (!committed_[page]) return;
+    memory_.decommit(page_bytes_ * static_cast<size_t>(page), page_bytes_);
+    committed_[page] = false;
+  }
+
   void* keys(int32_t page, int32_t layer, int32_t kv_head) const {
     return memory_.data() + page_bytes_ * static_cast<size_t>(page) +
            2 * block_bytes_ *

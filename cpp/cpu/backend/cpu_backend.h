@@ -29,6 +29,7 @@ class CpuBackend final : public Backend {
   Status set_weight(Role role, int32_t layer, const WeightData& weight) override;
   Status finish_loading() override;
 
+  Status discard_pages(const int32_t* pages, int32_t count) override;
   Status begin_step(const Step& step) override;
   Status embed() override;
   Status rms_norm(Role norm, int32_t layer) override;
