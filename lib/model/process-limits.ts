@@ -42,8 +42,8 @@ export function controlGroups(controller: string, readFile: ReadFile): ControlGr
     const path = memberships.find(({ controllers }) => controllers.includes(wanted))?.path;
     if (path === undefined) return [];
     const groups: ControlGroup[] = [{ version, directory: point }];
-    // What the mount does not show (a process moved outside of it) has only the mount's own limit.
-    const within = posix.relative(root, path);
+    // Of a group outside of what is mounted, `/../other`, only what is around both can be seen.
+    const within = path.startsWith('/..') ? '..' : posix.relative(root, path);
     let directory = point;
     for (const name of within.startsWith('..') ? [] : within.split('/').filter(Boolean)) {
       directory = posix.join(directory, name);

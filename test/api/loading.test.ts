@@ -3,7 +3,6 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Model, type LoadOptions } from '../../lib';
-import { cgroupCpuQuota } from '../../lib/model/process-limits';
 
 const path = join(__dirname, '../../models/breeze-Q4_0.gguf');
 const linux = process.platform === 'linux' ? test : test.skip;
@@ -67,19 +66,6 @@ linux('the threads option is honoured: one thread computes alone, four are four'
   await Promise.all([one.dispose(), four.dispose()]);
 });
 
-test('a container that has a CPU quota gets no more threads than it may use', () => {
-  const files = (contents: Record<string, string>) => (name: string) => contents[name];
-  const v2 = '/sys/fs/cgroup/cpu.max';
-  expect(cgroupCpuQuota(files({ [v2]: '250000 100000' }))).toBe(2.5);
-  expect(cgroupCpuQuota(files({ [v2]: 'max 100000' }))).toBeUndefined();
-  const v1 = '/sys/fs/cgroup/cpu/cpu.cfs_';
-  const of = (quota: string) => files({ [`${v1}quota_us`]: quota, [`${v1}period_us`]: '100000' });
-  expect(cgroupCpuQuota(of('50000'))).toBe(0.5);
-  expect(cgroupCpuQuota(of('-1'))).toBeUndefined();
-  expect(cgroupCpuQuota(files({}))).toBeUndefined();
-  expect(cgroupCpuQuota(files({ [v2]: 'rubbish' }))).toBeUndefined();
-});
-
 linux('a large context costs nothing until it is filled', async () => {
   const resident = (): number => {
     const status = readFileSync('/proc/self/status', 'utf8');
@@ -91,6 +77,33 @@ linux('a large context costs nothing until it is filled', async () => {
   await model.generate('Once', { maxTokens: 20 }).text();
   expect(model.info.kvCache.tokens).toBe(1_000_000);
   expect(resident() - before).toBeLessThan(100e6);
+});
+
+test('a file that says its context is huge loads as fast as another', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'tramontane-'));
+  try {
+    const bytes = readFileSync(path);
+    const key = 'llama.context_length';
+    const value = bytes.indexOf(key) + key.length + 4;
+    for (const contextLength of [2 ** 30, 2 ** 31 - 1]) {
+      bytes.writeUInt32LE(contextLength, value);
+      const file = join(directory, `${String(contextLength)}.gguf`);
+      writeFileSync(file, bytes);
+      for (const slidingWindow of [64, 2 ** 29, false] as const) {
+        const start = performance.now();
+        await using model = await Model.load(file, { slidingWindow });
+        const { usage } = await model.generate('Once', { maxTokens: 20, ignoreEos: true }).result();
+        expect(usage.completionTokens).toBe(20);
+        expect(performance.now() - start).toBeLessThan(2000);
+        expect(model.info.contextSize).toBeLessThanOrEqual(2 ** 30);
+        expect(model.info.contextSource).toMatch(
+          slidingWindow === 64 ? /^file$/ : /^(file|what fits: of .* MB)/,
+        );
+      }
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test('info says which kernels run: nothing falls back in silence', async () => {

@@ -129,6 +129,24 @@ TEST("reserved memory refuses ranges outside of it, and more than there are addr
   CHECK(threw);
 }
 
+TEST("reserved memory that is given back is gone, but for the edges; it can be used again") {
+  ReservedMemory memory(size_t{64} << 20);
+  const auto fill = [&](uint8_t value) {
+    memory.commit(0, memory.size());
+    std::memset(memory.data(), value, memory.size());
+  };
+  fill(1);
+  const size_t before = resident_bytes();
+  memory.decommit(100, memory.size() - 200);
+  const size_t after = resident_bytes();
+  if (before > 0) CHECK(before - after > size_t{60} << 20);
+  CHECK_EQ(int{memory.data()[99]}, 1);
+  memory.decommit(10, 50);  // Within a page of the system's.
+  CHECK_EQ(int{memory.data()[20]}, 1);
+  fill(2);
+  CHECK_EQ(int{memory.data()[memory.size() / 2]}, 2);
+}
+
 TEST("reserved memory moves with its owner") {
   ReservedMemory first(1 << 16);
   first.commit(0, 1 << 16);

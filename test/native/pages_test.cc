@@ -202,6 +202,45 @@ TEST("cached pages are reused oldest first, and of one sequence its end first") 
   pool.release(taken, Reuse::kFirst);
 }
 
+TEST("emptied pages are the ones nobody owns, cannot be found any more, and are used again") {
+  PagePool pool(6);
+  const SequenceLimits limits{0, 1000, 512};
+  const auto tokens = counting(96), others = counting(64, 500);
+  auto ended = std::make_unique<Sequence>(pool, limits);
+  CHECK(advance(*ended, tokens, 96, 96));
+  Sequence running(pool, limits);
+  CHECK(advance(running, others, 64, 64));
+  ended.reset();
+  CHECK_EQ(pool.cached(), 3);
+  CHECK_EQ(pool.touched(), 5);
+  // Of one sequence its end goes first, as when pages are taken.
+  const auto first = pool.empty(1);
+  CHECK_EQ(static_cast<int32_t>(first.size()), 1);
+  CHECK_EQ(pool.cached(), 2);
+  CHECK_EQ(pool.touched(), 4);
+  CHECK_EQ(Sequence(pool, limits).resume(tokens.data(), 96, 96), 64);
+  CHECK_EQ(static_cast<int32_t>(pool.empty(100).size()), 2);
+  CHECK_EQ(pool.cached(), 0);
+  CHECK_EQ(pool.touched(), 2);
+  CHECK_EQ(pool.available(), 4);
+  Sequence again(pool, limits);
+  CHECK_EQ(again.resume(tokens.data(), 96, 96), 0);
+  CHECK(again.reserve(128));
+  CHECK_EQ(pool.touched(), 6);
+  CHECK_EQ(pool.available(), 0);
+}
+
+TEST("a large pool, context and window take memory as they are used") {
+  PagePool pool(1 << 25);
+  const SequenceLimits unbounded{0, 1 << 30, 512}, windowed{1 << 29, 1 << 30, 512};
+  Sequence first(pool, unbounded), second(pool, windowed);
+  const auto tokens = counting(320);
+  for (Sequence* sequence : {&first, &second}) {
+    CHECK(advance(*sequence, tokens, 320, 64));
+    CHECK_EQ(sequence->slice(0, 1).page_count, 10);
+  }
+}
+
 TEST("truncate gives back exactly the pages beyond, at every page border") {
   for (const int32_t window : {0, 48}) {
     for (int32_t committed = 30; committed <= 130; ++committed) {
