@@ -71,7 +71,7 @@ Status CpuBackend::finish_loading() {
 
 Status CpuBackend::discard_pages(const int32_t* pages, int32_t count) {
   return guard([&] {
-    require(state_ == State::kReady, "discard_pages() comes between steps");
+    order_.require_between_steps();
     require(count == 0 || pages != nullptr, "the pages are missing");
     for (int32_t i = 0; i < count; ++i) attention_.discard(pages[i]);
   });
