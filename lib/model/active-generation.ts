@@ -161,12 +161,13 @@ export class ActiveGeneration implements Generation, Receiver {
       else this.#pushLast(this.#stops.flush(), this.#dropped ? 'aborted' : reason);
     }
     const finishReason = this.#finishReason ?? reason;
+    const ended = stopSequence ?? (finishReason === 'stop' ? this.#stopOfLastToken() : undefined);
     this.#close({ reason: finishReason });
     this.#resolve({
       text: this.#text,
       tokenIds: this.#tokenIds,
       finishReason,
-      ...(stopSequence !== undefined && { stopSequence }),
+      ...(ended !== undefined && { stopSequence: ended }),
       seed: this.#start.seed,
       usage: {
         promptTokens: this.#promptTokens,
@@ -234,6 +235,13 @@ export class ActiveGeneration implements Generation, Receiver {
     this.#pushLast('', 'stop');
     this.#closed = true;
     this.#route?.abort();
+  }
+
+  /** The stop string that is the control token which ended it. */
+  #stopOfLastToken(): string | undefined {
+    const { stop, tokenizer } = this.#start;
+    const piece = tokenizer.pieceOf(this.#tokenIds.at(-1) ?? -1);
+    return stop.find((one) => one === piece);
   }
 
   /** Makes a chunk of the text, as far as it cannot become a stop string. */

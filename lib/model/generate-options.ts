@@ -1,6 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { types } from 'node:util';
+import { controlTokens } from '../tokenizer/streaming/stop-strings';
 import type { TokenIds } from '../tokenizer/token-ids';
+import type { Tokenizer } from '../tokenizer/tokenizer';
 import type { AbortSignalLike } from './abort-signals';
 import type { NativeRequest } from './native';
 import * as check from './checks';
@@ -36,7 +38,10 @@ export interface GenerateOptions {
   logitBias?: ReadonlyMap<number, number> | Readonly<Record<number, number>> | undefined;
   /** Only these tokens may be generated. End tokens too must be listed to be possible. */
   allowedTokens?: TokenIds | undefined;
-  /** A text, or at most 64, that end the generation; they are not part of its text. */
+  /**
+   * A text, or at most 64, that end the generation; they are not part of its text. One that is
+   * exactly a control token, such as `<|im_end|>`, also ends it as a stop token, which has no text.
+   */
   stop?: string | readonly string[] | undefined;
   /** Further tokens that end the generation, beside the model's own end tokens. */
   stopTokens?: TokenIds | undefined;
@@ -133,7 +138,8 @@ export interface CheckedOptions {
 export function checkGenerateOptions(
   options: GenerateOptions,
   vocabularySize: number,
-  endTokens: readonly number[],
+  endTokens: Iterable<number>,
+  tokenizer: Tokenizer,
 ): CheckedOptions {
   check.checkNames('generate()', options, NAMES);
   const {
@@ -163,6 +169,8 @@ export function checkGenerateOptions(
   }
   const ends = new Set(ids('stopTokens', stopTokens));
   if (!check.boolean('ignoreEos', ignoreEos)) for (const id of endTokens) ends.add(id);
+  const stops = stopStrings(stop);
+  for (const id of controlTokens(stops, tokenizer)) if (id < vocabularySize) ends.add(id);
   if (topP === 0) throw check.invalidOption('topP', 'above 0', topP);
   return {
     request: {
@@ -182,7 +190,7 @@ export function checkGenerateOptions(
     },
     maxTokens:
       maxTokens === undefined ? undefined : check.integer('maxTokens', maxTokens, 1, 2 ** 31 - 1),
-    stop: stopStrings(stop),
+    stop: stops,
     signal: signal === undefined ? undefined : check.signal('signal', signal),
   };
 }

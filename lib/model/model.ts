@@ -136,7 +136,9 @@ export class Model implements AsyncDisposable {
       native: { mostTokens },
     } = this.#parts;
     const { vocabularySize, contextSize } = this.#limits;
-    const checked = checkGenerateOptions(options, vocabularySize, checkpoint.endTokens);
+    const { eosId } = this.tokenizer;
+    const endTokens = [...checkpoint.endTokens, ...(eosId === undefined ? [] : [eosId])];
+    const checked = checkGenerateOptions(options, vocabularySize, endTokens, this.tokenizer);
     const ids = promptIds(prompt, this.#limits);
 
     const { request, signal, stop } = checked;

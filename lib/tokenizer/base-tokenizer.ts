@@ -88,7 +88,10 @@ export abstract class BaseTokenizer implements Tokenizer {
 
   abstract isControl(id: number): boolean;
 
-  /** The ids below a model's number of rows that have no piece. */
+  /**
+   * The ids below a model's number of rows that have no piece. An end token may be among them, where
+   * the file that names its piece was left out.
+   */
   missingIds(rows: number): Int32Array {
     const missing: number[] = [];
     for (let id = 0; id < rows; id++) if (this.pieceOf(id) === undefined) missing.push(id);

@@ -139,6 +139,19 @@ describe('stop', () => {
     expect(whole.startsWith(result.text)).toBe(true);
   });
 
+  test('a stop string that is a control token ends it as a stop token does', async () => {
+    const id = model.tokenizer.idOf('[PREFIX]')!;
+    const options = { ...greedy, logitBias: new Map([[id, 1000]]) };
+    const other = await model.generate(prompt, { ...options, maxTokens: 3 }).result();
+    expect(other).toMatchObject({ tokenIds: [id, id, id], finishReason: 'length' });
+    for (const ignoreEos of [false, true]) {
+      const stop = ['never in it', '[PREFIX]'];
+      const result = await model.generate(prompt, { ...options, stop, ignoreEos }).result();
+      expect(result).toMatchObject({ text: '', tokenIds: [id], finishReason: 'stop' });
+      expect(result.stopSequence).toBe('[PREFIX]');
+    }
+  });
+
   test('the end token ends it, unless it is ignored', async () => {
     const eos = model.tokenizer.eosId ?? -1;
     const options = { ...greedy, logitBias: new Map([[eos, 1000]]) };

@@ -1,8 +1,10 @@
 /** What Model.load() does with its options and its file, and what model.info says of it. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Model, type LoadOptions } from '../../lib';
+import { fixture } from '../reference';
+import { basePieces, sentencePieceSource } from '../tokenizer/builders';
 
 const path = join(__dirname, '../../models/breeze-Q4_0.gguf');
 const linux = process.platform === 'linux' ? test : test.skip;
@@ -131,4 +133,74 @@ test('a file cut short, or full of rubbish, is an error that names it', async ()
   } finally {
     rmSync(directory, { recursive: true });
   }
+});
+
+describe('a directory whose tokenizer files differ from the model', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tramontane-sizes-'));
+    cpSync(fixture('gptq/swa-gptq-b4-g128-actorder'), folder, { recursive: true });
+  });
+  afterEach(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  test('the end token that tokenizer_config.json names ends a generation', async () => {
+    const config = {
+      add_bos_token: false,
+      eos_token: '<end>',
+      added_tokens_decoder: { 383: { content: '<end>', special: true } },
+    };
+    writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(config));
+    await using model = await Model.load(folder);
+    expect(model.tokenizer).toMatchObject({ eosId: 383, addBos: false });
+    const generation = model.generate('a', { allowedTokens: [383], maxTokens: 3 });
+    expect(await generation.result()).toMatchObject({
+      tokenIds: [383],
+      text: '',
+      finishReason: 'stop',
+      usage: { promptTokens: model.tokenizer.encode('a').length },
+    });
+  });
+
+  test('a token that was added beyond the rows is neither text nor prompt', async () => {
+    const config = {
+      bos_token: '<pad>',
+      added_tokens_decoder: { 384: { content: '<pad>', special: false } },
+    };
+    writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(config));
+    await using model = await Model.load(folder);
+    expect(model.info.vocabularySize).toBe(384);
+    expect(model.tokenizer.idOf('<pad>')).toBe(384);
+    expect(model.tokenizer.encode('a<pad>').every((id) => id < 384)).toBe(true);
+    const result = await model.generate('a<pad>', { maxTokens: 3 }).result();
+    expect(result.tokenIds.length).toBeGreaterThan(0);
+    expect(() => model.generate([1, 384])).toThrow(
+      expect.objectContaining({ code: 'INVALID_PROMPT' }) as Error,
+    );
+  });
+
+  test('rows without a piece have no text, and no other generation is disturbed', async () => {
+    const { bytes } = sentencePieceSource({ pieces: [...basePieces(), { piece: '▁a' }] });
+    writeFileSync(join(folder, 'tokenizer.model'), bytes);
+    await using model = await Model.load(folder);
+    expect(model.tokenizer.vocabularySize).toBe(260);
+    expect(model.tokenizer.decode([259, 300, 383])).toBe('a');
+    const results = await Promise.all(
+      [1, 2, 3, 4].map((seed) =>
+        model.generate([1, 300], { seed, temperature: 100, maxTokens: 40 }).result(),
+      ),
+    );
+    for (const { tokenIds } of results) expect(tokenIds.length).toBeGreaterThan(0);
+  });
+
+  test('a tokenizer with more text than the model has rows is of another model', async () => {
+    const pieces = Array.from({ length: 200 }, (_, n) => ({ piece: `▁${n}` }));
+    const { bytes } = sentencePieceSource({ pieces: [...basePieces(), ...pieces] });
+    writeFileSync(join(folder, 'tokenizer.model'), bytes);
+    await expect(Model.load(folder)).rejects.toMatchObject({
+      code: 'INVALID_FILE',
+      message: expect.stringContaining('384 rows') as string,
+    });
+  });
 });

@@ -1,4 +1,16 @@
 import { TramontaneError } from '../../errors';
+import type { Tokenizer } from '../tokenizer';
+
+/**
+ * The ids of stop strings that are control tokens: these have no text, so {@link StopStrings} never
+ * sees one that a model generates.
+ */
+export function controlTokens(stops: readonly string[], tokenizer: Tokenizer): number[] {
+  return stops.flatMap((stop) => {
+    const id = tokenizer.idOf(stop);
+    return id !== undefined && tokenizer.isControl(id) ? [id] : [];
+  });
+}
 
 /**
  * Looks for several strings in a text that comes in pieces, and holds back what may turn out to be
