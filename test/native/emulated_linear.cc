@@ -5,13 +5,6 @@
 #include <simde/x86/avx2.h>
 #include <simde/x86/avx512.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstddef>
-#include <cstring>
-#include <limits>
-#include <utility>
-
 // What SIMDe 0.7 does not have, has wrong, or takes very long to compile.
 
 // Even and odd bytes apart: their products, unsigned by signed, fit 16 bits.
@@ -78,36 +71,32 @@ static inline simde__m512i emulated_shuffle_epi32(simde__m512i x) {
 #define _mm512_dpbusd_epi32(sum, w, a) emulated_dpbusd(sum, w, a)
 #define _mm256_dpbusd_avx_epi32(sum, w, a) emulated_dpbusd(sum, w, a)
 
-#include "base/half.h"
+#define TRAMONTANE_TARGET emulated
+
 #include "base/inline.h"
 #undef TRAMONTANE_UNROLL
 #define TRAMONTANE_UNROLL
 #include "cpu/backend/implementation.h"
-#include "cpu/gptq/gptq.h"
-#include "cpu/linear/linear.h"
-#include "quant/blocks.h"
-#include "quant/gptq.h"
-
 #include "cpu/linear/x86/amx.h"
 #include "cpu/linear/x86/avx512_vector.h"
 #include "cpu/linear/x86/avx_vnni_vector.h"
 #include "emulated_tiles.h"
 
 namespace tramontane::cpu {
-namespace {
+namespace emulated {
 
-constexpr LinearKernels kEmulatedAvx512 = kVnniLinear<Avx512Vnni>;
-constexpr LinearKernels kEmulatedAmx = kAmxKernels<EmulatedTiles, kEmulatedAvx512>;
-constexpr LinearKernels kEmulatedAvxVnni = kVnniLinear<AvxVnni>;
+constexpr LinearKernels kAvx512 = kVnniLinear<Avx512Vnni>;
+constexpr LinearKernels kAmx = kAmxKernels<EmulatedTiles, kAvx512>;
+constexpr LinearKernels kAvxVnni = kVnniLinear<AvxVnni>;
 
-}  // namespace
+}  // namespace emulated
 
 // In place of implementation.cc's.
 const std::vector<Implementation>& implementations() {
   static const std::vector<Implementation> all = {
-      {"amx (emulated)", [] { return true; }, &kEmulatedAmx, &kAvx2Rows},
-      {"avx512-vnni (emulated)", [] { return true; }, &kEmulatedAvx512, &kAvx2Rows},
-      {"avx-vnni (emulated)", [] { return true; }, &kEmulatedAvxVnni, &kAvx2Rows},
+      {"amx (emulated)", [] { return true; }, &emulated::kAmx, &kAvx2Rows},
+      {"avx512-vnni (emulated)", [] { return true; }, &emulated::kAvx512, &kAvx2Rows},
+      {"avx-vnni (emulated)", [] { return true; }, &emulated::kAvxVnni, &kAvx2Rows},
   };
   return all;
 }

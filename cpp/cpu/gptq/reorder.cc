@@ -3,6 +3,8 @@
 // A word in the new order is made of words far apart in the old one. So that these come from the
 // cache, a stripe of outputs is copied first, which reads the file once; the new words are written
 // past the cache, where the processor can.
+#define TRAMONTANE_TARGET baseline
+
 #include <algorithm>
 #include <new>
 #include <vector>
@@ -30,7 +32,7 @@ ReorderStripe* fastest_stripe() {
 #if defined(__x86_64__) || defined(_M_X64)
   if (cpu_features().avx2) return reorder_stripe_avx2;
 #endif
-  return reorder_stripe;
+  return baseline::reorder_stripe;
 }
 
 }  // namespace

@@ -1,15 +1,8 @@
-// One stripe of outputs brought into the order of their groups. Included by a file for each
-// instruction set, inside its target pragma; the compiler makes vectors of the loops.
+// One stripe of outputs brought into the order of their groups. The compiler makes vectors of the
+// loops, for each instruction set that a file includes this for.
 #pragma once
 
-#include <algorithm>
-#include <cstring>
-
 #include "cpu/gptq/gptq.h"
-
-#if defined(__x86_64__) || defined(_M_X64)
-#include <immintrin.h>
-#endif
 
 namespace tramontane::cpu {
 
@@ -23,6 +16,11 @@ using ReorderStripe = void(const WeightData& weight, const GptqOrder& order, int
 ReorderStripe reorder_stripe_avx2;
 #endif
 
+}  // namespace tramontane::cpu
+
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // The words of a stripe of outputs in the old order: [columns * bits / 32][width].
@@ -142,4 +140,6 @@ inline void reorder_stripe(const WeightData& weight, const GptqOrder& order, int
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

@@ -1,5 +1,4 @@
-// Products of float weights and float activations on any instruction set. Included inside a target
-// pragma.
+// Products of float weights and float activations on any instruction set.
 //
 // A vector is eight floats. Lane l of an accumulator sums inputs l, l + 8, l + 16, ... by FMAs in
 // ascending order, and the lanes are added in one fixed tree: the same bits for any tile of outputs
@@ -9,7 +8,13 @@
 //   Load::Vector                 zero, load, store, multiply_add and sum of vectors
 #pragma once
 
-namespace tramontane::cpu {
+#include "cpu/gptq/gptq.h"
+#include "cpu/linear/linear.h"
+#include "quant/format.h"
+
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // kOutputs outputs by kRows rows. `weights` and `in` are rows at a stride, in bytes and in floats.
@@ -150,4 +155,6 @@ inline size_t float_scratch_bytes(int32_t columns) {
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

@@ -2,24 +2,17 @@
 //
 // Loops that come in several widths (of queries, of vectors) use explicit FMAs only, so that the
 // compiler has nothing to contract in one and not in another: every width gives the same bits.
-#include "cpu/rows/rows.h"
-
 #if defined(__x86_64__) || defined(_M_X64)
 
-#include <immintrin.h>
+#define TRAMONTANE_TARGET avx2
 
 #include <cmath>
-#include <cstring>
-#include <limits>
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#elif defined(__GNUC__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#include "cpu/rows/rows.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::avx2 {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -359,25 +352,24 @@ int32_t find_above(const float* values, int32_t first, int32_t n, float threshol
 }
 
 }  // namespace
+}  // namespace tramontane::cpu::avx2
 
-const RowKernels kAvx2Rows = {rms_norm,
-                              rope,
-                              swiglu,
-                              to_f16,
-                              from_f16,
-                              attention_scores,
-                              attention_softmax,
-                              attention_values,
-                              finite_maximum,
-                              exp_sum,
-                              find_above};
+#include "cpu/target/end.h"
+
+namespace tramontane::cpu {
+
+const RowKernels kAvx2Rows = {avx2::rms_norm,
+                              avx2::rope,
+                              avx2::swiglu,
+                              avx2::to_f16,
+                              avx2::from_f16,
+                              avx2::attention_scores,
+                              avx2::attention_softmax,
+                              avx2::attention_values,
+                              avx2::finite_maximum,
+                              avx2::exp_sum,
+                              avx2::find_above};
 
 }  // namespace tramontane::cpu
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#elif defined(__GNUC__)
-#pragma GCC pop_options
-#endif
 
 #endif

@@ -1,11 +1,12 @@
-// Weights in blocks, row by row: one row of activations or few, or many. Included by linear_neon.cc
-// inside its target pragma.
+// Weights in blocks, row by row: one row of activations or few, or many.
 #pragma once
 
 #include "cpu/linear/neon/panel.h"
 #include "cpu/linear/neon/unpack_k.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // The weights of a task in blocks.
@@ -161,4 +162,6 @@ inline size_t in_place_scratch_bytes(int32_t columns) {
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

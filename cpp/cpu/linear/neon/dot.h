@@ -1,6 +1,5 @@
 // Products of quantized weights and int8 activations by sdot, the instruction that multiplies four
-// bytes by four in each lane and adds them to an int32. Included by linear_neon.cc inside its
-// target pragma.
+// bytes by four in each lane and adds them to an int32.
 //
 // Lanes are outputs, four at a time. Weights are signed, so that no zero point remains; those of
 // GPTQ become an offset. Inputs that share a scale, 16 or 32, are a unit. Every output takes the
@@ -11,7 +10,11 @@
 //   total = fma(term, scale of the activations, total)
 #pragma once
 
-namespace tramontane::cpu {
+#include "cpu/linear/linear.h"
+
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 constexpr int kLanes = 4;
@@ -157,4 +160,6 @@ TRAMONTANE_INLINE void store(const LinearTask& task, int32_t row, const Stripe& 
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

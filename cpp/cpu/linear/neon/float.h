@@ -1,11 +1,12 @@
-// Floats of NEON, as the templates of linear_float.h use them. Included by linear_neon.cc inside
-// its target pragma.
+// Floats of NEON, as the templates of linear_float.h use them.
 #pragma once
 
 #include "cpu/linear/linear_float.h"
 #include "cpu/linear/neon/dot.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // Eight lanes.
@@ -61,4 +62,6 @@ struct LoadBF16 {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

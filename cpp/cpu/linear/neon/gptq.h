@@ -1,4 +1,4 @@
-// GPTQ weights. Included by linear_neon.cc inside its target pragma.
+// GPTQ weights.
 //
 // Neighbouring words of a row of qweight are neighbouring outputs: four of them are the lanes of a
 // vector as they lie, and the fields of a word are inputs of its lane. One row of words is some
@@ -17,7 +17,9 @@
 #include "cpu/linear/neon/panel.h"
 #include "cpu/linear/neon/unpack.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // Vectors of four inputs a lane, from the order in which fields come apart to that of the inputs.
@@ -264,4 +266,6 @@ void linear_int8(const LinearTask& task, const GptqSource<kBits>& source) {
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

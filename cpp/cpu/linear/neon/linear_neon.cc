@@ -1,38 +1,20 @@
-// Linear layers for AArch64 with the dot product extension: see linear_neon_dot.h and
-// linear_neon_panel.h.
-#include "cpu/linear/linear.h"
-
+// Linear layers for AArch64 with the dot product extension: see dot.h and panel.h.
 #if defined(__aarch64__) || defined(_M_ARM64)
 
-#include <arm_neon.h>
+#define TRAMONTANE_TARGET neon_dot
 
-#include <algorithm>
-#include <cstddef>
-#include <cstring>
-#include <limits>
-#include <type_traits>
-#include <utility>
-
-#include "base/half.h"
-#include "base/inline.h"
-#include "cpu/gptq/gptq.h"
-#include "quant/blocks.h"
-#include "quant/gptq.h"
+#include "cpu/linear/linear.h"
 
 // Clang before 16 has the instruction's functions only where the whole file is compiled for it.
 #if !defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD)
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
-#elif defined(__GNUC__)
-#pragma GCC push_options
-#pragma GCC target("arch=armv8.2-a+dotprod")
-#endif
-
+#include "base/half.h"
 #include "cpu/linear/neon/blocks.h"
 #include "cpu/linear/neon/gptq.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::neon_dot {
 namespace {
 
 // The level of the block's largest value that leaves the least squared error: see kLevels.
@@ -155,16 +137,15 @@ size_t scratch_bytes(int32_t columns, int32_t rows) {
 constexpr LinearKernels kKernels = {quantize, linear, linear_f32, scratch_bytes, kPanelOutputs};
 
 }  // namespace
+}  // namespace tramontane::cpu::neon_dot
 
-extern const LinearKernels* const kNeonDotLinear = &kKernels;
+#include "cpu/target/end.h"
+
+namespace tramontane::cpu {
+
+extern const LinearKernels* const kNeonDotLinear = &neon_dot::kKernels;
 
 }  // namespace tramontane::cpu
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#elif defined(__GNUC__)
-#pragma GCC pop_options
-#endif
 
 #else
 

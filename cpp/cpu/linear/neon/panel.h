@@ -1,5 +1,4 @@
 // Many rows of activations: weights unpacked once into panels, and the tiles that multiply them.
-// Included by linear_neon.cc inside its target pragma.
 //
 // A panel is kStripes stripes of 4 outputs by kPanelGroups groups of 32 inputs, small enough to
 // stay in L1 while all rows of activations pass by, kTileRows at a time:
@@ -17,7 +16,9 @@
 
 #include "cpu/linear/neon/dot.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 constexpr int kPanelGroups = 32;
@@ -205,4 +206,6 @@ inline size_t panel_scratch_bytes(int32_t rows) {
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

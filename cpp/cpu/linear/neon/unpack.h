@@ -1,5 +1,4 @@
-// Unpack<F>: how the NEON kernels read 4 rows of a quantized format. Included by linear_neon.cc
-// inside its target pragma.
+// Unpack<F>: how the NEON kernels read 4 rows of a quantized format.
 //
 // weights<g>() unpacks group g of a block of one row, in the order of its inputs. The constructor
 // reads what all groups of a block of four rows share; scales<g>() makes vectors of it, with lanes
@@ -7,8 +6,11 @@
 #pragma once
 
 #include "cpu/linear/neon/dot.h"
+#include "quant/blocks.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // Four rows of weights: row i starts at base + i * stride.
@@ -221,4 +223,6 @@ struct Unpack<Format::kIQ4_NL> : Shape<32, false>, OneScale {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

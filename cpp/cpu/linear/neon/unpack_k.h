@@ -1,10 +1,11 @@
-// Unpack<F> of the formats with blocks of 256: IQ4_XS and the K-quants. Included by linear_neon.cc
-// inside its target pragma.
+// Unpack<F> of the formats with blocks of 256: IQ4_XS and the K-quants.
 #pragma once
 
 #include "cpu/linear/neon/unpack.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 template <>
@@ -204,4 +205,6 @@ struct Unpack<Format::kQ6_K> : Shape<16, false, 2>, ByteScales {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

@@ -1,10 +1,11 @@
-// The linear layers with AMX: many rows by tiles, few rows by the kernels kFew. Included inside a
-// target pragma.
+// The linear layers with AMX: many rows by tiles, few rows by the kernels kFew.
 #pragma once
 
 #include "cpu/linear/x86/amx_panel.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // Rows of a tile, and from how many on it is faster than the kernels for few rows; so many behind
@@ -95,4 +96,6 @@ constexpr LinearKernels kAmxKernels = {amx_quantize<kFew>, amx_linear<T, kFew>,
                                        kAmxLanes* kAmxStripes};
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

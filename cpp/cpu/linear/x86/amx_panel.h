@@ -1,11 +1,10 @@
-// Many rows of activations by AMX: the products of a group by tiles, their scaling by AVX-512.
-// Included by linear_amx.cc inside its target pragma; the template parameter T has the tile
-// instructions.
+// Many rows of activations by AMX: the products of a group by tiles, their scaling by AVX-512. The
+// template parameter T has the tile instructions.
 //
-// The panel is that of linear_vnni_panel.h with signed weights: 8 vectors of 4 inputs of 16 outputs
+// The panel is that of vnni_panel.h with signed weights: 8 vectors of 4 inputs of 16 outputs
 // are a tile of 8 rows as tdpbssd takes it. A row of activations is a row of the other tile, and
 // the 16 x 16 integer sums go to memory, where AVX-512 finds a row of them in a vector. Every
-// output takes the steps of linear_vnni_dot.h.
+// output takes the steps of vnni_dot.h.
 //
 // What bounds it, on Emerald Rapids: tdpbssd takes a cycle a row, here 16 for 16 x 16 x 32
 // products, tilestored 16, tileloadd half a cycle a row. While there are tile instructions in
@@ -17,10 +16,16 @@
 //   term  = fma(x, scale, -1.5 * 2^23 * scale)      sum * scale, rounded once
 #pragma once
 
+#include <cmath>
+
+#include "base/half.h"
 #include "cpu/linear/x86/amx_tiles.h"
+#include "cpu/linear/x86/avx512_vector.h"
 #include "cpu/linear/x86/vnni_panel.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 constexpr int kAmxLanes = 16, kAmxStripes = 2;
@@ -325,7 +330,7 @@ TRAMONTANE_INLINE void store16(const LinearTask& task, int32_t row, const Stripe
   _mm512_storeu_ps(out, task.add ? _mm512_add_ps(_mm512_loadu_ps(out), x) : x);
 }
 
-// As many_rows() of linear_panels.h; but activations are read where they are, and a pass is a
+// As many_rows() of panels.h; but activations are read where they are, and a pass is a
 // panel's groups.
 inline bool is_amx_depth(int32_t groups) { return groups % 4 == 0 || groups > kPanelGroups; }
 
@@ -413,4 +418,6 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

@@ -1,5 +1,5 @@
-// The tile instructions that linear_amx_panel.h uses. By name: compilers' intrinsics do not all say
-// what memory they read.
+// The tile instructions that amx_panel.h uses. By name: compilers' intrinsics do not all say what
+// memory they read.
 #pragma once
 
 #include <cstdint>

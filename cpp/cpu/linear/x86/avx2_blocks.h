@@ -1,11 +1,12 @@
-// Weights in blocks, row by row: one row or few, or many. Included by linear_avx2.cc inside its
-// target pragma.
+// Weights in blocks, row by row: one row or few, or many.
 #pragma once
 
 #include "cpu/linear/x86/avx2_panel.h"
 #include "cpu/linear/x86/avx2_unpack_k.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // The weights of a task in blocks, row by row, in stripes of kWidth outputs.
@@ -88,13 +89,13 @@ template <class S, int kRows>
 struct DotRows {
   using Form = std::conditional_t<kRows == 1, ByRows, ByOutputs>;
 
-  TRAMONTANE_INLINE void operator()(const Group& x) {
+  TRAMONTANE_INLINE void operator()(const UnpackedGroup& x) {
     TRAMONTANE_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const __m256i sum =
           kRows == 1 ? integer_sum_by_rows<S>(x, rows[r]) : integer_sum<S>(x, rows[r]);
       totals[r] = add_group<S>(x, sum, *rows[r].scales, rows[r].words, totals[r]);
-      pin(totals[r]);
+      pin_vector(totals[r]);
       rows[r].template next<S>();
     }
   }
@@ -143,4 +144,6 @@ void linear_int8(const LinearTask& task, const BlockSource<kFormat, kLanes>& sou
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

@@ -1,8 +1,11 @@
-// Products of quantized weights and int8 activations. Included by linear_avx2.cc inside its target
-// pragma.
+// Products of quantized weights and int8 activations.
 #pragma once
 
-namespace tramontane::cpu {
+#include "cpu/linear/linear.h"
+
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 constexpr int kLanes = 8;
@@ -22,8 +25,8 @@ struct Shape {
 };
 
 // 32 inputs of 8 outputs. Weight i of a lane is scale * inner[i / 16] * (w[i] - zero) + offset.
-struct Group {
-  __m256i w[8];      // Vector j: inputs 4j to 4j + 3 (or by rows: see linear_avx2_unpack.h).
+struct UnpackedGroup {
+  __m256i w[8];      // Vector j: inputs 4j to 4j + 3 (or by rows: see avx2_unpack.h).
   __m256i inner[2];  // Pairs of equal int16, one vector a subgroup.
   __m256i zero;      // kOwnZeros: int16 that meet the two sums of 16 activations, inner * zero.
   __m256 scale;
@@ -33,7 +36,7 @@ struct Group {
 // A sum that is pinned is taken here and now. Without it compilers take all products of a tile
 // before any sum, which needs more registers than there are.
 template <class Vector>
-TRAMONTANE_INLINE void pin([[maybe_unused]] Vector& value) {
+TRAMONTANE_INLINE void pin_vector([[maybe_unused]] Vector& value) {
 #if defined(__GNUC__)
   __asm__("" : "+x"(value));
 #endif
@@ -84,7 +87,7 @@ constexpr int kProductsPerSum = S::kBits == 8   ? 1
 
 // Pairs of products of 4 inputs, int16. Signed weights: |w| times the activations with w's sign.
 template <class S>
-TRAMONTANE_INLINE __m256i multiply(__m256i w, __m256i a) {
+TRAMONTANE_INLINE __m256i byte_products(__m256i w, __m256i a) {
   if constexpr (S::kBits == 8) {
     return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
   } else {
@@ -100,7 +103,7 @@ template <class S>
 constexpr int kWordsOf = S::kOffset ? S::kSubgroups : 1;
 
 template <class S>
-void make_words(const float* scales, const int16_t* sums, int32_t groups, int32_t* words) {
+void write_words(const float* scales, const int16_t* sums, int32_t groups, int32_t* words) {
   static_assert(S::kZero == kNoZero || !S::kOffset);
   if constexpr (S::kZero == kOwnZeros) {
     std::memcpy(words, sums, static_cast<size_t>(groups) * sizeof *words);
@@ -113,6 +116,8 @@ void make_words(const float* scales, const int16_t* sums, int32_t groups, int32_
       const float word = static_cast<float>(sum) * scales[i / S::kSubgroups];
       std::memcpy(words + i, &word, sizeof word);
     }
+  } else {
+    std::fill_n(words, groups, 0);  // Nobody reads them, but they are copied with the rest.
   }
 }
 
@@ -131,7 +136,7 @@ struct RowOfActivations {
 };
 
 template <class S>
-TRAMONTANE_INLINE __m256i without_zeros(const Group& x, const int32_t* words, __m256i sum) {
+TRAMONTANE_INLINE __m256i without_zeros(const UnpackedGroup& x, const int32_t* words, __m256i sum) {
   if constexpr (S::kZero == kNoZero) return sum;
   const __m256i word = broadcast_word(words);
   return _mm256_sub_epi32(sum, S::kZero == kOwnZeros ? _mm256_madd_epi16(x.zero, word) : word);
@@ -139,13 +144,13 @@ TRAMONTANE_INLINE __m256i without_zeros(const Group& x, const int32_t* words, __
 
 // The exact sum of a group for one row: sum of inner * (w - zero) * q.
 template <class S>
-TRAMONTANE_INLINE __m256i integer_sum(const Group& x, const RowOfActivations& row) {
+TRAMONTANE_INLINE __m256i integer_sum(const UnpackedGroup& x, const RowOfActivations& row) {
   constexpr int kRun = std::min(kProductsPerSum<S>, S::kSubgroup / 4);
   __m256i total = _mm256_setzero_si256();
   for (int run = 0; run < 8 / kRun; ++run) {
-    __m256i sum = multiply<S>(x.w[run * kRun], broadcast_word(row.q + 4 * run * kRun));
+    __m256i sum = byte_products<S>(x.w[run * kRun], broadcast_word(row.q + 4 * run * kRun));
     for (int j = run * kRun + 1; j < (run + 1) * kRun; ++j) {
-      sum = _mm256_add_epi16(sum, multiply<S>(x.w[j], broadcast_word(row.q + 4 * j)));
+      sum = _mm256_add_epi16(sum, byte_products<S>(x.w[j], broadcast_word(row.q + 4 * j)));
     }
     const __m256i inner = S::kInner ? x.inner[run * kRun * 4 / S::kSubgroup] : _mm256_set1_epi16(1);
     sum = _mm256_madd_epi16(sum, inner);
@@ -176,12 +181,12 @@ TRAMONTANE_INLINE __m256i add32(__m256i a, __m256i b) { return _mm256_add_epi32(
 
 // integer_sum() of weights by rows.
 template <class S>
-TRAMONTANE_INLINE __m256i integer_sum_by_rows(const Group& x, const RowOfActivations& row) {
+TRAMONTANE_INLINE __m256i integer_sum_by_rows(const UnpackedGroup& x, const RowOfActivations& row) {
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i products[8];
   for (int h = 0; h < 2; ++h) {
     const __m256i a = broadcast16(row.q + 16 * h);
-    for (int i = 0; i < 4; ++i) products[4 * h + i] = multiply<S>(x.w[4 * h + i], a);
+    for (int i = 0; i < 4; ++i) products[4 * h + i] = byte_products<S>(x.w[4 * h + i], a);
   }
   __m256i total;
   if constexpr (S::kBits == 8) {
@@ -214,8 +219,8 @@ TRAMONTANE_INLINE __m256i integer_sum_by_rows(const Group& x, const RowOfActivat
 
 // Adds a group to the float sum of 8 outputs.
 template <class S>
-TRAMONTANE_INLINE __m256 add_group(const Group& x, __m256i sum, float scale, const int32_t* words,
-                                   __m256 total) {
+TRAMONTANE_INLINE __m256 add_group(const UnpackedGroup& x, __m256i sum, float scale,
+                                   const int32_t* words, __m256 total) {
   const __m256 factor = _mm256_mul_ps(x.scale, _mm256_set1_ps(scale));
   total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, total);
   if constexpr (S::kOffset) {
@@ -239,7 +244,7 @@ TRAMONTANE_INLINE void store(const LinearTask& task, int32_t row, const Stripe& 
   }
 }
 
-// A whole row. `words`, of word_bytes(), is for what make_words() writes.
+// A whole row. `words`, of word_bytes(), is for what write_words() writes.
 inline size_t word_bytes(int32_t columns) {
   return static_cast<size_t>(columns / 16) * sizeof(int32_t);
 }
@@ -249,9 +254,11 @@ RowOfActivations activations_of(const Activations& in, int32_t row, uint8_t* scr
   const int32_t groups = in.columns / 32;
   const float* scales = in.scales + int64_t{row} * groups;
   int32_t* words = reinterpret_cast<int32_t*>(scratch);
-  make_words<S>(scales, in.sums + int64_t{row} * groups * 2, groups, words);
+  write_words<S>(scales, in.sums + int64_t{row} * groups * 2, groups, words);
   return {in.q + row * quantized_stride(in.columns), scales, words};
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

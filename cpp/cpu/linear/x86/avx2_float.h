@@ -1,11 +1,12 @@
-// Floats of AVX2, as the templates of linear_float.h use them. Included by linear_avx2.cc inside
-// its target pragma.
+// Floats of AVX2, as the templates of linear_float.h use them.
 #pragma once
 
 #include "cpu/linear/linear_float.h"
 #include "cpu/linear/x86/avx2_dot.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 inline float sum_lanes(__m256 x) {
@@ -52,4 +53,6 @@ struct LoadBF16 {
 inline void linear_f32(const LinearTask& task) { linear_decoded<FloatVector>(task); }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

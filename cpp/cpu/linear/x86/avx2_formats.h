@@ -1,11 +1,12 @@
-// Which source reads the weights of a task. Included inside a target pragma, as
-// linear_avx2_blocks.h.
+// Which source reads the weights of a task.
 #pragma once
 
 #include "cpu/linear/x86/avx2_blocks.h"
 #include "cpu/linear/x86/avx2_gptq.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // Calls use(source) for a quantized weight, in stripes of kWidth outputs; other formats have none.
@@ -57,4 +58,6 @@ void with_source(const LinearTask& task, Use use) {
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

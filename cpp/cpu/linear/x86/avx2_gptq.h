@@ -1,4 +1,4 @@
-// GPTQ weights. Included by linear_avx2.cc inside its target pragma.
+// GPTQ weights.
 //
 // Neighbouring words of a row of qweight are neighbouring outputs: eight of them are the lanes of a
 // vector as they lie, and the fields of a word are inputs of its lane. One row of words is some
@@ -7,8 +7,11 @@
 
 #include "cpu/linear/x86/avx2_float.h"
 #include "cpu/linear/x86/avx2_panel.h"
+#include "cpu/linear/x86/panels.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // The low four fields of kBits bits of each lane, a byte each.
@@ -62,7 +65,7 @@ class GptqSource {
   int32_t zero_bias() const { return parts_.zero_bias; }
 
   // Inputs 32 g to 32 g + 31 of 8 outputs.
-  TRAMONTANE_INLINE void load_group(int32_t output, int32_t g, Group& x) const {
+  TRAMONTANE_INLINE void load_group(int32_t output, int32_t g, UnpackedGroup& x) const {
     const uint8_t* words = words_at(output, g);
     __m256i word[kBits];
     for (int i = 0; i < kBits; ++i) {
@@ -167,7 +170,7 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits, kLanes>& sourc
     for (int32_t g = 0; g < groups; ++g) {
       float* total = totals;
       for (int32_t output = first; output < last; output += kLanes, total += kLanes) {
-        Group x;
+        UnpackedGroup x;
         source.load_group(output, g, x);
         const __m256 sum = _mm256_loadu_ps(total);
         _mm256_storeu_ps(total, add_group<S>(x, integer_sum<S>(x, row), *row.scales, nullptr, sum));
@@ -192,4 +195,6 @@ void linear_int8(const LinearTask& task, const GptqSource<kBits, kLanes>& source
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

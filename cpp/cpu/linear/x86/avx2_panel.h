@@ -1,5 +1,4 @@
 // Many rows of activations: weights unpacked once into panels, and the tiles that multiply them.
-// Included by linear_avx2.cc inside its target pragma.
 //
 // A panel is kStripes stripes of 8 outputs by kPanelGroups groups of 32 inputs, small enough to
 // stay in L1 while rows of activations pass by, kTileRows at a time:
@@ -15,11 +14,13 @@
 
 #include "cpu/linear/x86/panels.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
-constexpr int kStripes = 2, kTileRows = 4;
-constexpr int kPanelOutputs = kStripes * kLanes;
+constexpr int kPanelStripes = 2, kPanelRows = 4;
+constexpr int kPanelOutputs = kPanelStripes * kLanes;
 
 // Where the vectors of a Group that a shape has lie in a panel: vector v of stripe p of a group at
 // v * kStripes + p.
@@ -37,35 +38,35 @@ template <class S>
 struct Pack {
   using P = PackedGroup<S>;
 
-  TRAMONTANE_INLINE void operator()(const Group& x) {
-    for (int j = 0; j < 8; ++j) out[j * kStripes] = x.w[j];
+  TRAMONTANE_INLINE void operator()(const UnpackedGroup& x) {
+    for (int j = 0; j < 8; ++j) out[j * kPanelStripes] = x.w[j];
     if constexpr (S::kInner) {
-      for (int h = 0; h < S::kSubgroups; ++h) out[(P::kInner + h) * kStripes] = x.inner[h];
+      for (int h = 0; h < S::kSubgroups; ++h) out[(P::kInner + h) * kPanelStripes] = x.inner[h];
     }
-    if constexpr (S::kZero == kOwnZeros) out[P::kZero * kStripes] = x.zero;
-    out[P::kScale * kStripes] = _mm256_castps_si256(x.scale);
+    if constexpr (S::kZero == kOwnZeros) out[P::kZero * kPanelStripes] = x.zero;
+    out[P::kScale * kPanelStripes] = _mm256_castps_si256(x.scale);
     if constexpr (S::kOffset) {
       for (int h = 0; h < S::kSubgroups; ++h) {
-        out[(P::kOffset + h) * kStripes] = _mm256_castps_si256(x.offset[h]);
+        out[(P::kOffset + h) * kPanelStripes] = _mm256_castps_si256(x.offset[h]);
       }
     }
-    out += P::kVectors * kStripes;
+    out += P::kVectors * kPanelStripes;
   }
 
   __m256i* out;
 };
 
-// The shape's panel, as linear_panels.h takes it.
+// The shape's panel, as panels.h takes it.
 template <class S>
 struct Panel {
   using P = PackedGroup<S>;
   using Vector = __m256i;
-  static constexpr int kWidth = kLanes, kStripes = cpu::kStripes, kTileRows = cpu::kTileRows;
+  static constexpr int kWidth = kLanes, kStripes = kPanelStripes, kTileRows = kPanelRows;
   static constexpr int kVectors = P::kVectors;
   static constexpr int kWords = kWordsOf<S>;
 
   static void make_words(const float* scales, const int16_t* sums, int32_t groups, int32_t* words) {
-    cpu::make_words<S>(scales, sums, groups, words);
+    write_words<S>(scales, sums, groups, words);
   }
 
   template <class Source>
@@ -98,7 +99,7 @@ struct Panel {
         std::memcpy(words, rows->words[r], sizeof words);
         TRAMONTANE_UNROLL
         for (int p = 0; p < kStripes; ++p) {
-          Group x;
+          UnpackedGroup x;
           if constexpr (S::kZero == kOwnZeros) x.zero = panel[P::kZero * kStripes + p];
           x.scale = _mm256_castsi256_ps(panel[P::kScale * kStripes + p]);
           if constexpr (S::kOffset) {
@@ -142,9 +143,9 @@ struct Panel {
         const __m256i a = broadcast_word(rows.q[r] + 4 * j);
         TRAMONTANE_UNROLL
         for (int p = 0; p < kStripes; ++p) {
-          const __m256i product = cpu::multiply<S>(w[p], a);
+          const __m256i product = byte_products<S>(w[p], a);
           products[p][r] = j == kFirst ? product : _mm256_add_epi16(products[p][r], product);
-          pin(products[p][r]);
+          pin_vector(products[p][r]);
         }
       }
     }
@@ -176,7 +177,7 @@ struct Panel {
       for (int p = 0; p < kStripes; ++p) {
         const __m256i sum = sum_of_run<kFirst>(group, p, products[p][r]);
         sums[p][r] = kFirst == 0 ? sum : _mm256_add_epi32(sums[p][r], sum);
-        pin(sums[p][r]);
+        pin_vector(sums[p][r]);
       }
     }
   }
@@ -191,4 +192,6 @@ struct Panel {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

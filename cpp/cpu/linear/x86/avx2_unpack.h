@@ -1,5 +1,4 @@
-// Unpack<F>: how the AVX2 kernels read 8 rows of a quantized format. Included by linear_avx2.cc
-// inside its target pragma.
+// Unpack<F>: how the AVX2 kernels read 8 rows of a quantized format.
 //
 // 16 inputs of 8 outputs are four vectors, of words of 4 inputs, in one of two forms. Between them
 // is a transposition, and what is done to all bytes alike is the same in both.
@@ -15,8 +14,11 @@
 #pragma once
 
 #include "cpu/linear/x86/avx2_dot.h"
+#include "quant/blocks.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // Eight rows of weights: row i starts at base + i * stride.
@@ -58,7 +60,7 @@ struct BlockOf {
   TRAMONTANE_INLINE BlockOf(const Rows& rows, const Ahead<kAsk>&) : unpacked(rows) {}
 
   template <int kGroup, Ask kAsk>
-  TRAMONTANE_INLINE void group(Group& x, const Ahead<kAsk>&) {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x, const Ahead<kAsk>&) {
     unpacked.template group<kGroup>(x);
   }
   Unpack<kFormat, Form> unpacked;
@@ -92,7 +94,7 @@ TRAMONTANE_INLINE __m256i load_pair(const uint8_t* low, const uint8_t* high) {
 }
 
 struct ByRows {
-  using Group = cpu::Group;
+  using Group = UnpackedGroup;
   template <Format kFormat>
   using Block = BlockOf<kFormat, ByRows>;
 
@@ -109,14 +111,14 @@ struct ByRows {
 };
 
 struct ByOutputs {
-  using Group = cpu::Group;
+  using Group = UnpackedGroup;
   template <Format kFormat>
   using Block = BlockOf<kFormat, ByOutputs>;
 
   // A GPTQ group.
   template <class Source>
   TRAMONTANE_INLINE static void load_group(const Source& source, const Stripe& stripe, int32_t g,
-                                           Group& x) {
+                                           UnpackedGroup& x) {
     source.load_group(stripe.output, g, x);
   }
 
@@ -235,7 +237,7 @@ struct Unpack<Format::kQ4_0, Form> : Shape<32, 4, false, 8, false> {
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  TRAMONTANE_INLINE void group(Group& x) const {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     x.scale = load_first_half(rows);
   }
@@ -248,7 +250,7 @@ struct Unpack<Format::kQ4_1, Form> : Shape<32, 4, false, kNoZero, true> {
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  TRAMONTANE_INLINE void group(Group& x) const {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     const __m256i scales = load_word(rows, 0);
     x.scale = halves(scales, 0);
@@ -294,7 +296,7 @@ struct Unpack<Format::kQ5_0, Form> : Shape<32, 5, false, 16, false> {
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  TRAMONTANE_INLINE void group(Group& x) const {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     add_fifth_bits<Form>(load_word(rows, offsetof(Block, fifth)), x.w);
     x.scale = load_first_half(rows);
@@ -308,7 +310,7 @@ struct Unpack<Format::kQ5_1, Form> : Shape<32, 5, false, kNoZero, true> {
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  TRAMONTANE_INLINE void group(Group& x) const {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     add_fifth_bits<Form>(load_word(rows, offsetof(Block, fifth)), x.w);
     const __m256i scales = load_word(rows, 0);
@@ -324,7 +326,7 @@ struct Unpack<Format::kQ8_0, Form> : Shape<32, 8, false, kNoZero, false> {
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  TRAMONTANE_INLINE void group(Group& x) const {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     Form::load(rows, offsetof(Block, q), x.w);
     Form::load(rows, offsetof(Block, q) + 16, x.w + 4);
     x.scale = load_first_half(rows);
@@ -344,7 +346,7 @@ struct Unpack<Format::kIQ4_NL, Form> : Shape<32, 8, false, kNoZero, false> {
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
 
   template <int>
-  TRAMONTANE_INLINE void group(Group& x) const {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     look_up_iq4(x.w);
     x.scale = load_first_half(rows);
@@ -353,4 +355,6 @@ struct Unpack<Format::kIQ4_NL, Form> : Shape<32, 8, false, kNoZero, false> {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

@@ -1,10 +1,12 @@
 // Unpack<F> of the formats with blocks of 256: IQ4_XS and the K-quants. A block's vectors that
-// serve several groups are made once. Included by linear_avx2.cc inside its target pragma.
+// serve several groups are made once.
 #pragma once
 
 #include "cpu/linear/x86/avx2_unpack.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 template <class Form>
@@ -29,7 +31,7 @@ struct Unpack<Format::kIQ4_XS, Form> : Shape<32, 8, true, kNoZero, false> {
   }
 
   template <int kGroup>
-  TRAMONTANE_INLINE void group(Group& x) const {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles) + 16 * kGroup, x.w);
     look_up_iq4(x.w);
     x.inner[0] = signed_pairs(scales[kGroup % 2], kGroup / 2);
@@ -51,7 +53,7 @@ struct Unpack<Format::kQ2_K, Form> : Shape<16, 2, true, kNoZero, true> {
   }
 
   template <int kGroup>
-  TRAMONTANE_INLINE void group(Group& x) {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) {
     if constexpr (kGroup % 4 == 0) {
       Form::load(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
       Form::load(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
@@ -94,7 +96,7 @@ struct Unpack<Format::kQ3_K, Form> : Shape<16, 3, true, kOwnZeros, false> {
   }
 
   template <int kGroup>
-  TRAMONTANE_INLINE void group(Group& x) {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) {
     if constexpr (kGroup % 4 == 0) {
       Form::load(rows, offsetof(Block, pairs) + 8 * kGroup, pairs);
       Form::load(rows, offsetof(Block, pairs) + 8 * kGroup + 16, pairs + 4);
@@ -127,7 +129,7 @@ struct ScalesAndMinimums {
   }
 
   template <int kGroup>
-  TRAMONTANE_INLINE void set(Group& x) const {
+  TRAMONTANE_INLINE void set(UnpackedGroup& x) const {
     x.inner[0] = unsigned_pairs(scales[kGroup / 4], kGroup % 4);
     x.offset[0] = _mm256_mul_ps(dmin, byte_floats(minimums[kGroup / 4], kGroup % 4));
     x.scale = d;
@@ -142,7 +144,7 @@ struct Unpack<Format::kQ4_K, Form> : Shape<32, 4, true, kNoZero, true> {
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows), scales(rows) {}
 
   template <int kGroup>
-  TRAMONTANE_INLINE void group(Group& x) {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) {
     if constexpr (kGroup % 2 == 0) {
       Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
       Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
@@ -164,7 +166,7 @@ struct Unpack<Format::kQ5_K, Form> : Shape<32, 5, true, kNoZero, true> {
   }
 
   template <int kGroup>
-  TRAMONTANE_INLINE void group(Group& x) {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) {
     if constexpr (kGroup % 2 == 0) {
       Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup, words);
       Form::load(rows, offsetof(Block, nibbles) + 16 * kGroup + 16, words + 4);
@@ -187,7 +189,7 @@ struct Unpack<Format::kQ6_K, Form> : Shape<16, 6, true, kOwnZeros, false> {
   }
 
   template <int kGroup>
-  TRAMONTANE_INLINE void group(Group& x) {
+  TRAMONTANE_INLINE void group(UnpackedGroup& x) {
     constexpr int kQuarter = kGroup % 4;
     if constexpr (kQuarter == 0) {
       for (int i = 0; i < 4; ++i) {
@@ -212,4 +214,6 @@ struct Unpack<Format::kQ6_K, Form> : Shape<16, 6, true, kOwnZeros, false> {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

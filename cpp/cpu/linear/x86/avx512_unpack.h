@@ -1,13 +1,19 @@
-// How the AVX-512 kernels read 16 rows of a quantized format. Included by linear_avx512.cc inside
-// its target pragma.
+// How the AVX-512 kernels read 16 rows of a quantized format.
 //
-// As ByOutputs of linear_avx2_unpack.h, with four rows in a vector: what unpacks pairs there makes
+// As ByOutputs of avx2_unpack.h, with four rows in a vector: what unpacks pairs there makes
 // words of 16 outputs here. Formats that have no reader of their own are read 8 rows at a time.
 #pragma once
 
 #include "cpu/linear/x86/vnni.h"
 
-namespace tramontane::cpu {
+#if defined(__GNUC__) && !defined(__clang__)
+// gcc 12 warns of what its own intrinsics leave undefined.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 template <Format kFormat, class V>
@@ -42,7 +48,7 @@ struct Sixteen {
     }
   }
 
-  // As split_nibbles() of linear_avx2_gptq.h, and what normalize() does.
+  // As split_nibbles() of avx2_gptq.h, and what normalize() does.
   template <class Source>
   TRAMONTANE_INLINE static void load_nibble_words(const Source& source, int32_t output, int32_t g,
                                                   Group& out) {
@@ -69,20 +75,20 @@ struct Sixteen {
     zeros = _mm512_or_si512(zeros, _mm512_slli_epi32(zeros, 16));
     out.zero = _mm512_sub_epi16(_mm512_setzero_si512(), zeros);
     out.scales[0] =
-        join(source.load_scales(group, output), source.load_scales(group, output + cpu::kLanes));
+        join(source.load_scales(group, output), source.load_scales(group, output + Eight::kLanes));
   }
 
   // A GPTQ group. Where there are no 16 outputs any more, the high half is the low one again.
   template <class Source>
   TRAMONTANE_INLINE static void load_group(const Source& source, const Stripe& stripe, int32_t g,
                                            Group& out) {
-    const bool more = stripe.output + cpu::kLanes < source.outputs();
+    const bool more = stripe.output + Eight::kLanes < source.outputs();
     if constexpr (Source::ShapeType::kBits == 4) {
       if (more) return load_nibble_words(source, stripe.output, g, out);
     }
     Operands<Eight> low, high;
     Eight::load_group(source, stripe, g, low);
-    Eight::load_group(source, {stripe.output + (more ? cpu::kLanes : 0), 0, 0}, g, high);
+    Eight::load_group(source, {stripe.output + (more ? Eight::kLanes : 0), 0, 0}, g, high);
     join<typename Source::ShapeType>(low, high, out);
   }
 
@@ -269,7 +275,7 @@ TRAMONTANE_INLINE __m512i add_bits16(__m512i words, int mask, __m512i with) {
   return _mm512_ternarylogic_epi32(words, constant16(mask), with, 0xea);
 }
 
-// As ScalesAndMinimums of linear_avx2_unpack_k.h.
+// As ScalesAndMinimums of avx2_unpack_k.h.
 template <class V>
 struct BlockOfSixteen<Format::kQ4_K, V> {
   using Block = quant::Q4_K;
@@ -333,4 +339,6 @@ struct BlockOfSixteen<Format::kQ6_K, V> {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

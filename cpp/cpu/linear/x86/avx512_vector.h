@@ -1,20 +1,21 @@
-// AVX-512 with VNNI as the templates of linear_vnni.h use it. Included by linear_avx512.cc inside
-// its target pragma.
+// AVX-512 with VNNI as the templates of vnni.h use it.
 #pragma once
 
 #include "cpu/linear/x86/avx512_unpack.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 struct Avx512Vnni {
   using Vector = Sixteen;
-  static constexpr int kTileRows = 6;  // 12 of 32 registers are sums: see linear_vnni_panel.h.
+  static constexpr int kTileRows = 6;  // 12 of 32 registers are sums: see vnni_panel.h.
 
   TRAMONTANE_INLINE static __m512i dot(__m512i sum, __m512i w, __m512i a) {
     return _mm512_dpbusd_epi32(sum, w, a);
   }
-  // As pin() of linear_avx2_dot.h, in any of the 32 registers.
+  // As pin_vector() of avx2_dot.h, in any of the 32 registers.
   template <class T>
   TRAMONTANE_INLINE static void pin([[maybe_unused]] T& x) {
 #if defined(__AVX512F__)
@@ -24,4 +25,6 @@ struct Avx512Vnni {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

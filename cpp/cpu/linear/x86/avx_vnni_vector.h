@@ -1,10 +1,11 @@
-// AVX-VNNI, dpbusd for AVX2's registers, as the templates of linear_vnni.h use it. Included by
-// linear_avx_vnni.cc inside its target pragma.
+// AVX-VNNI, dpbusd for AVX2's registers, as the templates of vnni.h use it.
 #pragma once
 
 #include "cpu/linear/x86/vnni.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 struct AvxVnni {
@@ -16,9 +17,11 @@ struct AvxVnni {
   }
   template <class T>
   TRAMONTANE_INLINE static void pin(T& x) {
-    cpu::pin(x);
+    pin_vector(x);
   }
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

@@ -4,36 +4,17 @@
 // exact int32, which joins the lane's float by one FMA, groups in ascending order. Both paths, the
 // one that unpacks rows in place (few rows) and the one that packs panels (many), take these same
 // steps, so they give the same bits.
-#include "cpu/linear/linear.h"
-
 #if defined(__x86_64__) || defined(_M_X64)
 
-#include <immintrin.h>
-
-#include <algorithm>
-#include <cstddef>
-#include <cstring>
-#include <limits>
-#include <type_traits>
-#include <utility>
+#define TRAMONTANE_TARGET avx2
 
 #include "base/half.h"
-#include "base/inline.h"
-#include "cpu/gptq/gptq.h"
-#include "quant/blocks.h"
-#include "quant/gptq.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#elif defined(__GNUC__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
-
 #include "cpu/linear/x86/avx2_float.h"
 #include "cpu/linear/x86/avx2_formats.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::avx2 {
 namespace {
 
 // The largest lane, all of them at least 0.
@@ -134,16 +115,15 @@ size_t scratch_bytes(int32_t columns, int32_t rows) {
 }
 
 }  // namespace
+}  // namespace tramontane::cpu::avx2
 
-extern const LinearKernels kAvx2Linear = {quantize, linear, linear_f32, scratch_bytes,
-                                          kPanelOutputs};
+#include "cpu/target/end.h"
+
+namespace tramontane::cpu {
+
+extern const LinearKernels kAvx2Linear = {avx2::quantize, avx2::linear, avx2::linear_f32,
+                                          avx2::scratch_bytes, avx2::kPanelOutputs};
 
 }  // namespace tramontane::cpu
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#elif defined(__GNUC__)
-#pragma GCC pop_options
-#endif
 
 #endif

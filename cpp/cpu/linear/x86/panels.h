@@ -1,5 +1,4 @@
-// Many rows of activations: how AVX2 and VNNI kernels go through weights and activations. Included
-// inside their target pragmas.
+// Many rows of activations: how AVX2 and VNNI kernels go through weights and activations.
 //
 // Weights are unpacked into panels, activations are laid out in the order in which a tile reads
 // them, and both stay where they are used again:
@@ -13,7 +12,9 @@
 
 #include "cpu/linear/x86/avx2_unpack.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 constexpr int kPanelGroups = 16;
@@ -197,4 +198,6 @@ void many_rows(const LinearTask& task, const Source& source) {
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

@@ -1,9 +1,11 @@
-// The linear layers of an instruction set with dpbusd. Included inside its target pragma.
+// The linear layers of an instruction set with dpbusd.
 #pragma once
 
 #include "cpu/linear/x86/vnni_few.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 template <class I>
@@ -41,4 +43,6 @@ constexpr LinearKernels kVnniLinear = {vnni_quantize, vnni_linear<I>, vnni_linea
                                        vnni_scratch_bytes<I>, kVnniPanelOutputs<I>};
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

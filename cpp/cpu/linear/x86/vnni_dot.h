@@ -1,7 +1,6 @@
 // Products of quantized weights and int8 activations by dpbusd, the instruction that multiplies
-// four unsigned bytes by four signed ones in each lane and adds them to an int32. Included by
-// linear_avx512.cc and linear_avx_vnni.cc inside their target pragmas; the template parameter I is
-// their instruction set.
+// four unsigned bytes by four signed ones in each lane and adds them to an int32. The template
+// parameter I is their instruction set.
 //
 // Weights are unpacked as the AVX2 kernels do it, and are unsigned: 8-bit ones move up by 128.
 // Integer scales inside a block join the float scale of their 16 or 32 inputs, a subgroup (the
@@ -16,7 +15,9 @@
 #include "cpu/linear/x86/avx2_formats.h"
 #include "cpu/linear/x86/panels.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // What, besides the products of weights and activations, a subgroup adds to an output. It takes one
@@ -56,7 +57,7 @@ struct Operands {
 };
 
 template <class S, class V>
-TRAMONTANE_INLINE void normalize(const Group& x, Operands<V>& out) {
+TRAMONTANE_INLINE void normalize(const UnpackedGroup& x, Operands<V>& out) {
   for (int j = 0; j < 8; ++j) {
     out.w[j] = S::kBits == 8 ? _mm256_xor_si256(x.w[j], constant(128)) : x.w[j];
   }
@@ -82,7 +83,7 @@ struct BlockOfEight {
 
   template <int kGroup, Ask kAsk>
   TRAMONTANE_INLINE void group(Operands<V>& out, const Ahead<kAsk>&) {
-    Group x;
+    UnpackedGroup x;
     block.template group<kGroup>(x);
     normalize<typename Unpacked::ShapeType>(x, out);
   }
@@ -103,7 +104,7 @@ struct Eight {
   template <class Source>
   TRAMONTANE_INLINE static void load_group(const Source& source, const Stripe& stripe, int32_t g,
                                            Group& out) {
-    cpu::Group x;
+    UnpackedGroup x;
     source.load_group(stripe.output, g, x);
     normalize<typename Source::ShapeType>(x, out);
   }
@@ -253,4 +254,6 @@ struct VnniDotRows {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

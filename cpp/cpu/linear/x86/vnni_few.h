@@ -1,10 +1,11 @@
-// Few rows of activations by dpbusd: the weights are used as they are unpacked. Included inside a
-// target pragma, as linear_vnni_dot.h.
+// Few rows of activations by dpbusd: the weights are used as they are unpacked.
 #pragma once
 
 #include "cpu/linear/x86/vnni_panel.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 // Rows that are multiplied together, and up to how many weights are unpacked for each time anew.
@@ -131,4 +132,6 @@ void vnni_linear_int8(const LinearTask& task, const GptqSource<kBits, kWidth>& s
 }
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"

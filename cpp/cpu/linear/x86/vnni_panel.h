@@ -1,5 +1,5 @@
 // Many rows of activations by dpbusd: weights unpacked once into panels, and the tiles that
-// multiply them. Included inside a target pragma, as linear_vnni_dot.h.
+// multiply them.
 //
 // A panel is two vectors of outputs (2 x 16 with AVX-512) by kPanelGroups groups of 32 inputs,
 // small enough for L1, where it stays while all rows of activations pass by, I::kTileRows at a
@@ -22,7 +22,9 @@
 #include "cpu/linear/x86/panels.h"
 #include "cpu/linear/x86/vnni_dot.h"
 
-namespace tramontane::cpu {
+#include "cpu/target/begin.h"
+
+namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 constexpr int kVnniVectors = 2;
@@ -62,7 +64,7 @@ struct VnniPack {
   typename V::Ints* out;
 };
 
-// The shape's panel, as linear_panels.h takes it.
+// The shape's panel, as panels.h takes it.
 template <class I, class S>
 struct VnniPanel {
   using K = KindOf<S>;
@@ -152,4 +154,6 @@ struct VnniPanel {
 };
 
 }  // namespace
-}  // namespace tramontane::cpu
+}  // namespace tramontane::cpu::TRAMONTANE_TARGET
+
+#include "cpu/target/end.h"
