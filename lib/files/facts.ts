@@ -23,6 +23,11 @@ export abstract class Facts {
     return undefined;
   }
 
+  /** What messages call a key. */
+  protected nameOf(key: string): string {
+    return key;
+  }
+
   /** An integer of `min` to `max`; undefined when there is none. */
   integer(key: string, min: number, max: number): number | undefined {
     return this.check(key, `an integer from ${min} to ${max}`, (value): value is number => {
@@ -60,16 +65,16 @@ export abstract class Facts {
 
   /** The value, which must be there. */
   required<T>(key: string, value: T | undefined): T {
-    if (value === undefined) throw invalid(this.path, `${key} is missing`);
+    if (value === undefined) throw invalid(this.path, `${this.nameOf(key)} is missing`);
     return value;
   }
 
   invalid(key: string, problem: string): TramontaneError {
-    return invalid(this.path, `${key} ${problem}`, this.at(key));
+    return invalid(this.path, `${this.nameOf(key)} ${problem}`, this.at(key));
   }
 
   unsupported(key: string, problem: string): TramontaneError {
-    return unsupported(this.path, `${key} ${problem}`, this.at(key));
+    return unsupported(this.path, `${this.nameOf(key)} ${problem}`, this.at(key));
   }
 
   private check<T>(
@@ -84,7 +89,8 @@ export abstract class Facts {
   }
 }
 
-/** A value of a file for a message. */
+/** A value of a file for a message, however long or deep it is. */
 export function shown(value: unknown): string {
+  if (value === undefined) return 'missing';
   return value instanceof Unread ? value.kind : quoted(value);
 }

@@ -14,7 +14,7 @@ import { readGgufCheckpoint } from './gguf/checkpoint';
 import { onlyModel } from './gguf/parts';
 import { isGguf } from './gguf/reader';
 import { readHfCheckpoint } from './hf/checkpoint';
-import { readJson } from './json-file';
+import { readJson } from './json-object';
 import { JSON_LIMITS } from './limits';
 import { isMistralLayout, readMistralCheckpoint } from './mistral/checkpoint';
 import { invalid, quoted, unsupported } from './problems';

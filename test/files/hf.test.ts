@@ -1,6 +1,6 @@
 /** Hugging Face directories: config.json's spellings, shards, and what is refused. */
 import type { Checkpoint } from '../../lib/files/checkpoint';
-import { JsonFacts } from '../../lib/files/json-file';
+import { JsonObject } from '../../lib/files/json-object';
 import { readHfCheckpoint } from '../../lib/files/hf/checkpoint';
 import { HfBuilder } from './hf-builder';
 import { MemoryFolder } from './memory';
@@ -194,7 +194,7 @@ describe('config.json', () => {
     const text = JSON.stringify(hf.config);
     hf.files['config.json'] = `{"__proto__":{"hidden_size":64},${text.slice(1)}`;
     await refused(open(hf), 'INVALID_FILE', 'hidden_size is missing');
-    const facts = new JsonFacts('x.json', { a: { b: 1 } });
+    const facts = new JsonObject('x.json', { a: { b: 1 } });
     expect([facts.raw('a.b'), facts.raw('toString'), facts.raw('a.constructor')]).toEqual([
       1,
       undefined,

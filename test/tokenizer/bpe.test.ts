@@ -192,7 +192,7 @@ describe('a tokenizer.json that is broken is refused', () => {
         path: 'deep.json',
         bytes: Buffer.from(text),
       } as const;
-      refused(() => createTokenizer(source), 'INVALID_FILE', /is an (array|object), not/);
+      refused(() => createTokenizer(source), 'INVALID_FILE', /is (a list|an object), not/);
     }
   });
 

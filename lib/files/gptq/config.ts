@@ -7,7 +7,7 @@ import type { GptqParts } from '../checkpoint';
 import type { Folder } from '../byte-source';
 import { isObject } from '../json';
 import { JSON_LIMITS } from '../limits';
-import { JsonFacts, readJson } from '../json-file';
+import { JsonObject, readJson } from '../json-object';
 import { quoted } from '../problems';
 
 /** How one module was quantized. */
@@ -39,7 +39,7 @@ const MAX_PATTERN = 1000;
  */
 export async function readGptqConfig(
   folder: Folder,
-  config: JsonFacts,
+  config: JsonObject,
   modules: readonly string[],
 ): Promise<GptqConfig | undefined> {
   const facts = await findQuantization(folder, config);
@@ -58,11 +58,14 @@ export async function readGptqConfig(
   };
 }
 
-async function findQuantization(folder: Folder, config: JsonFacts): Promise<JsonFacts | undefined> {
+async function findQuantization(
+  folder: Folder,
+  config: JsonObject,
+): Promise<JsonObject | undefined> {
   const inside = config.raw('quantization_config');
   if (inside !== undefined && inside !== null) {
     if (!isObject(inside)) throw config.invalid('quantization_config', 'is not an object');
-    return new JsonFacts(`${config.path}: quantization_config`, inside);
+    return new JsonObject(`${config.path}: quantization_config`, inside);
   }
   for (const name of ['quantize_config.json', 'quant_config.json']) {
     if (folder.names.has(name)) return readJson(folder, name, JSON_LIMITS.config);
@@ -70,7 +73,7 @@ async function findQuantization(folder: Folder, config: JsonFacts): Promise<Json
   return undefined;
 }
 
-function refuseOtherMethods(facts: JsonFacts): void {
+function refuseOtherMethods(facts: JsonObject): void {
   for (const key of ['quant_method', 'method']) {
     const method = facts.string(key)?.toLowerCase();
     if (method !== undefined && method !== 'gptq') {
@@ -92,7 +95,7 @@ function refuseOtherMethods(facts: JsonFacts): void {
 }
 
 /** Rules of the whole file, or of an override, which takes what it doesn't say from `general`. */
-function readRules(facts: JsonFacts, general: GptqRules | undefined): GptqRules {
+function readRules(facts: JsonObject, general: GptqRules | undefined): GptqRules {
   const bits = facts.integer('bits', 1, 64) ?? general?.bits;
   if (bits === undefined) throw facts.invalid('bits', 'is missing');
   if (bits !== 2 && bits !== 3 && bits !== 4 && bits !== 8) {
@@ -111,7 +114,7 @@ function readRules(facts: JsonFacts, general: GptqRules | undefined): GptqRules 
   };
 }
 
-function readGroupSize(facts: JsonFacts, general: GptqRules | undefined): number | undefined {
+function readGroupSize(facts: JsonObject, general: GptqRules | undefined): number | undefined {
   const size = facts.integer('group_size', -1, 2 ** 20);
   if (size === 0) throw facts.invalid('group_size', 'is 0');
   if (size === undefined && general === undefined) throw facts.invalid('group_size', 'is missing');
@@ -120,7 +123,7 @@ function readGroupSize(facts: JsonFacts, general: GptqRules | undefined): number
 }
 
 /** `checkpoint_format` is the older name of `format`; without either a file is v1. */
-function readZeroBias(facts: JsonFacts): 0 | 1 | undefined {
+function readZeroBias(facts: JsonObject): 0 | 1 | undefined {
   const formats = ['checkpoint_format', 'format'].flatMap((key) => {
     const format = facts.string(key)?.toLowerCase();
     if (format === undefined) return [];
@@ -143,7 +146,7 @@ function readZeroBias(facts: JsonFacts): 0 | 1 | undefined {
  * `-:` leaves a module in 16 bits, which its tensors show as well, so those entries are not needed.
  */
 function readDynamic(
-  facts: JsonFacts,
+  facts: JsonObject,
   general: GptqRules,
   modules: readonly string[],
 ): Map<string, GptqRules> {
@@ -157,7 +160,7 @@ function readDynamic(
   const overrides = entries.map(([key, value]) => {
     const place = `${facts.path}: dynamic: ${quoted(key)}`;
     if (!isObject(value)) throw facts.invalid('dynamic', `has ${quoted(value)} at ${quoted(key)}`);
-    return readRules(new JsonFacts(place, value), general);
+    return readRules(new JsonObject(place, value), general);
   });
   if (entries.length === 0) return new Map();
   const patterns = entries.map(([key]) => translated(facts, key.replace(/^\+:/, '')));
@@ -170,7 +173,7 @@ function readDynamic(
 }
 
 /** Python's regular expressions are written as JavaScript's, but for a few that mean other things. */
-function translated(facts: JsonFacts, pattern: string): string {
+function translated(facts: JsonObject, pattern: string): string {
   const foreign = /\\(?![dDsSwWbBnrtfv])\w|\(\?(?![:=!]|<[=!])|\{,|[*+?}]\+/.exec(pattern)?.[0];
   if (foreign !== undefined || pattern.length > MAX_PATTERN || !compiles(pattern)) {
     const reason = foreign === undefined ? '' : `: ${quoted(foreign)} is not known`;
@@ -193,7 +196,7 @@ const MATCH_MS = 500;
 
 /** For each module the index of the first pattern that matches, or -1. */
 function firstMatches(
-  facts: JsonFacts,
+  facts: JsonObject,
   patterns: readonly string[],
   modules: readonly string[],
 ): number[] {

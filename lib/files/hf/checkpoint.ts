@@ -7,7 +7,7 @@ import { readChatTemplates, readEndTokens, readHfModel } from './config';
 import { withTensors, type HfTensors } from './tensors';
 import { countFormats, readWeights, refuseOthers } from './weights';
 import { JSON_LIMITS } from '../limits';
-import { readJson } from '../json-file';
+import { readJson } from '../json-object';
 import { quoted, unsupported } from '../problems';
 import { folderTokenizer } from '../find-tokenizer';
 import { isNorm, slots } from '../weights';

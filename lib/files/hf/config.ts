@@ -4,7 +4,7 @@ import { readWhole, withFile, type Folder } from '../byte-source';
 import type { Facts } from '../facts';
 import { isObject } from '../json';
 import { JSON_LIMITS, MAX_PIECES, MAX_TEMPLATE } from '../limits';
-import { readJson, type JsonFacts } from '../json-file';
+import { readJson, type JsonObject } from '../json-object';
 import { quoted } from '../problems';
 import { readShape, readSlidingWindow, type ShapeKeys } from '../shape';
 
@@ -36,7 +36,7 @@ const KEYS: ShapeKeys = {
   slidingWindow: 'sliding_window',
 };
 
-export function readHfModel(config: JsonFacts): HfModel {
+export function readHfModel(config: JsonObject): HfModel {
   const architecture = readArchitecture(config);
   refuseVariants(config);
   const vocabulary = config.integer('vocab_size', 1, MAX_PIECES);
@@ -50,7 +50,7 @@ export function readHfModel(config: JsonFacts): HfModel {
   };
 }
 
-function readArchitecture(config: JsonFacts): string {
+function readArchitecture(config: JsonObject): string {
   const supported = `${[...ARCHITECTURES.keys()].join(' and ')} are supported`;
   const [named] = asArray(config.raw('architectures'));
   if (named !== undefined && !ARCHITECTURES.has(named)) {
@@ -64,7 +64,7 @@ function readArchitecture(config: JsonFacts): string {
 }
 
 /** Settings that change what is computed, which no v0.1 to v0.3 model has. */
-function refuseVariants(config: JsonFacts): void {
+function refuseVariants(config: JsonObject): void {
   const activation = config.string('hidden_act');
   if (activation !== undefined && activation !== 'silu' && activation !== 'swish') {
     throw config.unsupported('hidden_act', `is ${quoted(activation)}; silu is supported`);
@@ -97,7 +97,7 @@ function refuseVariants(config: JsonFacts): void {
 /** Ids that end a generation, of generation_config.json where there is one, and config.json. */
 export async function readEndTokens(
   folder: Folder,
-  config: JsonFacts,
+  config: JsonObject,
   vocabularySize: number,
 ): Promise<number[]> {
   const all: Facts[] = [config];
@@ -137,7 +137,7 @@ export async function readChatTemplates(
   };
 }
 
-function namedTemplates(config: JsonFacts): Map<string, string> {
+function namedTemplates(config: JsonObject): Map<string, string> {
   const key = 'chat_template';
   const list = config.raw(key);
   if (!Array.isArray(list)) {

@@ -4,7 +4,7 @@ import { TramontaneError } from '../../errors';
 import type { ByteSource, Folder } from '../byte-source';
 import { isObject } from '../json';
 import { JSON_LIMITS, MAX_FILES, MAX_TENSORS } from '../limits';
-import { readJson } from '../json-file';
+import { readJson } from '../json-object';
 import { invalid, quoted, unsupported } from '../problems';
 import { readSafetensors, type SafetensorsTensor } from './safetensors';
 

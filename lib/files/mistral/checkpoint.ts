@@ -4,7 +4,7 @@ import type { Checkpoint, WeightRole } from '../checkpoint';
 import { folderTokenizer } from '../find-tokenizer';
 import { withTensors } from '../hf/tensors';
 import { countFormats, readWeights, refuseOthers } from '../hf/weights';
-import { JsonFacts, readJson } from '../json-file';
+import { JsonObject, readJson } from '../json-object';
 import { JSON_LIMITS, MAX_PIECES } from '../limits';
 import { readShape, readSlidingWindow, type ShapeKeys } from '../shape';
 import { slots } from '../weights';
@@ -81,7 +81,7 @@ export async function readMistralCheckpoint(folder: Folder, path: string): Promi
 /** Settings of models that compute otherwise. */
 const OTHERS = ['moe', 'vision_encoder', 'yarn', 'quantization', 'lora', 'tied_embeddings'];
 
-async function readParams(folder: Folder): Promise<JsonFacts> {
+async function readParams(folder: Folder): Promise<JsonObject> {
   const file = await readJson(folder, PARAMS, JSON_LIMITS.config);
   for (const key of OTHERS) {
     const value = file.raw(key);
@@ -91,8 +91,8 @@ async function readParams(folder: Folder): Promise<JsonFacts> {
   // What files may leave out: v0.1 has a window and a rope base of 1e4, v0.2 neither. None says its
   // context.
   const missing = (key: string): boolean => (file.raw(key) ?? null) === null;
-  return new JsonFacts(file.path, {
-    ...file.object,
+  return new JsonObject(file.path, {
+    ...file.values,
     ...(missing('rope_theta') && { rope_theta: missing('sliding_window') ? 1e6 : 1e4 }),
     ...(missing('max_seq_len') && { max_seq_len: 32_768 }),
   });

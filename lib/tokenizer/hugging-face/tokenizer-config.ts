@@ -1,9 +1,10 @@
 /** What the JSON files beside a vocabulary add to it. */
-import { type JsonFile } from '../../files/json';
+import { shown } from '../../files/facts';
+import { JsonObject } from '../../files/json-object';
+import { isObject, type JsonFile } from '../../files/json';
 import { JSON_LIMITS, MAX_PIECES } from '../../files/limits';
 import { invalid, quoted, unsupported } from '../../files/problems';
 import type { TokenizerSiblings } from '../../files/tokenizer-source';
-import { isRecord, JsonObject, shown } from './json';
 
 export interface TokenizerConfig {
   readonly addBos: boolean | undefined;
@@ -38,7 +39,7 @@ export function readTokenizerConfig(siblings: TokenizerSiblings): TokenizerConfi
     ? readAddedTokens(objectOf(siblings.addedTokens, 'added_tokens.json'))
     : readAddedDecoder(config.object('added_tokens_decoder'));
   return {
-    addBos: config.lacks('add_bos_token') ? undefined : config.boolean('add_bos_token', true),
+    addBos: config.boolean('add_bos_token'),
     bosToken: named('bos_token'),
     eosToken: named('eos_token'),
     // A token that has a role is special whatever its own entry says.
@@ -58,7 +59,7 @@ function specialPieces(files: readonly JsonObject[]): Set<string> {
     for (const [key, value] of file.entries()) {
       const isList = key === 'additional_special_tokens' || key === 'extra_special_tokens';
       let values: readonly unknown[] = [];
-      if (isList && (Array.isArray(value) || isRecord(value))) values = Object.values(value);
+      if (isList && (Array.isArray(value) || isObject(value))) values = Object.values(value);
       else if (key.endsWith('_token')) values = [value];
       for (const one of values) {
         const content = contentOf(one);
@@ -78,9 +79,9 @@ function readAddedDecoder(decoder: JsonObject): AddedPiece[] {
       const found = `${quoted(key)} with ${shown(value)}`;
       throw invalid(decoder.path, `added_tokens_decoder has ${found}, not an id with a token`);
     }
-    const special = isRecord(value) && value['special'] === true;
+    const special = isObject(value) && value['special'] === true;
     for (const flag of special ? [] : ['single_word', 'lstrip', 'rstrip']) {
-      if (!isRecord(value) || value[flag] !== true) continue;
+      if (!isObject(value) || value[flag] !== true) continue;
       throw unsupported(decoder.path, `added token ${quoted(content)}: ${flag} is not supported`);
     }
     return { id, content, special };
@@ -96,6 +97,6 @@ function readAddedTokens(file: JsonObject): AddedPiece[] {
 
 /** A token is written as its content, or as an object that has it. */
 function contentOf(token: unknown): string | undefined {
-  const content = isRecord(token) ? token['content'] : token;
+  const content = isObject(token) ? token['content'] : token;
   return typeof content === 'string' ? content : undefined;
 }

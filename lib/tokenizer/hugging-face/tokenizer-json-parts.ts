@@ -2,10 +2,11 @@
  * The steps of a tokenizer.json: normalizer, pre-tokenizer and decoder. Those that Mistral's
  * tokenizers, and byte-level ones, are made of; others are refused by name.
  */
+import { shown } from '../../files/facts';
+import type { JsonObject } from '../../files/json-object';
 import { quoted, unsupported } from '../../files/problems';
 import type { Normalizer } from '../byte-level/bpe';
 import { ByteLevelDecoder, CharacterDecoder, type Decoder } from '../decoder';
-import { shown, type JsonObject } from './json';
 import {
   KNOWN_EXPRESSIONS,
   splitDigits,
@@ -34,10 +35,10 @@ export function readNormalizer(normalizer: JsonObject): Normalizing {
 }
 
 function readNormalizerStep(step: JsonObject): Normalizing {
-  const type = step.string('type');
+  const type = step.text('type');
   switch (type) {
     case 'Prepend': {
-      const prefix = step.string('prepend');
+      const prefix = step.text('prepend');
       if (prefix.length > MAX_PREFIX) throw refused(step, 'prepend', 'a short prefix');
       return { normalize: (text) => (text === '' ? text : prefix + text), shrinks: 1 };
     }
@@ -57,8 +58,8 @@ function readNormalizerStep(step: JsonObject): Normalizing {
 function readReplace(step: JsonObject): readonly [from: string, to: string] {
   const pattern = step.object('pattern');
   if (pattern.lacks('String')) throw refused(step, 'pattern', 'a pattern of kind String');
-  const from = pattern.string('String');
-  const to = step.string('content');
+  const from = pattern.text('String');
+  const to = step.text('content');
   if (from === '' || to.length > from.length) {
     throw refused(step, 'content', 'a replacement that is not longer than what it replaces');
   }
@@ -82,17 +83,17 @@ export function readPreTokenizer(preTokenizer: JsonObject): WordSplitter {
 }
 
 function readSplit(step: JsonObject): WordSplit {
-  const type = step.string('type');
+  const type = step.text('type');
   switch (type) {
     case 'Metaspace':
       return readMetaspace(step);
     case 'Digits':
-      return step.boolean('individual_digits', false) ? splitDigits : splitNumbers;
+      return (step.boolean('individual_digits') ?? false) ? splitDigits : splitNumbers;
     case 'Split':
       return readExpression(step);
     case 'ByteLevel': {
-      const addsSpace = step.boolean('add_prefix_space', true);
-      const splits = step.boolean('use_regex', true) ? [splitGpt2] : [];
+      const addsSpace = step.boolean('add_prefix_space') ?? true;
+      const splits = (step.boolean('use_regex') ?? true) ? [splitGpt2] : [];
       const spaced: WordSplit = (word) => [addsSpace && !word.startsWith(' ') ? ` ${word}` : word];
       return splitInTurn([spaced, ...splits]);
     }
@@ -103,7 +104,7 @@ function readSplit(step: JsonObject): WordSplit {
 
 function readExpression(step: JsonObject): WordSplit {
   const pattern = step.object('pattern');
-  const expression = pattern.lacks('Regex') ? undefined : pattern.string('Regex');
+  const expression = pattern.string('Regex');
   const split = expression === undefined ? undefined : KNOWN_EXPRESSIONS.get(expression);
   if (split === undefined) {
     const found = expression === undefined ? shown(step.raw('pattern')) : quoted(expression);
@@ -111,16 +112,16 @@ function readExpression(step: JsonObject): WordSplit {
     throw unsupported(step.path, `${step.name}.pattern is ${found}; ${known}`);
   }
   if (step.raw('behavior') !== 'Isolated') throw refused(step, 'behavior', '"Isolated"');
-  if (step.boolean('invert', false)) throw refused(step, 'invert', 'false');
+  if (step.boolean('invert') === true) throw refused(step, 'invert', 'false');
   return split;
 }
 
 /** Spaces become `▁`, and one is put before the text unless it begins with one. */
 function readMetaspace(step: JsonObject): WordSplit {
-  const symbol = step.lacks('replacement') ? '\u2581' : step.string('replacement');
+  const symbol = step.string('replacement') ?? '\u2581';
   if (symbol.length !== 1) throw refused(step, 'replacement', 'one character');
   const scheme = readScheme(step);
-  const cuts = step.boolean('split', true);
+  const cuts = step.boolean('split') ?? true;
   return (section, first) => {
     const spaced = section.replaceAll(' ', symbol);
     const prepends = scheme === 'always' || (scheme === 'first' && first);
@@ -131,8 +132,8 @@ function readMetaspace(step: JsonObject): WordSplit {
 
 function readScheme(step: JsonObject): string {
   // Files from before prepend_scheme have add_prefix_space.
-  if (!step.boolean('add_prefix_space', true)) return 'never';
-  const scheme = step.lacks('prepend_scheme') ? 'always' : step.string('prepend_scheme');
+  if (step.boolean('add_prefix_space') === false) return 'never';
+  const scheme = step.string('prepend_scheme') ?? 'always';
   if (!['always', 'first', 'never'].includes(scheme)) {
     throw refused(step, 'prepend_scheme', '"always", "first" and "never"');
   }
@@ -160,7 +161,7 @@ export function readDecoder(
   skipped: ReadonlySet<number>,
 ): Decoder {
   const steps = sequenceOf(decoder, 'decoders');
-  const types = steps.map((step) => step.string('type'));
+  const types = steps.map((step) => step.text('type'));
   if (types.length === 1 && types[0] === 'ByteLevel') return new ByteLevelDecoder(pieces, skipped);
   const order = types.map((type) => DECODER_ORDER.indexOf(type));
   if (order.includes(-1) || order.some((place, i) => i > 0 && place < order[i - 1]!)) {
@@ -179,7 +180,7 @@ export function readDecoder(
 }
 
 function readStrip(step: JsonObject): { content: string; count: number } {
-  const content = step.string('content');
+  const content = step.text('content');
   if (content.length !== 1) throw refused(step, 'content', 'one character');
   if (step.index('stop', 2 ** 31) !== 0) throw refused(step, 'stop', '0');
   return { content, count: step.index('start', 2 ** 31) };
@@ -187,7 +188,7 @@ function readStrip(step: JsonObject): { content: string; count: number } {
 
 /** The steps of a Sequence, or the one step there is. */
 function sequenceOf(step: JsonObject, key: string): JsonObject[] {
-  if (step.string('type') !== 'Sequence') return [step];
+  if (step.text('type') !== 'Sequence') return [step];
   const steps = step.objects(key);
   if (steps.length <= MAX_STEPS) return steps;
   throw unsupported(step.path, `${step.name} has ${steps.length} steps; at most ${MAX_STEPS}`);

@@ -1,9 +1,11 @@
 /** Tokenizers from tokenizer.json, the format of Hugging Face `tokenizers`: its BPE models. */
+import { isObject } from '../../files/json';
+import { shown } from '../../files/facts';
+import { JsonObject } from '../../files/json-object';
 import { JSON_LIMITS, MAX_PIECES } from '../../files/limits';
 import { invalid, quoted, unsupported } from '../../files/problems';
 import { BpeTokenizer, UNMAPPED, type BpeModel, type Normalizer } from '../byte-level/bpe';
 import { BYTE_CHARACTERS } from '../byte-level/byte-level';
-import { isRecord, JsonObject, shown } from './json';
 import { Literals } from '../literals';
 import type { MergeTable } from '../byte-level/merge-table';
 import { readMerges } from '../byte-level/merges';
@@ -58,7 +60,7 @@ export function createTokenizerJson(source: TokenizerJsonFile, rows: number): Ba
       preTokenizer?.byteLevel === true
         ? byteAlphabet(model, ids)
         : characterAlphabet(model, ids, merges),
-    ignoreMerges: model.boolean('ignore_merges', false),
+    ignoreMerges: model.boolean('ignore_merges') ?? false,
     literals: literalsOf(
       path,
       added.filter(({ normalized }) => !normalized),
@@ -77,7 +79,7 @@ export function createTokenizerJson(source: TokenizerJsonFile, rows: number): Ba
 
 /** Settings no Mistral tokenizer has, which change what is computed. */
 function refuseOtherModels(model: JsonObject): void {
-  const type = model.lacks('type') ? 'BPE' : model.string('type');
+  const type = model.string('type') ?? 'BPE';
   if (type !== 'BPE') {
     throw unsupported(model.path, `model.type is ${quoted(type)}; "BPE" is supported`);
   }
@@ -109,16 +111,16 @@ function readAddedTokens(
 ): AddedToken[] {
   return file.objects('added_tokens').map((token) => {
     const id = token.index('id', limit);
-    const content = token.string('content');
-    const special = token.boolean('special', false);
-    const normalized = token.boolean('normalized', !special);
+    const content = token.text('content');
+    const special = token.boolean('special') ?? false;
+    const normalized = token.boolean('normalized') ?? !special;
     const existing = ids.get(content);
     if (existing !== undefined && existing !== id) {
       const places = `${id} in added_tokens and ${existing} in model.vocab`;
       throw invalid(file.path, `${quoted(content)} has the id ${places}`);
     }
     for (const key of special ? [] : ['single_word', 'lstrip', 'rstrip']) {
-      if (!token.boolean(key, false)) continue;
+      if (token.boolean(key) !== true) continue;
       throw unsupported(file.path, `${token.name}, ${quoted(content)}: ${key} is not supported`);
     }
     const form = normalized && normalize !== undefined ? normalize(content) : content;
@@ -174,7 +176,7 @@ function literalsOf(path: string, added: readonly AddedToken[]): Literals | unde
 }
 
 function byteAlphabet(model: JsonObject, ids: ReadonlyMap<string, number>): BpeModel['alphabet'] {
-  if (model.boolean('byte_fallback', false)) {
+  if (model.boolean('byte_fallback') === true) {
     throw unsupported(model.path, 'model.byte_fallback together with a ByteLevel pre-tokenizer');
   }
   const unknownId = readUnknown(model, ids) ?? UNMAPPED;
@@ -187,21 +189,22 @@ function characterAlphabet(
   ids: ReadonlyMap<string, number>,
   merges: MergeTable,
 ): BpeModel['alphabet'] {
-  const byteIds = model.boolean('byte_fallback', false) ? readBytes(model.path, ids) : undefined;
+  const byteIds =
+    (model.boolean('byte_fallback') ?? false) ? readBytes(model.path, ids) : undefined;
   // Seams are between characters: where all have a piece or bytes, and bytes don't merge.
   const hasSeams = byteIds !== undefined && !merges.involves(new Set(byteIds));
   return {
     kind: 'characters',
     byteIds,
     unknownId: readUnknown(model, ids),
-    fuseUnknown: model.boolean('fuse_unk', false),
+    fuseUnknown: model.boolean('fuse_unk') ?? false,
     seams: hasSeams ? new Seams(ids.keys()) : undefined,
   };
 }
 
 function readUnknown(model: JsonObject, ids: ReadonlyMap<string, number>): number | undefined {
   if (model.lacks('unk_token')) return undefined;
-  const piece = model.string('unk_token');
+  const piece = model.text('unk_token');
   const id = ids.get(piece);
   if (id === undefined)
     throw invalid(model.path, `model.unk_token ${quoted(piece)}: no such piece`);
@@ -245,7 +248,7 @@ function firstOfTemplate(processor: JsonObject): string | undefined {
     processor.raw('type') === 'Sequence' ? processor.objects('processors') : [processor];
   const template = processors.find((one) => one.raw('type') === 'TemplateProcessing');
   const [first] = template?.array('single') ?? [];
-  const token = isRecord(first) ? first['SpecialToken'] : undefined;
-  const id = isRecord(token) ? token['id'] : undefined;
+  const token = isObject(first) ? first['SpecialToken'] : undefined;
+  const id = isObject(token) ? token['id'] : undefined;
   return typeof id === 'string' ? id : undefined;
 }
