@@ -1,7 +1,7 @@
 /** From a Hugging Face directory, in floats or quantized by GPTQ, to a checkpoint. */
 import type { Checkpoint } from '../checkpoint';
 import type { Folder } from '../byte-source';
-import { gptqFacts } from '../gptq/facts';
+import { gptqFacts } from '../gptq/summary';
 import { readGptqConfig } from '../gptq/config';
 import { readChatTemplates, readEndTokens, readHfModel } from './config';
 import { withTensors, type HfTensors } from './tensors';
