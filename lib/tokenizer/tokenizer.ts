@@ -28,7 +28,8 @@ export interface Tokenizer {
   encode(text: string, options?: { readonly bos?: boolean }): number[];
   /**
    * The text of a sequence of ids, as the reference implementation gives it. Control tokens, and ids
-   * without a piece, add nothing.
+   * without a piece, add nothing. Where bytes make no character, a generation's text may have fewer
+   * U+FFFD: it counts broken characters, SentencePiece broken bytes.
    * @throws TramontaneError INVALID_PROMPT for what is no id
    */
   decode(ids: TokenIds): string;

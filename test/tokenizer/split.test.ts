@@ -83,4 +83,22 @@ describe('a long run of one kind of character is cut in one go', () => {
       expect([...split(text, true)].length).toBe(2);
     },
   );
+
+  test.each(['中', '\u2003', '😀'])(
+    '%j, ten million times: all of it, or INVALID_PROMPT',
+    (unit) => {
+      const text = unit.repeat(10_000_000 / unit.length);
+      for (const { words: split } of PRE_TOKENIZERS.values()) {
+        let length = 0;
+        let error: unknown;
+        try {
+          for (const word of split(text, true)) length += word.length;
+        } catch (thrown) {
+          error = thrown;
+        }
+        if (error === undefined) expect(length).toBe(text.length);
+        else expect(error).toMatchObject({ code: 'INVALID_PROMPT' });
+      }
+    },
+  );
 });

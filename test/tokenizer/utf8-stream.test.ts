@@ -1,8 +1,9 @@
+import { BYTE_CHARACTERS } from '../../lib/tokenizer/byte-level/byte-level';
 import { createTokenizer } from '../../lib/tokenizer/create';
 import { TokenStream } from '../../lib/tokenizer/streaming/token-stream';
 import { characterLength } from '../../lib/tokenizer/utf8';
 import { Utf8Stream } from '../../lib/tokenizer/streaming/utf8-stream';
-import { byteId, FIRST, ggufSource } from './builders';
+import { byteId, byteLevelSource, FIRST, ggufSource } from './builders';
 
 /** What comes out for each chunk, then what the flush gives. */
 function stream(...chunks: number[][]): string[] {
@@ -100,5 +101,23 @@ describe('TokenStream', () => {
     expect(texts([byteId(0x20), FIRST])).toEqual([' ', ' a']);
     expect(texts([0, FIRST])).toEqual([' \u2047 ', ' a']);
     expect(texts([byteId(0xe2)])).toEqual(['']);
+  });
+
+  test('looks past a control token inside a character, where SentencePiece counts bytes', () => {
+    const ids = [byteId(0xe2), 2, byteId(0x98), byteId(0xba)];
+    expect(texts(ids)).toEqual(['', '', '', '☺']);
+    expect(tokenizer.decode(ids)).toBe('\ufffd\ufffd\ufffd');
+  });
+
+  test('of byte-level BPE has the text that decode() gives', () => {
+    const bytes = createTokenizer(byteLevelSource([]));
+    const ids = [0xe2, 0x98, 0xba, 0xf0, 0x9f, 0x41].map((byte) => {
+      return bytes.idOf(BYTE_CHARACTERS[byte]!)!;
+    });
+    ids.splice(1, 0, 0);
+    const tokens = new TokenStream(bytes);
+    const text = ids.map((id) => tokens.push(id)).join('') + tokens.flush();
+    expect(text).toBe('☺\ufffdA');
+    expect(bytes.decode(ids)).toBe(text);
   });
 });

@@ -6,6 +6,8 @@
  * JavaScript's \s has U+FEFF and lacks U+0085; the files mean White_Space.
  */
 
+import { TramontaneError } from '../../errors';
+
 /** Cuts a section of text into words; `first` says whether it is the beginning of the whole text. */
 export type WordSplit = (section: string, first: boolean) => Iterable<string>;
 
@@ -13,13 +15,29 @@ export type WordSplit = (section: string, first: boolean) => Iterable<string>;
 function splitBy(expression: RegExp): WordSplit {
   return function* (section) {
     let end = 0;
-    for (const match of section.matchAll(expression)) {
+    const matches = section.matchAll(expression);
+    for (let next = nextOf(matches); next.done !== true; next = nextOf(matches)) {
+      const match = next.value;
       if (end < match.index) yield section.slice(end, match.index);
       yield match[0];
       end = match.index + match[0].length;
     }
     if (end < section.length) yield section.slice(end);
   };
+}
+
+/**
+ * The next match. The engine remembers a place to come back to for each character of a run, and for
+ * a run of many millions it has no room.
+ */
+function nextOf<T>(matches: Iterator<T>): IteratorResult<T> {
+  try {
+    return matches.next();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const problem = 'the text has millions of characters without a break between words';
+    throw new TramontaneError('INVALID_PROMPT', `${problem}: encode it in parts`, { cause: error });
+  }
 }
 
 /** Applies each split to the words of the one before. */

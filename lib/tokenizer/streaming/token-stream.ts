@@ -2,8 +2,11 @@ import type { Tokenizer } from '../tokenizer';
 import { Utf8Stream } from './utf8-stream';
 
 /**
- * Decodes ids as they come: whole characters only, and at the end the same text as
- * {@link Tokenizer.decode} gives for all of them (but for U+FFFD: one for each maximal broken part).
+ * Decodes ids as they come, whole characters only. All of it together is the text that
+ * {@link Tokenizer.decode} gives, but where a vocabulary of pieces and bytes has bytes that are no
+ * character: a stream has one U+FFFD for a maximal broken part, and looks past control tokens, while
+ * SentencePiece has one for each byte, and ends a run of bytes at a control token.
+ * @example e2, </s>, 98 ba is "☺" in a stream, and "\ufffd\ufffd\ufffd" by decode()
  */
 export class TokenStream {
   private readonly utf8 = new Utf8Stream();
