@@ -35,7 +35,9 @@ test('documents that errors and comments of the package name are in it', () => {
   const sources = packed.files.filter((file) => /^(dist|cpp)\/.*\.(js|d\.ts|cc|h)$/.test(file));
   const named = sources.flatMap((file) => {
     const text = readFileSync(join(root, file), 'utf8');
-    return [...text.matchAll(/(?<![\w/])(docs\/[\w-]+\.md|[A-Z]{4,}\.md)\b/g)].map(([name]) => name);
+    return [...text.matchAll(/(?<![\w/])(docs\/[\w-]+\.md|[A-Z]{4,}\.md)\b/g)].map(
+      ([name]) => name,
+    );
   });
   expect(named).toContain('docs/cuda.md');
   expect(named.filter((name) => !packed.files.includes(name))).toEqual([]);
