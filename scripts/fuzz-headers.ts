@@ -15,9 +15,11 @@ import { FORMATS } from '../lib/files/formats';
 import { readGguf } from '../lib/files/gguf/reader';
 import { readGgufCheckpoint } from '../lib/files/gguf/checkpoint';
 import { readHfCheckpoint } from '../lib/files/hf/checkpoint';
-import { modelGguf } from '../test/files/gguf-builder';
+import { readMistralCheckpoint } from '../lib/files/mistral/checkpoint';
+import { modelGguf, PART_NAMES, splitGguf } from '../test/files/gguf-builder';
 import { HfBuilder, TINY_HF } from '../test/files/hf-builder';
 import { alone, MemoryFile, MemoryFolder, type Contents } from '../test/files/memory';
+import { mistralContents } from '../test/files/mistral-builder';
 import { fixture } from '../test/reference';
 
 /** A number of 0 to `below` - 1. */
@@ -152,7 +154,34 @@ function ggufHeaderTarget(header: Buffer, byteLength: number): Target {
 }
 
 function hfTarget(builder: HfBuilder): Target {
-  const contents = builder.contents();
+  return folderTarget(builder.contents(), (folder) => readHfCheckpoint(folder, 'fuzzed'));
+}
+
+function mistralTarget(): Target {
+  return folderTarget(mistralContents(), (folder) => readMistralCheckpoint(folder, 'fuzzed'));
+}
+
+/** A GGUF model in three files, one of which is mutated. */
+function splitTarget(): Target {
+  const files = splitGguf().map((part, i) => {
+    const { header, byteLength } = part.build();
+    return [PART_NAMES[i]!, { start: header, byteLength }] as const;
+  });
+  return async (random) => {
+    const contents: Contents = Object.fromEntries(files);
+    const [name, { start, byteLength }] = files[random(files.length)]!;
+    const bytes = mutate(start, random);
+    contents[name] = { start: bytes, byteLength: byteLength - start.length + bytes.length };
+    const folder = new MemoryFolder(contents);
+    const opened = await folder.open(PART_NAMES[random(files.length)]!);
+    return readGgufCheckpoint(opened, 'fuzzed', () => folder);
+  };
+}
+
+function folderTarget(
+  contents: Contents,
+  open: (folder: MemoryFolder) => Promise<Checkpoint>,
+): Target {
   const names = Object.keys(contents).filter((name) => name !== 'tokenizer.model');
   return (random) => {
     const spoiled: Contents = { ...contents };
@@ -168,7 +197,7 @@ function hfTarget(builder: HfBuilder): Target {
         spoiled[name] = mutatedSafetensors(content, random);
       }
     }
-    return readHfCheckpoint(new MemoryFolder(spoiled), 'fuzzed');
+    return open(new MemoryFolder(spoiled));
   };
 }
 
@@ -210,6 +239,8 @@ async function targets(): Promise<Target[]> {
     hfTarget(mixed),
     hfTarget(oldStyle),
     hfTarget(sharded),
+    mistralTarget(),
+    splitTarget(),
   ];
 }
 

@@ -6,7 +6,7 @@ import { Model } from '../../lib';
 import { openFile } from '../../lib/files/byte-source';
 import { readGguf } from '../../lib/files/gguf/reader';
 import { GgufBuilder } from '../files/gguf-builder';
-import { MISTRAL_MODULES } from '../files/mistral-names';
+import { MISTRAL_MODULES } from '../files/mistral-builder';
 import { safetensorsFile, type HfTensor } from '../files/hf-builder';
 import { describeWithReference } from '../reference';
 import { largestDifference, readReference } from './reference-logits';

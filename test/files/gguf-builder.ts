@@ -281,3 +281,22 @@ function vocabularyArrays(count: number): Record<'tokens' | 'scores' | 'types', 
   vocabularies.set(count, made);
   return made;
 }
+
+export const PART_NAMES = [1, 2, 3].map((number) => `m-0000${number}-of-00003.gguf`);
+
+/** A model in three parts, the first with all values; `change` may spoil them. */
+export function splitGguf(change: (parts: GgufBuilder[]) => void = () => undefined): GgufBuilder[] {
+  const whole = modelGguf();
+  const each = Math.ceil(whole.tensors.length / PART_NAMES.length);
+  const made = Array.from({ length: PART_NAMES.length }, (_, number) => {
+    const part = new GgufBuilder();
+    if (number === 0) part.values.push(...whole.values);
+    part.tensors.push(...whole.tensors.slice(number * each, (number + 1) * each));
+    return part
+      .set('split.no', 'u16', number)
+      .set('split.count', 'u16', PART_NAMES.length)
+      .set('split.tensors.count', 'i32', whole.tensors.length);
+  });
+  change(made);
+  return made;
+}

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Checkpoint } from '../../lib/files/checkpoint';
 import { readTokenizerSource } from '../../lib/files/find-tokenizer';
 import { openCheckpoint } from '../../lib/files/open';
-import { GgufBuilder, modelGguf } from './gguf-builder';
+import { modelGguf, PART_NAMES, splitGguf, type GgufBuilder } from './gguf-builder';
 import { refused } from './refused';
 
 const root = mkdtempSync(join(tmpdir(), 'tramontane-parts-'));
@@ -13,28 +13,8 @@ afterAll(() => {
   rmSync(root, { recursive: true });
 });
 
-const COUNT = 3;
-const NAMES = [1, 2, 3].map((number) => `m-0000${number}-of-00003.gguf`);
-
-/** A model in three parts, the first with all values; `change` may spoil them. */
-function parts(change: (parts: GgufBuilder[]) => void = () => undefined): GgufBuilder[] {
-  const whole = modelGguf();
-  const each = Math.ceil(whole.tensors.length / COUNT);
-  const made = Array.from({ length: COUNT }, (_, number) => {
-    const part = new GgufBuilder();
-    if (number === 0) part.values.push(...whole.values);
-    part.tensors.push(...whole.tensors.slice(number * each, (number + 1) * each));
-    return part
-      .set('split.no', 'u16', number)
-      .set('split.count', 'u16', COUNT)
-      .set('split.tensors.count', 'i32', whole.tensors.length);
-  });
-  change(made);
-  return made;
-}
-
 let directories = 0;
-function write(made: readonly GgufBuilder[], names: readonly string[] = NAMES): string {
+function write(made: readonly GgufBuilder[], names: readonly string[] = PART_NAMES): string {
   const path = join(root, String(directories++));
   mkdirSync(path);
   for (const [i, part] of made.entries()) part.writeSparse(join(path, names[i]!));
@@ -50,13 +30,15 @@ function places(checkpoint: Checkpoint): unknown[] {
 }
 
 test('the directory, the first part or any other opens them all', async () => {
-  const path = write(parts());
-  const expected = parts().flatMap(({ tensors }, file) => tensors.map(({ name }) => [name, file]));
-  for (const given of [path, ...NAMES.map((name) => join(path, name))]) {
+  const path = write(splitGguf());
+  const expected = splitGguf().flatMap(({ tensors }, file) =>
+    tensors.map(({ name }) => [name, file]),
+  );
+  for (const given of [path, ...PART_NAMES.map((name) => join(path, name))]) {
     const checkpoint = await openCheckpoint(given);
     expect(checkpoint.path).toBe(given);
     expect(checkpoint.files.map((file) => file.path)).toEqual(
-      NAMES.map((name) => join(path, name)),
+      PART_NAMES.map((name) => join(path, name)),
     );
     expect(places(checkpoint)).toEqual(expected);
     expect(checkpoint.tokenizer).toHaveProperty('pieces.length', 32);
@@ -66,7 +48,7 @@ test('the directory, the first part or any other opens them all', async () => {
 });
 
 test('a first part without tensors, and a model of one part', async () => {
-  const empty = parts(([first, second]) => {
+  const empty = splitGguf(([first, second]) => {
     second!.tensors.unshift(...first!.tensors.splice(0));
   });
   expect((await openCheckpoint(write(empty))).weights).toHaveLength(12);
@@ -75,10 +57,10 @@ test('a first part without tensors, and a model of one part', async () => {
 });
 
 test('a missing part is named, whichever was opened', async () => {
-  for (const missing of NAMES) {
-    const path = write(parts());
+  for (const missing of PART_NAMES) {
+    const path = write(splitGguf());
     rmSync(join(path, missing));
-    const left = NAMES.filter((name) => name !== missing).map((name) => join(path, name));
+    const left = PART_NAMES.filter((name) => name !== missing).map((name) => join(path, name));
     for (const given of [path, ...left]) {
       await refused(openCheckpoint(given), 'FILE_NOT_READABLE', `${missing}: not there`);
     }
@@ -101,8 +83,8 @@ describe('a foreign part is named', () => {
       'split.tensors.count is 12, and the parts have 11 tensors',
     ],
   ])('%s', async (_, spoil, message) => {
-    const path = write(parts(spoil));
-    const [first, second] = NAMES.map((name) => join(path, name));
+    const path = write(splitGguf(spoil));
+    const [first, second] = PART_NAMES.map((name) => join(path, name));
     await refused(openCheckpoint(first!), 'INVALID_FILE', message);
     if (!message.startsWith('split.tensors')) {
       await refused(openCheckpoint(first!), 'INVALID_FILE', second!);
@@ -110,20 +92,20 @@ describe('a foreign part is named', () => {
   });
 
   test('of no GGUF', async () => {
-    const path = write(parts());
-    cpSync(__filename, join(path, NAMES[2]!));
-    await refused(openCheckpoint(path), 'INVALID_FILE', NAMES[2]!, 'not GGUF');
+    const path = write(splitGguf());
+    cpSync(__filename, join(path, PART_NAMES[2]!));
+    await refused(openCheckpoint(path), 'INVALID_FILE', PART_NAMES[2]!, 'not GGUF');
   });
 });
 
 test('a part under another name says how parts are named', async () => {
-  const path = write(parts(), ['a.gguf', 'b.gguf', 'c.gguf']);
+  const path = write(splitGguf(), ['a.gguf', 'b.gguf', 'c.gguf']);
   const advice = 'its name must end in -00001-of-00003.gguf';
   await refused(openCheckpoint(join(path, 'a.gguf')), 'INVALID_FILE', 'a.gguf', advice);
 });
 
 test('a directory with the parts of two models lists them', async () => {
-  const path = write(parts());
+  const path = write(splitGguf());
   modelGguf().writeSparse(join(path, 'z.gguf'));
   await refused(openCheckpoint(path), 'INVALID_FILE', 'holds 4 .gguf files; name the one to open');
 });

@@ -1,37 +1,13 @@
 /** Directories in Mistral's own layout: params.json and consolidated.safetensors. */
 import type { Checkpoint } from '../../lib/files/checkpoint';
 import { isMistralLayout, readMistralCheckpoint } from '../../lib/files/mistral/checkpoint';
-import { HfBuilder } from './hf-builder';
+import type { HfBuilder } from './hf-builder';
 import { MemoryFolder } from './memory';
-import { MISTRAL_MODULES } from './mistral-names';
+import { mistralContents } from './mistral-builder';
 import { refused } from './refused';
 
-const PARAMS = {
-  dim: 64,
-  n_layers: 1,
-  head_dim: 16,
-  hidden_dim: 96,
-  n_heads: 4,
-  n_kv_heads: 2,
-  norm_eps: 1e-5,
-  vocab_size: 32,
-};
-
-function folder(
-  params: object = {},
-  change: (hf: HfBuilder) => void = () => undefined,
-): MemoryFolder {
-  const hf = new HfBuilder();
-  hf.weightsName = 'consolidated.safetensors';
-  for (const tensor of hf.tensors) {
-    for (const [name, other] of MISTRAL_MODULES) tensor.name = tensor.name.replace(name, other);
-  }
-  hf.files['params.json'] = JSON.stringify({ ...PARAMS, ...params });
-  change(hf);
-  const contents = hf.contents();
-  delete contents['config.json'];
-  return new MemoryFolder(contents);
-}
+const folder = (params?: object, change?: (hf: HfBuilder) => void): MemoryFolder =>
+  new MemoryFolder(mistralContents(params, change));
 
 const open = (params?: object, change?: (hf: HfBuilder) => void): Promise<Checkpoint> =>
   readMistralCheckpoint(folder(params, change), 'given');
