@@ -1,4 +1,5 @@
-// backends(plugin?) -> Promise of what this machine can compute with, as lib/model/native.ts has it.
+// backends(plugin?) -> Promise of what this machine can compute with, as lib/model/native.ts has
+// it.
 #pragma once
 
 #include <napi.h>

@@ -1,5 +1,5 @@
-// From JavaScript values to the core's structs. lib/model/native.ts has the same shapes as types; what
-// arrives here was validated there, so a wrong type is a bug and throws a plain error.
+// From JavaScript values to the core's structs. lib/model/native.ts has the same shapes as types;
+// what arrives here was validated there, so a wrong type is a bug and throws a plain error.
 #pragma once
 
 #include <napi.h>
