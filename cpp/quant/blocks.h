@@ -19,6 +19,30 @@ namespace tramontane::quant {
 
 constexpr int kMaxBlockGroups = 8;
 
+template <Format kFormat_, class Block_>
+struct BlockFormat {
+  static constexpr Format kFormat = kFormat_;
+  using Block = Block_;
+};
+
+template <class... Formats, class Use>
+bool with_one_of(Format format, Use& use, Formats... all) {
+  return ((all.kFormat == format && (use(all), true)) || ...);
+}
+
+// The table of the formats in blocks: calls use(BlockFormat<format, its block>()), or returns false
+// where there is none.
+template <class Use>
+bool with_blocks(Format format, Use use) {
+  return with_one_of(format, use, BlockFormat<Format::kQ4_0, Q4_0>(),
+                     BlockFormat<Format::kQ4_1, Q4_1>(), BlockFormat<Format::kQ5_0, Q5_0>(),
+                     BlockFormat<Format::kQ5_1, Q5_1>(), BlockFormat<Format::kQ8_0, Q8_0>(),
+                     BlockFormat<Format::kQ2_K, Q2_K>(), BlockFormat<Format::kQ3_K, Q3_K>(),
+                     BlockFormat<Format::kQ4_K, Q4_K>(), BlockFormat<Format::kQ5_K, Q5_K>(),
+                     BlockFormat<Format::kQ6_K, Q6_K>(), BlockFormat<Format::kIQ4_NL, IQ4_NL>(),
+                     BlockFormat<Format::kIQ4_XS, IQ4_XS>());
+}
+
 // Unpacks one block of a quantized format into its 1 or 8 groups. `source` needs no alignment.
 template <class Block>
 void unpack_block(const uint8_t* source, Group* groups) {

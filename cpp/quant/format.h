@@ -5,7 +5,7 @@
 
 namespace tramontane {
 
-// Names as in GGUF. The values are ours and cross the backend seam: append only.
+// Names as in GGUF. The values are ours and cross the backend seam; GPTQ is the last.
 enum class Format : int32_t {
   kF32,
   kF16,

@@ -3,25 +3,8 @@
  * shape, a table of weights with the byte ranges they lie in, and the tokenizer's raw data.
  * Nothing here has been read but headers; the weights stay in their files.
  */
+import type { TensorFormat } from './formats';
 import type { TokenizerSource } from './tokenizer-source';
-
-/** Storage formats of a single tensor, by their GGUF names. */
-export type TensorFormat =
-  | 'F32'
-  | 'F16'
-  | 'BF16'
-  | 'Q4_0'
-  | 'Q4_1'
-  | 'Q5_0'
-  | 'Q5_1'
-  | 'Q8_0'
-  | 'Q2_K'
-  | 'Q3_K'
-  | 'Q4_K'
-  | 'Q5_K'
-  | 'Q6_K'
-  | 'IQ4_NL'
-  | 'IQ4_XS';
 
 /** A byte range of one of the checkpoint's files. */
 export interface FileRange {

@@ -1,28 +1,33 @@
-import type { TensorFormat } from './checkpoint';
-
 /** How a tensor's values are stored: rows are whole blocks, one after another. */
 export interface FormatLayout {
+  /** Its number in GGUF files. */
+  readonly type: number;
   readonly blockValues: number;
   readonly blockBytes: number;
 }
 
-export const FORMATS: Readonly<Record<TensorFormat, FormatLayout>> = {
-  F32: { blockValues: 1, blockBytes: 4 },
-  F16: { blockValues: 1, blockBytes: 2 },
-  BF16: { blockValues: 1, blockBytes: 2 },
-  Q4_0: { blockValues: 32, blockBytes: 18 },
-  Q4_1: { blockValues: 32, blockBytes: 20 },
-  Q5_0: { blockValues: 32, blockBytes: 22 },
-  Q5_1: { blockValues: 32, blockBytes: 24 },
-  Q8_0: { blockValues: 32, blockBytes: 34 },
-  Q2_K: { blockValues: 256, blockBytes: 84 },
-  Q3_K: { blockValues: 256, blockBytes: 110 },
-  Q4_K: { blockValues: 256, blockBytes: 144 },
-  Q5_K: { blockValues: 256, blockBytes: 176 },
-  Q6_K: { blockValues: 256, blockBytes: 210 },
-  IQ4_NL: { blockValues: 32, blockBytes: 18 },
-  IQ4_XS: { blockValues: 256, blockBytes: 136 },
-};
+const LAYOUTS = {
+  F32: { type: 0, blockValues: 1, blockBytes: 4 },
+  F16: { type: 1, blockValues: 1, blockBytes: 2 },
+  BF16: { type: 30, blockValues: 1, blockBytes: 2 },
+  Q4_0: { type: 2, blockValues: 32, blockBytes: 18 },
+  Q4_1: { type: 3, blockValues: 32, blockBytes: 20 },
+  Q5_0: { type: 6, blockValues: 32, blockBytes: 22 },
+  Q5_1: { type: 7, blockValues: 32, blockBytes: 24 },
+  Q8_0: { type: 8, blockValues: 32, blockBytes: 34 },
+  Q2_K: { type: 10, blockValues: 256, blockBytes: 84 },
+  Q3_K: { type: 11, blockValues: 256, blockBytes: 110 },
+  Q4_K: { type: 12, blockValues: 256, blockBytes: 144 },
+  Q5_K: { type: 13, blockValues: 256, blockBytes: 176 },
+  Q6_K: { type: 14, blockValues: 256, blockBytes: 210 },
+  IQ4_NL: { type: 20, blockValues: 32, blockBytes: 18 },
+  IQ4_XS: { type: 23, blockValues: 256, blockBytes: 136 },
+} as const satisfies Readonly<Record<string, FormatLayout>>;
+
+/** Storage formats of a single tensor, by their GGUF names. */
+export type TensorFormat = keyof typeof LAYOUTS;
+
+export const FORMATS: Readonly<Record<TensorFormat, FormatLayout>> = LAYOUTS;
 
 /** For messages. */
 export const SUPPORTED_FORMATS = Object.keys(FORMATS).join(', ');
@@ -34,23 +39,9 @@ export function isFloat(format: string): format is FloatFormat {
   return format === 'F32' || format === 'F16' || format === 'BF16';
 }
 
-const GGML_SUPPORTED: ReadonlyMap<number, TensorFormat> = new Map([
-  [0, 'F32'],
-  [1, 'F16'],
-  [2, 'Q4_0'],
-  [3, 'Q4_1'],
-  [6, 'Q5_0'],
-  [7, 'Q5_1'],
-  [8, 'Q8_0'],
-  [10, 'Q2_K'],
-  [11, 'Q3_K'],
-  [12, 'Q4_K'],
-  [13, 'Q5_K'],
-  [14, 'Q6_K'],
-  [20, 'IQ4_NL'],
-  [23, 'IQ4_XS'],
-  [30, 'BF16'],
-]);
+const GGML_SUPPORTED: ReadonlyMap<number, TensorFormat> = new Map(
+  Object.entries(FORMATS).map(([name, { type }]) => [type, name as TensorFormat]),
+);
 
 const GGML_OTHERS: ReadonlyMap<number, string> = new Map([
   [9, 'Q8_1'],

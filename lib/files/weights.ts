@@ -1,5 +1,5 @@
-import type { FileRange, ModelShape, TensorFormat, Weight, WeightRole } from './checkpoint';
-import { FORMATS, isFloat } from './formats';
+import type { FileRange, ModelShape, Weight, WeightRole } from './checkpoint';
+import { FORMATS, isFloat, type TensorFormat } from './formats';
 import { invalid, quoted, unsupported } from './problems';
 
 /** A weight the model must have, and what files call it. */

@@ -1,26 +1,10 @@
 /** Writes a GGUF v3 file of a shape, with random blocks. */
 import { createWriteStream } from 'node:fs';
 import { once } from 'node:events';
-import { FORMATS } from '../../lib/files/formats';
-import type { TensorFormat } from '../../lib/files/checkpoint';
+import { FORMATS, type TensorFormat } from '../../lib/files/formats';
 import { blocks } from './random';
 import { matricesOfLayer, vocabulary, type Shape } from './shape';
 
-const NUMBERS: Readonly<Record<string, number>> = {
-  F32: 0,
-  Q4_0: 2,
-  Q4_1: 3,
-  Q5_0: 6,
-  Q5_1: 7,
-  Q8_0: 8,
-  Q2_K: 10,
-  Q3_K: 11,
-  Q4_K: 12,
-  Q5_K: 13,
-  Q6_K: 14,
-  IQ4_NL: 20,
-  IQ4_XS: 23,
-};
 const U32 = 4;
 const F32 = 6;
 const STRING = 8;
@@ -157,7 +141,7 @@ function header(shape: Shape, all: readonly Tensor[]): Buffer {
     u32(tensor.rows === 1 ? 1 : 2);
     u64(tensor.columns);
     if (tensor.rows > 1) u64(tensor.rows);
-    u32(NUMBERS[tensor.format] ?? NaN);
+    u32(FORMATS[tensor.format].type);
     u64(offset);
     offset += byteLength(tensor) + padding(byteLength(tensor));
   }

@@ -18,10 +18,12 @@ using namespace tramontane::cpu;
 
 namespace {
 
-constexpr Format kFormats[] = {Format::kF32,  Format::kF16,    Format::kBF16,  Format::kQ4_0,
-                               Format::kQ4_1, Format::kQ5_0,   Format::kQ5_1,  Format::kQ8_0,
-                               Format::kQ2_K, Format::kQ3_K,   Format::kQ4_K,  Format::kQ5_K,
-                               Format::kQ6_K, Format::kIQ4_NL, Format::kIQ4_XS};
+// All but GPTQ, which is the last.
+const std::vector<Format> kFormats = [] {
+  std::vector<Format> all;
+  for (int i = 0; i < static_cast<int>(Format::kGptq); ++i) all.push_back(static_cast<Format>(i));
+  return all;
+}();
 
 std::vector<const Implementation*> supported() {
   std::vector<const Implementation*> all;

@@ -1,6 +1,6 @@
 /** The weights of safetensors files: each found by its module's name, plain or quantized by GPTQ. */
-import type { TensorFormat, Weight } from '../checkpoint';
-import { isFloat } from '../formats';
+import type { Weight } from '../checkpoint';
+import { isFloat, type TensorFormat } from '../formats';
 import type { GptqConfig } from '../gptq/config';
 import { gptqFormatName, gptqWeight } from '../gptq/weights';
 import { invalid, quoted, unsupported } from '../problems';

@@ -98,32 +98,12 @@ void linear(const LinearTask& task) {
       return linear_float<LoadF16>(task);
     case Format::kBF16:
       return linear_float<LoadBF16>(task);
-    case Format::kQ4_0:
-      return linear_int8(task, BlockSource<Format::kQ4_0>(task));
-    case Format::kQ4_1:
-      return linear_int8(task, BlockSource<Format::kQ4_1>(task));
-    case Format::kQ5_0:
-      return linear_int8(task, BlockSource<Format::kQ5_0>(task));
-    case Format::kQ5_1:
-      return linear_int8(task, BlockSource<Format::kQ5_1>(task));
-    case Format::kQ8_0:
-      return linear_int8(task, BlockSource<Format::kQ8_0>(task));
-    case Format::kQ2_K:
-      return linear_int8(task, BlockSource<Format::kQ2_K>(task));
-    case Format::kQ3_K:
-      return linear_int8(task, BlockSource<Format::kQ3_K>(task));
-    case Format::kQ4_K:
-      return linear_int8(task, BlockSource<Format::kQ4_K>(task));
-    case Format::kQ5_K:
-      return linear_int8(task, BlockSource<Format::kQ5_K>(task));
-    case Format::kQ6_K:
-      return linear_int8(task, BlockSource<Format::kQ6_K>(task));
-    case Format::kIQ4_NL:
-      return linear_int8(task, BlockSource<Format::kIQ4_NL>(task));
-    case Format::kIQ4_XS:
-      return linear_int8(task, BlockSource<Format::kIQ4_XS>(task));
     case Format::kGptq:
       return linear_gptq(task);
+    default:
+      quant::with_blocks(task.weight->format, [&](auto blocks) {
+        linear_int8(task, BlockSource<decltype(blocks)::kFormat>(task));
+      });
   }
 }
 
