@@ -114,7 +114,7 @@ class GptqSource {
   }
 
   // Asks for the words of groups [first, first + kPanelGroups) of a stripe.
-  void expect(const Stripe& stripe, int32_t first) const {
+  void prefetch_groups(const Stripe& stripe, int32_t first) const {
     const uint8_t* row = words_of(stripe.output, first);
     const int64_t rows = int64_t{std::min(kPanelGroups, task_.gptq->columns / 32 - first)} * kBits;
     for (int64_t i = 0; i < rows; ++i) prefetch(row + 4 * i * row_words_);

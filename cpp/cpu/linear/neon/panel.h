@@ -189,7 +189,7 @@ void many_rows(const LinearTask& task, const Source& source) {
       }
       // While a few rows are multiplied, the weights that come next are on their way.
       for (const Stripe& stripe : stripes) {
-        if (first + depth < groups) source.expect(stripe, first + depth);
+        if (first + depth < groups) source.prefetch_groups(stripe, first + depth);
       }
       multiply_rows<S, kTileRows>(in, 0, first, depth, scratch, totals);
     }

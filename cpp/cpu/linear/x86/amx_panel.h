@@ -301,7 +301,7 @@ struct AmxScratch {
   using Rows = typename Panel::Rows;
   // Of the last tile, when it is short of rows: panels of its integers.
   static constexpr int kTailStride = 32 * kPanelGroups + 64;
-  static constexpr int kColumns = kBlockOutputs / (kAmxLanes * kAmxStripes);
+  static constexpr int kOutputTiles = kBlockOutputs / (kAmxLanes * kAmxStripes);
 
   AmxScratch(uint8_t* memory, int32_t tiles)
       : panel(reinterpret_cast<typename Panel::Vector*>(memory)),
@@ -342,14 +342,14 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
   using Scratch = AmxScratch<Panel>;
   const Scratch scratch(task.scratch, tiles);
   const int64_t stride = quantized_stride(in.columns);
-  const int64_t column_floats = int64_t{tiles} * kAmxStripes * Panel::kTotals;
+  const int64_t output_tile_floats = int64_t{tiles} * kAmxStripes * Panel::kTotals;
   for (int32_t output = task.first; output < task.last;) {
-    Column<kAmxStripes> columns[Scratch::kColumns];
+    OutputTile<kAmxStripes> output_tiles[Scratch::kOutputTiles];
     int count = 0;
-    while (count < Scratch::kColumns && output < task.last) {
-      columns[count++] = next_column<kAmxStripes>(task, source, output);
+    while (count < Scratch::kOutputTiles && output < task.last) {
+      output_tiles[count++] = next_output_tile<kAmxStripes>(task, source, output);
     }
-    std::fill_n(scratch.totals, count * column_floats, 0.0f);
+    std::fill_n(scratch.totals, count * output_tile_floats, 0.0f);
     for (int32_t first = 0; first < groups; first += kPanelGroups) {
       const int32_t depth = std::min(kPanelGroups, groups - first);
       // Groups that were counted before, now with weights of 0.
@@ -376,16 +376,16 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
           auto* panel = scratch.panel + p * Panel::kStripeVectors;
           std::fill_n(panel, lead * Panel::kVectors, _mm512_setzero_si512());
           AmxPack<typename Panel::ShapeType> pack{panel + lead * Panel::kVectors};
-          source.template for_each_group<Ask::kNever, Sixteen>(columns[c].stripes[p], first, depth,
-                                                               pack);
+          source.template for_each_group<Ask::kNever, Sixteen>(output_tiles[c].stripes[p], first,
+                                                               depth, pack);
           finite = finite && pack.finite;
         }
         // While rows are multiplied, the weights that come next are on their way, and a part of the
         // activations.
         const bool more = c + 1 < count;
         if (more || first + depth < groups) {
-          for (const Stripe& stripe : columns[more ? c + 1 : 0].stripes) {
-            source.expect(stripe, more ? first : first + depth);
+          for (const Stripe& stripe : output_tiles[more ? c + 1 : 0].stripes) {
+            source.prefetch_groups(stripe, more ? first : first + depth);
           }
         }
         const int32_t next = first + depth < groups ? first + depth : 0;
@@ -396,7 +396,7 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
           }
           prefetch(in.scales + int64_t{row} * groups + next);
         }
-        float* totals = scratch.totals + c * column_floats;
+        float* totals = scratch.totals + c * output_tile_floats;
         if (finite) {
           Panel::multiply(scratch.panel, lead + depth, tiles, tile_at, scratch.rows, totals);
         } else {
@@ -409,8 +409,9 @@ void amx_many_rows(const LinearTask& task, const Source& source) {
       const float* totals = scratch.totals + r / Panel::kRows * kAmxStripes * Panel::kTotals +
                             r % Panel::kRows * kAmxLanes;
       for (int c = 0; c < count; ++c) {
-        for (int p = 0; p < columns[c].count; ++p) {
-          store16(task, r, columns[c].stripes[p], totals + c * column_floats + p * Panel::kTotals);
+        for (int p = 0; p < output_tiles[c].count; ++p) {
+          store16(task, r, output_tiles[c].stripes[p],
+                  totals + c * output_tile_floats + p * Panel::kTotals);
         }
       }
     }

@@ -31,7 +31,7 @@ class BlockSource {
   }
 
   // Asks for the blocks of groups [first, first + kPanelGroups) of a stripe.
-  void expect(const Stripe& stripe, int32_t first) const {
+  void prefetch_groups(const Stripe& stripe, int32_t first) const {
     constexpr int kBytes = kPanelGroups / kBlockGroups * kBlockBytes;
     const uint8_t* row = task_.weight->data + stripe.output * row_bytes_ +
                          first / kBlockGroups * int64_t{kBlockBytes};

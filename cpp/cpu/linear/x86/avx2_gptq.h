@@ -84,7 +84,7 @@ class GptqSource {
   }
 
   // Asks for the words of groups [first, first + kPanelGroups) of a stripe.
-  void expect(const Stripe& stripe, int32_t first) const {
+  void prefetch_groups(const Stripe& stripe, int32_t first) const {
     const uint8_t* row =
         task_.gptq->qweight + 4 * (int64_t{first} * kBits * row_words_ + stripe.output);
     for (int i = 0; i < kPanelGroups * kBits; ++i, row += 4 * row_words_) prefetch(row);

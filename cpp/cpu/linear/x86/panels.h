@@ -97,25 +97,26 @@ void pack_tile(const Activations& in, int32_t row, int32_t first, int32_t count,
 // Outputs that are multiplied together. Where fewer stripes are left, the last one is there several
 // times, and stored once.
 template <int kStripes>
-struct Column {
+struct OutputTile {
   Stripe stripes[kStripes];
   int count;
 };
 
 // The next outputs of a task; `output` moves behind them.
 template <int kStripes, class Source>
-Column<kStripes> next_column(const LinearTask& task, const Source& source, int32_t& output) {
-  Column<kStripes> column = {};
-  for (Stripe& stripe : column.stripes) {
+OutputTile<kStripes> next_output_tile(const LinearTask& task, const Source& source,
+                                      int32_t& output) {
+  OutputTile<kStripes> tile = {};
+  for (Stripe& stripe : tile.stripes) {
     if (output == task.last) {
-      stripe = column.stripes[column.count - 1];
+      stripe = tile.stripes[tile.count - 1];
       continue;
     }
     stripe = source.stripe_at(output);
     output += stripe.count;
-    ++column.count;
+    ++tile.count;
   }
-  return column;
+  return tile;
 }
 
 // Where things are in a task's scratch.
@@ -138,7 +139,7 @@ struct PanelScratch {
 template <class Panel, class Source>
 void many_rows(const LinearTask& task, const Source& source) {
   constexpr int kStripes = Panel::kStripes, kOutputs = kStripes * Panel::kWidth;
-  constexpr int kColumns = kBlockOutputs / kOutputs;
+  constexpr int kTiles = kBlockOutputs / kOutputs;
   using Scratch = PanelScratch<Panel>;
   const Activations& in = *task.in;
   const int32_t groups = in.columns / 32;
@@ -149,14 +150,14 @@ void many_rows(const LinearTask& task, const Source& source) {
       reinterpret_cast<float*>(task.scratch + Scratch::kPanelBytes + Scratch::rows_bytes(in.rows));
   bool is_packed = false;
   for (int32_t output = task.first; output < task.last;) {
-    Column<kStripes> columns[kColumns];
+    OutputTile<kStripes> tiles[kTiles];
     int count = 0;
-    while (count < kColumns && output < task.last) {
-      columns[count++] = next_column<kStripes>(task, source, output);
+    while (count < kTiles && output < task.last) {
+      tiles[count++] = next_output_tile<kStripes>(task, source, output);
     }
-    // [column][row][output]
-    const int64_t column_floats = int64_t{in.rows} * kOutputs;
-    std::fill_n(totals, count * column_floats, 0.0f);
+    // [tile][row][output]
+    const int64_t tile_floats = int64_t{in.rows} * kOutputs;
+    std::fill_n(totals, count * tile_floats, 0.0f);
     for (int32_t start = 0; start < groups; start += pass) {
       const int32_t end = std::min(start + pass, groups);
       const auto depth_at = [&](int32_t first) { return std::min(kPanelGroups, end - first); };
@@ -168,29 +169,29 @@ void many_rows(const LinearTask& task, const Source& source) {
         });
       }
       is_packed = pass == groups;
-      for (int c = 0; c < count; ++c) {
+      for (int t = 0; t < count; ++t) {
         for (int32_t first = start; first < end; first += kPanelGroups) {
           const int32_t depth = depth_at(first);
           for (int p = 0; p < kStripes; ++p) {
-            Panel::pack(source, columns[c].stripes[p], p, first, depth, panel);
+            Panel::pack(source, tiles[t].stripes[p], p, first, depth, panel);
           }
           // While rows are multiplied, the weights that come next are on their way.
           const bool more = first + depth < end;
-          for (const Stripe& stripe : columns[std::min(more ? c : c + 1, count - 1)].stripes) {
-            source.expect(stripe, more ? first + depth : start);
+          for (const Stripe& stripe : tiles[std::min(more ? t : t + 1, count - 1)].stripes) {
+            source.prefetch_groups(stripe, more ? first + depth : start);
           }
           for_each_tile<Panel::kTileRows>(0, in.rows, [&](auto rows, int32_t row) {
             Panel::multiply(panel, depth, packed.template tile<rows()>(first - start, depth, row),
-                            totals + c * column_floats + row * kOutputs);
+                            totals + t * tile_floats + row * kOutputs);
           });
         }
       }
     }
     for (int32_t r = 0; r < in.rows; ++r) {
-      for (int c = 0; c < count; ++c) {
-        for (int p = 0; p < columns[c].count; ++p) {
-          store(task, r, columns[c].stripes[p],
-                totals + c * column_floats + r * kOutputs + Panel::kWidth * p);
+      for (int t = 0; t < count; ++t) {
+        for (int p = 0; p < tiles[t].count; ++p) {
+          store(task, r, tiles[t].stripes[p],
+                totals + t * tile_floats + r * kOutputs + Panel::kWidth * p);
         }
       }
     }
