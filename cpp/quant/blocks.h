@@ -14,6 +14,7 @@
 #include "quant/q5_k.h"
 #include "quant/q6_k.h"
 #include "quant/q8_0.h"
+#include "quant/q8_1.h"
 
 namespace tramontane::quant {
 
@@ -40,7 +41,7 @@ bool with_blocks(Format format, Use use) {
                      BlockFormat<Format::kQ2_K, Q2_K>(), BlockFormat<Format::kQ3_K, Q3_K>(),
                      BlockFormat<Format::kQ4_K, Q4_K>(), BlockFormat<Format::kQ5_K, Q5_K>(),
                      BlockFormat<Format::kQ6_K, Q6_K>(), BlockFormat<Format::kIQ4_NL, IQ4_NL>(),
-                     BlockFormat<Format::kIQ4_XS, IQ4_XS>());
+                     BlockFormat<Format::kIQ4_XS, IQ4_XS>(), BlockFormat<Format::kQ8_1, Q8_1>());
 }
 
 // Unpacks one block of a quantized format into its 1 or 8 groups. `source` needs no alignment.

@@ -34,6 +34,7 @@ constexpr Row kTable[kFormatCount] = {
     quantized<quant::Q6_K>("Q6_K", 256),
     quantized<quant::IQ4_NL>("IQ4_NL", 32),
     quantized<quant::IQ4_XS>("IQ4_XS", 256),
+    quantized<quant::Q8_1>("Q8_1", 32),
     {{"GPTQ", 0, 0}, nullptr},
 };
 

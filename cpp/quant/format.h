@@ -22,6 +22,7 @@ enum class Format : int32_t {
   kQ6_K,
   kIQ4_NL,
   kIQ4_XS,
+  kQ8_1,
   kGptq,
 };
 

@@ -16,6 +16,7 @@ auto with_format(Format format, int gptq_bits, Work work) {
     case Format::kQ5_1:
       return work(Q5_1{});
     case Format::kQ8_0:
+    case Format::kQ8_1:
       return work(Q8_0{});
     case Format::kQ2_K:
       return work(Q2_K{});

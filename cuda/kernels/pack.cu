@@ -30,6 +30,9 @@ __device__ __forceinline__ uint32_t code(const quant::Q5_1& b, int, int i) {
 __device__ __forceinline__ uint32_t code(const quant::Q8_0& b, int, int i) {
   return static_cast<uint8_t>(b.q[i]);
 }
+__device__ __forceinline__ uint32_t code(const quant::Q8_1& b, int, int i) {
+  return static_cast<uint8_t>(b.q[i]);
+}
 __device__ __forceinline__ uint32_t code(const quant::Q2_K& b, int g, int i) {
   return b.pairs[g / 4 * 32 + i] >> (g % 4 * 2) & 3u;
 }
@@ -78,6 +81,9 @@ __device__ __forceinline__ void pack_scales(const quant::Q5_1& b, int, const Wei
   pack_scale(w, i, b.d, b.m);
 }
 __device__ __forceinline__ void pack_scales(const quant::Q8_0& b, int, const Weight& w, int64_t i) {
+  pack_scale(w, i, b.d);
+}
+__device__ __forceinline__ void pack_scales(const quant::Q8_1& b, int, const Weight& w, int64_t i) {
   pack_scale(w, i, b.d);
 }
 __device__ __forceinline__ void pack_scales(const quant::IQ4_NL& b, int, const Weight& w,
@@ -261,6 +267,8 @@ void pack(Format format, const uint8_t* raw, const Weight& to, cudaStream_t stre
       return launch_pack<Q5_1, quant::Q5_1, 1>(raw, to, stream);
     case Format::kQ8_0:
       return launch_pack<Q8_0, quant::Q8_0, 1>(raw, to, stream);
+    case Format::kQ8_1:
+      return launch_pack<Q8_0, quant::Q8_1, 1>(raw, to, stream);
     case Format::kQ2_K:
       return launch_pack<Q2_K, quant::Q2_K, 8>(raw, to, stream);
     case Format::kQ3_K:

@@ -15,6 +15,7 @@ const LAYOUTS = {
   Q5_0: { type: 6, blockValues: 32, blockBytes: 22 },
   Q5_1: { type: 7, blockValues: 32, blockBytes: 24 },
   Q8_0: { type: 8, blockValues: 32, blockBytes: 34 },
+  Q8_1: { type: 9, blockValues: 32, blockBytes: 36 },
   Q2_K: { type: 10, blockValues: 256, blockBytes: 84 },
   Q3_K: { type: 11, blockValues: 256, blockBytes: 110 },
   Q4_K: { type: 12, blockValues: 256, blockBytes: 144 },
@@ -44,7 +45,6 @@ const GGML_SUPPORTED: ReadonlyMap<number, TensorFormat> = new Map(
 );
 
 const GGML_OTHERS: ReadonlyMap<number, string> = new Map([
-  [9, 'Q8_1'],
   [15, 'Q8_K'],
   [16, 'IQ2_XXS'],
   [17, 'IQ2_XS'],

@@ -23,6 +23,7 @@ const SCALES: Readonly<Record<string, { readonly at: readonly number[]; readonly
     Q5_0: { at: [0], scale: 0.0025 },
     Q5_1: { at: [0, 2], scale: 0.0025 },
     Q8_0: { at: [0], scale: 0.0003 },
+    Q8_1: { at: [0, 2], scale: 0.0003 },
     Q2_K: { at: [80, 82], scale: 0.001 },
     Q3_K: { at: [108], scale: 0.0005 },
     Q4_K: { at: [0, 2], scale: 0.0001 },

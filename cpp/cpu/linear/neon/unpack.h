@@ -191,16 +191,27 @@ struct Unpack<Format::kQ5_1> : Shape<32, true>, ScaleAndMinimum {
   }
 };
 
-template <>
-struct Unpack<Format::kQ8_0> : Shape<32, false>, OneScale {
-  using Block = quant::Q8_0;
-  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : OneScale(rows) {}
+// 32 bytes behind a scale.
+template <class Block_>
+struct UnpackBytes : Shape<32, false>, OneScale {
+  using Block = Block_;
+  TRAMONTANE_INLINE explicit UnpackBytes(const Rows& rows) : OneScale(rows) {}
 
   template <int>
   TRAMONTANE_INLINE static void weights(const uint8_t* block, int8x16_t* w) {
     const uint8_t* q = block + offsetof(Block, q);
     for (int i = 0; i < 2; ++i) w[i] = as_signed(vld1q_u8(q + 16 * i));
   }
+};
+
+template <>
+struct Unpack<Format::kQ8_0> : UnpackBytes<quant::Q8_0> {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : UnpackBytes(rows) {}
+};
+
+template <>
+struct Unpack<Format::kQ8_1> : UnpackBytes<quant::Q8_1> {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : UnpackBytes(rows) {}
 };
 
 // The nibbles' values, as in IQ4_NL.

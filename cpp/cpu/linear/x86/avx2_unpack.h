@@ -320,10 +320,11 @@ struct Unpack<Format::kQ5_1, Form> : Shape<32, 5, false, kNoZero, true> {
   Rows rows;
 };
 
-template <class Form>
-struct Unpack<Format::kQ8_0, Form> : Shape<32, 8, false, kNoZero, false> {
-  using Block = quant::Q8_0;
-  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {}
+// 32 bytes behind a scale.
+template <class Block_, class Form>
+struct UnpackBytes : Shape<32, 8, false, kNoZero, false> {
+  using Block = Block_;
+  TRAMONTANE_INLINE explicit UnpackBytes(const Rows& rows) : rows(rows) {}
 
   template <int>
   TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
@@ -332,6 +333,16 @@ struct Unpack<Format::kQ8_0, Form> : Shape<32, 8, false, kNoZero, false> {
     x.scale = load_first_half(rows);
   }
   Rows rows;
+};
+
+template <class Form>
+struct Unpack<Format::kQ8_0, Form> : UnpackBytes<quant::Q8_0, Form> {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : UnpackBytes<quant::Q8_0, Form>(rows) {}
+};
+
+template <class Form>
+struct Unpack<Format::kQ8_1, Form> : UnpackBytes<quant::Q8_1, Form> {
+  TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : UnpackBytes<quant::Q8_1, Form>(rows) {}
 };
 
 TRAMONTANE_INLINE void look_up_iq4(__m256i* w) {
