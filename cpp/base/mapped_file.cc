@@ -5,12 +5,16 @@
 
 #if !defined(_WIN32)
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <mutex>
 #include <system_error>
+#include <utility>
 #endif
 
 namespace tramontane {
@@ -37,6 +41,12 @@ struct Handle {
 std::string last_error_text() { return std::generic_category().message(errno); }
 
 uintptr_t page_bytes() { return static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)); }
+
+#if defined(__APPLE__)
+timespec written_at(const struct stat& status) { return status.st_mtimespec; }
+#else
+timespec written_at(const struct stat& status) { return status.st_mtim; }
+#endif
 
 struct Descriptor {
   int value;
@@ -79,6 +89,8 @@ MappedFile::MappedFile(const std::string& path) {
 
 MappedFile::~MappedFile() { UnmapViewOfFile(data_); }
 
+bool MappedFile::changed() const { return false; }
+
 void MappedFile::expect(const uint8_t*, size_t) {}
 
 // Unlocking pages that are not locked takes them out of the working set.
@@ -88,9 +100,75 @@ void MappedFile::release(const uint8_t* data, size_t bytes) {
 
 #else
 
+// A mapping whose pages may vanish. A page beyond the end of a file that was cut short, or one that
+// the disk does not give, ends the process with SIGBUS. The handler puts zeros there instead, and
+// sets `lost`. Entries are used again and never freed, since the handler may look at them any time.
+struct MappedFile::Guarded {
+  std::atomic<uintptr_t> begin{0}, end{0};
+  std::atomic<bool> lost{false};
+  Guarded* next = nullptr;
+
+  static std::atomic<Guarded*> first;
+  static std::mutex mutex;  // Of those who add and remove; the handler takes no locks.
+  static struct sigaction previous;
+
+  static Guarded* add(const void* data, size_t bytes);
+  static void on_fault(int number, siginfo_t* info, void* context);
+};
+
+std::atomic<MappedFile::Guarded*> MappedFile::Guarded::first{nullptr};
+std::mutex MappedFile::Guarded::mutex;
+struct sigaction MappedFile::Guarded::previous;
+
+// Calls only what a signal handler may: mmap() is a plain system call.
+void MappedFile::Guarded::on_fault(int number, siginfo_t* info, void* context) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
+  for (Guarded* guarded = first; guarded != nullptr; guarded = guarded->next) {
+    const uintptr_t begin = guarded->begin, end = guarded->end;
+    if (address < begin || address >= end) continue;
+    const int saved = errno;
+    // All the rest at once: the model is lost, and each page would be a fault of its own.
+    const uintptr_t page = address / page_bytes() * page_bytes();
+    void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ,
+                       MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    errno = saved;
+    if (zeros == MAP_FAILED) break;
+    guarded->lost = true;
+    return;
+  }
+  // Not ours: whoever handled it before does, or it comes again and ends the process.
+  if ((previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(number, info, context);
+  if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
+    return previous.sa_handler(number);
+  }
+  sigaction(SIGBUS, &previous, nullptr);
+}
+
+MappedFile::Guarded* MappedFile::Guarded::add(const void* data, size_t bytes) {
+  const std::lock_guard lock(mutex);
+  Guarded* guarded = first;
+  while (guarded != nullptr && guarded->begin != 0) guarded = guarded->next;
+  if (guarded == nullptr) {
+    if (first == nullptr) {
+      struct sigaction action = {};
+      action.sa_sigaction = on_fault;
+      action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+      sigaction(SIGBUS, &action, &previous);
+    }
+    guarded = new Guarded;
+    guarded->next = first;
+    first = guarded;
+  }
+  guarded->lost = false;
+  guarded->end =
+      (reinterpret_cast<uintptr_t>(data) + bytes + page_bytes() - 1) / page_bytes() * page_bytes();
+  guarded->begin = reinterpret_cast<uintptr_t>(data);
+  return guarded;
+}
+
 MappedFile::MappedFile(const std::string& path) {
   // Without O_NONBLOCK, opening a FIFO would wait for a writer.
-  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.value < 0) fail(path, last_error_text());
   struct stat status;
   if (fstat(file.value, &status) != 0) fail(path, last_error_text());
@@ -98,6 +176,11 @@ MappedFile::MappedFile(const std::string& path) {
   if (status.st_size == 0) fail(path, "the file is empty");
   const size_t size = static_cast<size_t>(status.st_size);
   void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
+  // Some file systems know no shared mappings (FUSE with direct_io, 9p). One that is read only is
+  // the same as a private one.
+  if (data == MAP_FAILED && errno == ENODEV) {
+    data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
+  }
   if (data == MAP_FAILED) fail(path, last_error_text());
 #if defined(MADV_HUGEPAGE)
   // Fewer TLB misses where the kernel can do it for files; advice that cannot be taken is no error.
@@ -106,9 +189,30 @@ MappedFile::MappedFile(const std::string& path) {
   data_ = static_cast<const uint8_t*>(data);
   size_ = size;
   id_ = {status.st_dev, status.st_ino};
+  written_seconds_ = written_at(status).tv_sec;
+  written_nanoseconds_ = written_at(status).tv_nsec;
+  guarded_ = Guarded::add(data, size);
+  descriptor_ = std::exchange(file.value, -1);
 }
 
-MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(data_), static_cast<size_t>(size_)); }
+MappedFile::~MappedFile() {
+  {
+    const std::lock_guard lock(Guarded::mutex);
+    guarded_->end = 0;
+    guarded_->begin = 0;
+  }
+  munmap(const_cast<uint8_t*>(data_), static_cast<size_t>(size_));
+  close(descriptor_);
+}
+
+bool MappedFile::changed() const {
+  if (guarded_->lost) return true;
+  struct stat status;
+  if (fstat(descriptor_, &status) != 0) return true;
+  const timespec written = written_at(status);
+  return static_cast<uint64_t>(status.st_size) != size_ || written.tv_sec != written_seconds_ ||
+         written.tv_nsec != written_nanoseconds_;
+}
 
 // Advice that cannot be taken is no error.
 void MappedFile::expect(const uint8_t* data, size_t bytes) {

@@ -21,6 +21,12 @@ class MappedFile {
   // Device and inode: the same file has the same, whatever the path.
   std::pair<uint64_t, uint64_t> id() const { return id_; }
 
+  // Whether the file is not what was mapped any more: it was written to or cut short, or a page of
+  // it could not be read. Then zeros were read in its place instead of the process being ended by
+  // a signal, and whoever read must not use the result. Cheap enough for every step. On Windows a
+  // mapped file cannot be cut short nor be opened for writing.
+  bool changed() const;
+
   // For a range of a mapped file about to be read whole: brings its pages in, many at a time. A
   // first touch brings in few.
   static void expect(const uint8_t* data, size_t bytes);
@@ -32,6 +38,13 @@ class MappedFile {
   const uint8_t* data_ = nullptr;
   uint64_t size_ = 0;
   std::pair<uint64_t, uint64_t> id_;
+#if !defined(_WIN32)
+  struct Guarded;
+
+  int descriptor_ = -1;
+  int64_t written_seconds_ = 0, written_nanoseconds_ = 0;
+  Guarded* guarded_ = nullptr;  // Shared with the handler of faults.
+#endif
 };
 
 }  // namespace tramontane

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <string>
+#include <system_error>
 #include <thread>
 
 #if defined(__x86_64__) || defined(_M_X64) || defined(_M_ARM64)
@@ -96,6 +98,13 @@ void ThreadPool::grow(int threads) {
       worker->thread = std::thread([this, w = worker.get(), thread] { serve(*w, thread); });
       workers_.push_back(std::move(worker));
     }
+  } catch (const std::system_error& error) {
+    const size_t started = workers_.size() + 1;
+    end_turn();
+    throw std::system_error(error.code(),
+                            "cannot start " + std::to_string(threads) + " threads, only " +
+                                std::to_string(started) +
+                                ": lower threads, or raise the limit of processes and threads");
   } catch (...) {
     end_turn();
     throw;

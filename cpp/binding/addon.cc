@@ -5,9 +5,9 @@
 #include <memory>
 #include <utility>
 
-#include "base/error.h"
 #include "binding/backends.h"
 #include "binding/convert.h"
+#include "binding/guard.h"
 #include "binding/machine_limits.h"
 #include "binding/native_model.h"
 #include "binding/order_gptq.h"
@@ -44,13 +44,13 @@ class Loading final : public PromiseWorker {
 
 Napi::Value load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  try {
+  Napi::Value promise;
+  throw_errors(env, "loading the model", [&] {
     auto* loading =
         new Loading(env, to_description(info[0].As<Napi::Object>()), info[1].As<Napi::Function>());
-    return loading->start();
-  } catch (const Error& error) {
-    throw to_error(env, error.code(), error.what());
-  }
+    promise = loading->start();
+  });
+  return promise;
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {

@@ -6,11 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "base/error.h"
 #include "base/machine_limits.h"
 #include "base/mapped_file.h"
 #include "base/thread_pool.h"
-#include "binding/convert.h"
+#include "binding/guard.h"
 #include "binding/promise_worker.h"
 
 namespace tramontane::binding {
@@ -82,7 +81,7 @@ MachineLimits::MachineLimits(const Napi::CallbackInfo& info)
   const auto paths = info[0].As<Napi::Array>();
   auto files = std::make_shared<Files>();
   files->threads = info[1].As<Napi::Number>().Int32Value();
-  try {
+  throw_errors(info.Env(), "measuring", [&] {
     for (uint32_t i = 0; i < paths.Length(); ++i) {
       const std::string path = paths.Get(i).As<Napi::String>();
       const MappedFile& file = *files->mapped.emplace_back(std::make_unique<MappedFile>(path));
@@ -92,9 +91,7 @@ MachineLimits::MachineLimits(const Napi::CallbackInfo& info)
       files->bytes += static_cast<double>(file.size());
     }
     files->pool->grow(files->threads);
-  } catch (const Error& error) {
-    throw to_error(info.Env(), error.code(), error.what());
-  }
+  });
   files_ = std::move(files);
 }
 

@@ -3,24 +3,14 @@
 #include <string>
 #include <utility>
 
-#include "base/error.h"
 #include "binding/convert.h"
+#include "binding/guard.h"
 
 namespace tramontane::binding {
 namespace {
 
 uint64_t to_id(const Napi::Value& value) {
   return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value());
-}
-
-// Runs what may throw the core's Error and rethrows it as a JavaScript error.
-template <typename Body>
-void translate_errors(Napi::Env env, const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    throw to_error(env, error.code(), error.what());
-  }
 }
 
 }  // namespace
@@ -65,15 +55,24 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info)
     throw to_error(env, "OUT_OF_MEMORY", "cannot create a thread-safe function");
   }
   napi_unref_threadsafe_function(env, wake_);
-  // After the thread-safe function, so that it runs before that one's own clean-up.
-  napi_add_env_cleanup_hook(env, on_environment_exit, this);
-
   mailbox_ = std::make_shared<Mailbox>(wake_);
+  // After the thread-safe function, so that it runs before that one's own clean-up. From here on,
+  // close() undoes everything: the destructor does not run where the constructor throws.
+  napi_add_env_cleanup_hook(env, on_environment_exit, this);
+  try {
+    throw_errors(env, "starting the engine's thread (lower threads, or raise the limit of them)",
+                 [&] { start(info.This().As<Napi::Object>()); });
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+void NativeModel::start(Napi::Object self) {
   running_.engine = std::make_unique<Engine>(
       *running_.model,
       [mailbox = mailbox_](std::vector<Event> events) { mailbox->put(std::move(events)); });
   const Model& model = *running_.model;
-  auto self = info.This().As<Napi::Object>();
   self.Set("implementation", running_.model->backend().implementation());
   self.Set("kvCacheTokens", model.pages() * kPageTokens);
   self.Set("mostTokens", most_tokens(model.limits(), model.pages()));
@@ -102,7 +101,7 @@ void NativeModel::close() {
 
 // generate(id, request): starts one generation.
 Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
-  translate_errors(info.Env(), [&] {
+  throw_errors(info.Env(), "starting a request", [&] {
     running_.engine->submit(
         to_id(info[0]),
         to_generate_request(info[1].As<Napi::Object>(), running_.model->shape().vocabulary));
@@ -123,7 +122,8 @@ Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
     outputs_.emplace(id, Napi::Persistent(out));
   }
   try {
-    translate_errors(info.Env(), [&] { running_.engine->submit(id, std::move(request)); });
+    throw_errors(info.Env(), "starting a request",
+                 [&] { running_.engine->submit(id, std::move(request)); });
   } catch (...) {
     outputs_.erase(id);
     throw;
@@ -185,9 +185,13 @@ class NativeModel::Disposal final : public Napi::AsyncWorker {
   }
 
   void OnOK() override {
-    self_->deliver(Env());
+    try {
+      throw_errors(Env(), "delivering events", [&] { self_->deliver(Env()); });
+      deferred_.Resolve(Env().Undefined());
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
+    }
     self_->close();
-    deferred_.Resolve(Env().Undefined());
     self_->Unref();
   }
 
@@ -208,7 +212,7 @@ void NativeModel::wake_up(napi_env env, napi_value, void* self, void*) {
   if (env == nullptr) return;  // The environment is going away, and `self` may be gone.
   const Napi::HandleScope scope(env);
   try {
-    static_cast<NativeModel*>(self)->deliver(env);
+    throw_errors(env, "delivering events", [&] { static_cast<NativeModel*>(self)->deliver(env); });
   } catch (const Napi::Error& error) {
     napi_fatal_exception(env, error.Value());
   }

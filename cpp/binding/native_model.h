@@ -56,6 +56,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   static void wake_up(napi_env env, napi_value, void* self, void*);
   static void on_environment_exit(void* self);
   void deliver(Napi::Env env);
+  void start(Napi::Object self);
   void close();
 
   Running running_;  // Empty after dispose().

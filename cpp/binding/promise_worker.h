@@ -3,11 +3,10 @@
 
 #include <napi.h>
 
-#include <new>
 #include <string>
 
-#include "base/error.h"
 #include "binding/convert.h"
+#include "binding/guard.h"
 
 namespace tramontane::binding {
 
@@ -31,18 +30,21 @@ class PromiseWorker : public Napi::AsyncWorker {
 
  private:
   void Execute() final {
-    try {
-      run();
-    } catch (const Error& error) {
-      code_ = error.code();
-      SetError(error.what());
-    } catch (const std::bad_alloc&) {
-      code_ = "OUT_OF_MEMORY";
-      SetError(std::string("out of memory while ") + doing_);
-    }
+    catch_errors(
+        doing_, [&] { run(); },
+        [&](const char* code, const std::string& message) {
+          code_ = code;
+          SetError(message);
+        });
   }
 
-  void OnOK() final { deferred_.Resolve(result()); }
+  void OnOK() final {
+    try {
+      throw_errors(Env(), doing_, [&] { deferred_.Resolve(result()); });
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
+    }
+  }
 
   void OnError(const Napi::Error& error) final {
     deferred_.Reject(to_error(Env(), code_, error.Message()).Value());

@@ -277,6 +277,7 @@ void Engine::compute(const std::vector<Piece>& pieces) {
                   output_rows.data(), static_cast<int32_t>(output_rows.size())};
 
   if (!forward(model_.backend(), model_.shape(), step, [&] { return cancelled(pieces); })) return;
+  model_.check_files();
 
   std::vector<Output> draws;
   for (const Output& output : outputs) {

@@ -68,7 +68,9 @@ Model::Model(const ModelDescription& description)
     : files_(description.files),
       shape_(description.shape),
       opened_(open(description)),
-      limits_{description.window, kv_size_.context, kMaxStepRows} {}
+      limits_{description.window, kv_size_.context, kMaxStepRows} {
+  check_files();
+}
 
 int32_t Model::pages_short(int32_t touched) {
   if (!share_) return 0;

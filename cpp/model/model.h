@@ -37,6 +37,10 @@ class Model {
   // Maps the files and opens the backend with every weight. Throws Error.
   explicit Model(const ModelDescription& description);
 
+  // Throws Error COMPUTE_FAILED when a file is not any more what was loaded. After a step: whether
+  // what it computed can be believed.
+  void check_files() const { files_.check_unchanged(); }
+
   Backend& backend() { return *opened_.backend; }
   const ModelShape& shape() const { return shape_; }
   const SequenceLimits& limits() const { return limits_; }

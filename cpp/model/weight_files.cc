@@ -38,6 +38,16 @@ WeightFiles::WeightFiles(const std::vector<std::string>& paths) : paths_(paths) 
   for (const std::string& path : paths) files_.push_back(std::make_unique<MappedFile>(path));
 }
 
+void WeightFiles::check_unchanged() const {
+  for (size_t i = 0; i < files_.size(); ++i) {
+    if (!files_[i]->changed()) continue;
+    throw Error("COMPUTE_FAILED", paths_[i] +
+                                      ": the file changed or was cut short while the model used "
+                                      "it. Load the model again; replace a file by renaming "
+                                      "another to its name");
+  }
+}
+
 std::map<std::pair<uint64_t, uint64_t>, uint64_t> WeightFiles::lengths() const {
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths;
   for (const auto& file : files_) lengths[file->id()] = file->size();

@@ -47,6 +47,10 @@ class WeightFiles {
   // Checks what it is told of a weight. Throws Error INVALID_FILE.
   ModelWeight find(const WeightPlace& weight) const;
 
+  // Throws Error COMPUTE_FAILED when a file changed since it was mapped: what was computed since
+  // may be wrong.
+  void check_unchanged() const;
+
   // What each file is, whatever its path, and its length.
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths() const;
 

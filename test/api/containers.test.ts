@@ -91,11 +91,11 @@ class Groups {
     const old = existsSync('/sys/fs/cgroup/memory');
     const made: { outer: string; inner: string }[] = [];
     try {
-      for (const controller of old ? ['memory', 'cpu'] : ['']) {
+      for (const controller of old ? ['memory', 'cpu', 'pids'] : ['']) {
         const outer = join('/sys/fs/cgroup', controller, name);
         const inner = join(outer, 'inner');
         mkdirSync(outer);
-        if (!old) writeFileSync(join(outer, 'cgroup.subtree_control'), '+memory +cpu');
+        if (!old) writeFileSync(join(outer, 'cgroup.subtree_control'), '+memory +cpu +pids');
         mkdirSync(inner);
         made.push({ outer, inner });
       }
@@ -108,10 +108,15 @@ class Groups {
   }
 
   limit(version1: string, version2: string, value: string): void {
-    const [first, second = first] = this.pairs;
     const old = this.pairs.length > 1;
-    const outer = (version1.startsWith('cpu') ? second : first)?.outer ?? '';
+    const outer = this.outerOf(version1.split('.')[0] ?? '');
     writeFileSync(join(outer, old ? version1 : version2), value);
+  }
+
+  /** The outer group, where `controller` is kept. */
+  outerOf(controller: string): string {
+    const found = this.pairs.find(({ outer }) => outer.includes(`/${controller}/`));
+    return (found ?? this.pairs[0])?.outer ?? '';
   }
 
   /** What a program prints as JSON in a process of the inner groups. */
@@ -184,6 +189,41 @@ inGroups('in a control group that is within another (needs root)', () => {
         ) as string,
       });
     }
+  });
+
+  test('threads that cannot be started are an error that says so, whichever it is', () => {
+    // As `docker --pids-limit` and systemd's TasksMax=; one more is allowed each time.
+    const outcomes = groups?.run(`
+      const { readFileSync, writeFileSync } = require('node:fs');
+      const { Model } = require('./lib');
+      const path = ${JSON.stringify(path)};
+      const directory = ${JSON.stringify(groups.outerOf('pids'))};
+      const load = async () => {
+        try {
+          const model = await Model.load(path, { threads: 3, slidingWindow: 64 });
+          await model.generate('Once', { maxTokens: 2 }).text();
+          await model.dispose();
+          return 'loaded';
+        } catch ({ code, message }) {
+          return code + ' ' + message;
+        }
+      };
+      (async () => {
+        await load(); // So that Node has all threads of its own.
+        const running = Number(readFileSync(directory + '/pids.current', 'utf8'));
+        const outcomes = [];
+        for (let more = 0; more <= 3; more++) {
+          writeFileSync(directory + '/pids.max', String(running + more));
+          outcomes.push(await load());
+        }
+        console.log(JSON.stringify(outcomes));
+      })();`) as string[];
+    expect(outcomes).toEqual([
+      expect.stringMatching(/^OUT_OF_MEMORY.*cannot start 3 threads, only 1.*lower threads/),
+      expect.stringMatching(/^OUT_OF_MEMORY.*cannot start 3 threads, only 2.*lower threads/),
+      expect.stringMatching(/^OUT_OF_MEMORY.*engine's thread.*lower threads/),
+      'loaded',
+    ]);
   });
 
   test('a CPU quota of the outer group bounds the threads', () => {

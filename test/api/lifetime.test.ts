@@ -117,3 +117,14 @@ linux('memory is given back by dispose(), not by the garbage collector', async (
   await model.dispose();
   expect(mapped()).toBe(false);
 });
+
+linux(
+  'a model that nobody disposed of and nobody has is collected, threads and mapping with it',
+  () => {
+    expect(run('collected', { NODE_OPTIONS: '--expose-gc' })).toEqual({
+      status: 0,
+      stdout: 'mapped 3, then 0\n',
+      stderr: '',
+    });
+  },
+);

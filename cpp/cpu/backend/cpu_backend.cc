@@ -9,6 +9,7 @@
 #include <limits>
 #include <new>
 #include <string>
+#include <system_error>
 
 namespace tramontane::cpu {
 namespace {
@@ -283,6 +284,8 @@ Status tramontane_create_cpu_backend(const BackendOptions* options, Backend** ba
     return fail(failure.status(), failure.what());
   } catch (const std::bad_alloc&) {
     return fail(Status::kOutOfMemory, "out of memory");
+  } catch (const std::system_error& failure) {  // Threads that cannot be started.
+    return fail(Status::kOutOfMemory, failure.what());
   } catch (const std::exception& failure) {
     return fail(Status::kDeviceFailed, failure.what());
   } catch (...) {

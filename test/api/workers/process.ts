@@ -1,4 +1,5 @@
 /** A process of its own: runs one of the scenarios below, named by its argument, and exits by itself. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Model, type TramontaneError } from '../../../lib';
 
@@ -51,6 +52,25 @@ const scenarios: Record<string, () => Promise<void>> = {
     const { user, system } = process.cpuUsage(before);
     console.log((user + system) / 1000);
     await model.dispose();
+  },
+  /** Models that are let go of: how many mappings of their file there are before and after. */
+  async collected() {
+    const mapped = (): number =>
+      readFileSync('/proc/self/maps', 'utf8').split('breeze-Q4_0.gguf').length - 1;
+    const before = await (async () => {
+      const models: Model[] = [];
+      for (let i = 0; i < 3; i++) {
+        const model = await Model.load(path);
+        await model.generate('Once', { maxTokens: 3 }).text();
+        models.push(model);
+      }
+      return mapped();
+    })();
+    for (let i = 0; i < 50 && mapped() > 0; i++) {
+      globalThis.gc?.();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    console.log(`mapped ${String(before)}, then ${String(mapped())}`);
   },
 };
 
