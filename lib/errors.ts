@@ -12,13 +12,13 @@ export type TramontaneErrorCode =
   | 'INVALID_FILE'
   /** A well-formed file of a kind that is not supported. The message names what was found and what is supported. */
   | 'UNSUPPORTED_FILE'
-  /** Memory could not be had. */
+  /** Memory or threads could not be had. */
   | 'OUT_OF_MEMORY'
   /** The model was disposed. */
   | 'DISPOSED'
   /** The backend that was asked for cannot be used here. The message says why and what to do. */
   | 'BACKEND_UNAVAILABLE'
-  /** A computation went wrong, such as logits that are not finite. */
+  /** A computation went wrong: logits that are not finite, a file that changed under the model. */
   | 'COMPUTE_FAILED'
   /** The native addon is missing or does not fit this package. The message has the command to rebuild it. */
   | 'NATIVE_UNAVAILABLE';
