@@ -52,13 +52,6 @@ export class CandidateHeap {
     nodes[at] = node;
   }
 
-  /** Gives back the memory a long text took; the heap must be empty. */
-  release(): void {
-    if (this.nodes.length === INITIAL_LENGTH) return;
-    this.priorities = new Float64Array(INITIAL_LENGTH);
-    this.nodes = new Int32Array(INITIAL_LENGTH);
-  }
-
   private grow(): void {
     const { priorities, nodes } = this;
     this.priorities = new Float64Array(2 * nodes.length);
@@ -68,7 +61,7 @@ export class CandidateHeap {
   }
 }
 
-const INITIAL_LENGTH = 512;
+const INITIAL_LENGTH = 64;
 
 function isBefore(priority: number, node: number, thanPriority: number, thanNode: number): boolean {
   return priority < thanPriority || (priority === thanPriority && node < thanNode);

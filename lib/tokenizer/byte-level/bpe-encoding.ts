@@ -8,7 +8,7 @@ import { STEPS, type Steps } from '../slices';
 export class BpeEncoding {
   private readonly merger: RankedMerger;
   private bytes = new Uint8Array(256);
-  /** Whether the character before was one without a piece. */
+  /** Whether the part that is being merged has a character without a piece at its end. */
   private afterUnknown = false;
 
   constructor(
@@ -40,6 +40,8 @@ export class BpeEncoding {
 
   private *encodeSection(section: string, first: boolean): Steps {
     const { merger, ids } = this;
+    const { alphabet } = this.model;
+    const seams = alphabet.kind === 'characters' ? alphabet.seams : undefined;
     let pause = STEPS;
     for (const word of this.model.words?.(section, first) ?? [section]) {
       if ((pause -= word.length) < 0) {
@@ -52,11 +54,11 @@ export class BpeEncoding {
         continue;
       }
       for (let start = 0; start < word.length;) {
-        const end = this.endOfPart(word, start);
+        const end = seams?.endOfPart(word, start) ?? word.length;
         this.afterUnknown = false;
         while (start < end) {
           const stop = endOfBlock(word, start, end);
-          this.push(word.slice(start, stop));
+          this.push(word, start, stop);
           start = stop;
           if (start < end) yield;
         }
@@ -72,22 +74,15 @@ export class BpeEncoding {
     return ids.get(alphabet.kind === 'bytes' ? pieceOfBytes(this.utf8Of(word)) : word);
   }
 
-  /** The end of the part of the word that is merged by itself. */
-  private endOfPart(word: string, start: number): number {
-    const { alphabet } = this.model;
-    const seams = alphabet.kind === 'characters' ? alphabet.seams : undefined;
-    return seams?.endOfPart(word, start) ?? word.length;
-  }
-
-  /** Gives the merger the symbols of a text. */
-  private push(text: string): void {
+  /** Gives the merger the symbols of a part of a word. */
+  private push(word: string, start: number, end: number): void {
     const { alphabet } = this.model;
     if (alphabet.kind === 'characters') {
-      this.pushCharacters(text, alphabet);
+      this.pushCharacters(word, start, end, alphabet);
       return;
     }
     const { byteIds } = alphabet;
-    const bytes = this.utf8Of(text);
+    const bytes = this.utf8Of(word.slice(start, end));
     for (let i = 0; i < bytes.length; i++) {
       const id = byteIds[bytes[i]!]!;
       if (id !== UNMAPPED) this.merger.push(id);
@@ -95,22 +90,27 @@ export class BpeEncoding {
   }
 
   private pushCharacters(
-    text: string,
+    word: string,
+    start: number,
+    end: number,
     { byteIds, unknownId, fuseUnknown }: CharacterAlphabet,
   ): void {
-    for (let at = 0; at < text.length;) {
-      const character = String.fromCodePoint(text.codePointAt(at)!);
+    const { ids } = this.model;
+    let { afterUnknown } = this;
+    for (let at = start; at < end;) {
+      const character = String.fromCodePoint(word.codePointAt(at)!);
       at += character.length;
-      const id = this.model.ids.get(character);
+      const id = ids.get(character);
       const isUnknown = id === undefined && byteIds === undefined;
       if (id !== undefined) this.merger.push(id);
       else if (byteIds !== undefined) {
         for (const byte of this.utf8Of(character)) this.merger.push(byteIds[byte]!);
-      } else if (unknownId !== undefined && !(this.afterUnknown && fuseUnknown)) {
+      } else if (unknownId !== undefined && !(afterUnknown && fuseUnknown)) {
         this.merger.push(unknownId);
       }
-      this.afterUnknown = isUnknown;
+      afterUnknown = isUnknown;
     }
+    this.afterUnknown = afterUnknown;
   }
 
   /** The UTF-8 form of a text, until the next call. */
