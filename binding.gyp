@@ -7,7 +7,18 @@
       "sources": [
         "<!@(node -p \"require('fs').readFileSync('cpp/sources.txt', 'utf8')\")"
       ],
-      "include_dirs": ["cpp", "<!(node -p \"require('node-addon-api').include_dir\")"],
+      "actions": [
+        {
+          "action_name": "seam_hash",
+          "inputs": [
+            "cpp/backend/write_seam_hash.js",
+            "<!@(node -p \"['backend', 'quant'].flatMap((folder) => require('fs').readdirSync('cpp/' + folder).filter((name) => name.endsWith('.h')).map((name) => 'cpp/' + folder + '/' + name)).join(' ')\")"
+          ],
+          "outputs": ["<(INTERMEDIATE_DIR)/seam_hash.h"],
+          "action": ["node", "cpp/backend/write_seam_hash.js", "<@(_outputs)"]
+        }
+      ],
+      "include_dirs": ["cpp", "<(INTERMEDIATE_DIR)", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "NAPI_VERSION=8"],
       # Node's own flags ask for an older C++ without exceptions. -ffp-contract=off: a sum has the
       # same bits whichever function the compiler inlined it into; kernels name their FMAs.

@@ -14,7 +14,6 @@
 
 namespace tramontane {
 
-constexpr uint32_t kBackendAbiVersion = 1;
 constexpr int kPageTokens = 32;
 
 enum class Status : int32_t {
@@ -39,8 +38,7 @@ struct ModelShape {
 };
 
 struct BackendOptions {
-  uint32_t abi_version;  // kBackendAbiVersion
-  uint32_t struct_size;  // sizeof(BackendOptions)
+  uint64_t seam_hash;  // kSeamHash of abi.h: a backend of another seam refuses.
   ModelShape shape;
   int32_t window;       // Keys a query sees, its own included; 0: all before it.
   int32_t pages;        // Pages of kPageTokens tokens in the pool.

@@ -6,9 +6,8 @@
 
 namespace tramontane::cuda {
 
-// `tramontane_cuda_abi_version`: kBackendAbiVersion of the plug-in. Asked before all else; it is
-// the version of this file too.
-using AbiVersion = uint32_t();
+// `tramontane_cuda_seam_hash`: kSeamHash of the plug-in. Asked before all else.
+using SeamHash = uint64_t();
 
 constexpr int kMaxDevices = 16;
 

@@ -1,5 +1,6 @@
 #include "backend/cuda_plugin.h"
 
+#include "backend/abi.h"
 #include "base/error.h"
 
 namespace tramontane {
@@ -16,13 +17,14 @@ CudaPlugin::CudaPlugin(const std::string& path)
       probe_(library_.function<cuda::Probe>("tramontane_probe_cuda")),
       plan_memory_(library_.function<cuda::PlanMemory>("tramontane_plan_cuda_memory")),
       create_(library_.function<CreateBackend>("tramontane_create_cuda_backend")) {
-  auto* version = library_.function<cuda::AbiVersion>("tramontane_cuda_abi_version");
-  if (version == nullptr) unavailable(path + " is not a CUDA plug-in of this package");
-  const uint32_t found = version();
-  if (found != kBackendAbiVersion || !probe_ || !plan_memory_ || !create_) {
-    unavailable(path + " is a CUDA plug-in of interface version " + std::to_string(found) +
-                ", and version " + std::to_string(kBackendAbiVersion) +
-                " is needed: install the same version of both");
+  auto* seam_hash = library_.function<cuda::SeamHash>("tramontane_cuda_seam_hash");
+  if (seam_hash == nullptr) {
+    unavailable(path + " is not a CUDA plug-in of this version of the package");
+  }
+  if (seam_hash() != kSeamHash || !probe_ || !plan_memory_ || !create_) {
+    unavailable(path +
+                " is a CUDA plug-in of another version of the package: install or build the "
+                "same version of both");
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "backend/abi.h"
 #include "backend/rules.h"
 
 namespace tramontane {
@@ -31,8 +32,7 @@ OpenedBackend Model::open(const ModelDescription& description) {
   for (const WeightPlace& weight : description.weights) weights.push_back(files_.find(weight));
 
   BackendOptions options{};
-  options.abi_version = kBackendAbiVersion;
-  options.struct_size = sizeof(BackendOptions);
+  options.seam_hash = kSeamHash;
   options.shape = description.shape;
   options.window = description.window;
   options.max_rows = kMaxStepRows;

@@ -7,6 +7,7 @@
 #include <new>
 #include <set>
 
+#include "backend/abi.h"
 #include "host/cuda_backend.h"
 #include "kernels/formats.h"
 
@@ -162,14 +163,13 @@ void plan_memory(const BackendOptions& options, const WeightData* weights, int c
 
 using namespace tramontane;
 
-uint32_t tramontane_cuda_abi_version() { return kBackendAbiVersion; }
+uint64_t tramontane_cuda_seam_hash() { return kSeamHash; }
 
 Status tramontane_create_cuda_backend(const BackendOptions* options, Backend** backend, char* error,
                                       size_t error_size) {
   *backend = nullptr;
   return cuda::guarded(error, error_size, [&] {
-    require(options->abi_version == kBackendAbiVersion &&
-                options->struct_size == sizeof(BackendOptions),
+    require(options->seam_hash == kSeamHash,
             "the CUDA plug-in is of another version than tramontane: install the same "
             "version of both");
     cuda::select_device(options->device);

@@ -10,7 +10,7 @@
 #endif
 
 extern "C" {
-TRAMONTANE_EXPORT tramontane::cuda::AbiVersion tramontane_cuda_abi_version;
+TRAMONTANE_EXPORT tramontane::cuda::SeamHash tramontane_cuda_seam_hash;
 TRAMONTANE_EXPORT tramontane::cuda::Probe tramontane_probe_cuda;
 TRAMONTANE_EXPORT tramontane::cuda::PlanMemory tramontane_plan_cuda_memory;
 TRAMONTANE_EXPORT tramontane::CreateBackend tramontane_create_cuda_backend;

@@ -1,5 +1,7 @@
 /** Which backend a model gets, and what is said where CUDA cannot be had. */
 import { execFileSync } from 'node:child_process';
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Model, TramontaneError, type LoadOptions } from '../../lib';
 import { addonPath } from '../../lib/model/addon';
@@ -94,6 +96,32 @@ test('a file that is no library, and a library that is no plug-in', async () => 
   expect(model.info.backend.source).toContain('not a CUDA plug-in');
 });
 
+test('the seam of addon and plug-in is a hash of its headers: a changed, new or lost one is another', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tramontane-seam-'));
+  try {
+    for (const part of ['backend', 'quant']) {
+      cpSync(join(__dirname, '../../cpp', part), join(folder, part), { recursive: true });
+    }
+    const hash = (): string => {
+      const file = join(folder, 'seam_hash.h');
+      execFileSync(process.execPath, [join(folder, 'backend/write_seam_hash.js'), file]);
+      return readFileSync(file, 'utf8');
+    };
+    const hashes = [hash()];
+    expect(hashes[0]).toMatch(/^#define TRAMONTANE_SEAM_HASH 0x[0-9a-f]{16}ull\n$/);
+    expect(hash()).toBe(hashes[0]);
+    appendFileSync(join(folder, 'backend/cuda_interface.h'), 'struct New {};\n');
+    hashes.push(hash());
+    writeFileSync(join(folder, 'quant/new.h'), '');
+    hashes.push(hash());
+    rmSync(join(folder, 'quant/format.h'));
+    hashes.push(hash());
+    expect(new Set(hashes).size).toBe(4);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 describeEmulated('on an emulated device', () => {
   beforeEach(() => {
     usePlugin();
@@ -103,7 +131,7 @@ describeEmulated('on an emulated device', () => {
     usePlugin(otherVersion);
     expect(await refusal({ backend: 'cuda' })).toMatchObject({
       code: 'BACKEND_UNAVAILABLE',
-      message: expect.stringMatching(/interface version \d+.*same version/) as string,
+      message: expect.stringMatching(/another version.*same version/) as string,
     });
   });
 

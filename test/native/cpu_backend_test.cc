@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/abi.h"
 #include "backend/backend.h"
 #include "base/half.h"
 #include "cpu/backend/cpu_backend.h"
@@ -41,8 +42,7 @@ ModelShape tiny_shape(RopePairing pairing = RopePairing::kHalves) {
 }
 
 BackendOptions tiny_options(Compute compute, KvType kv_type, int threads) {
-  return {.abi_version = kBackendAbiVersion,
-          .struct_size = sizeof(BackendOptions),
+  return {.seam_hash = kSeamHash,
           .shape = tiny_shape(),
           .window = kWindow,
           .pages = kPages,
@@ -696,8 +696,7 @@ TEST("the factory makes a backend, or says why not within the room it has") {
   CHECK(create([](BackendOptions&) {}) == Status::kOk);
   CHECK(backend != nullptr && std::strlen(backend->implementation()) > 0);
   if (backend != nullptr) backend->destroy();
-  fails(Status::kInvalid, [](BackendOptions& options) { ++options.abi_version; });
-  fails(Status::kInvalid, [](BackendOptions& options) { --options.struct_size; });
+  fails(Status::kInvalid, [](BackendOptions& options) { ++options.seam_hash; });
   fails(Status::kInvalid, [](BackendOptions& options) { options.shape.layers = 0; });
   fails(Status::kInvalid, [](BackendOptions& options) { options.shape.layers = 1 << 30; });
   fails(Status::kInvalid, [](BackendOptions& options) { options.shape.vocabulary = -1; });

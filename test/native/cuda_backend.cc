@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/abi.h"
 #include "backend/backend.h"
 #include "base/half.h"
 #include "cuda_test.h"
@@ -21,8 +22,7 @@ using BackendPointer = std::unique_ptr<Backend, Destroy>;
 
 BackendOptions options_of(const ModelShape& shape) {
   BackendOptions o{};
-  o.abi_version = kBackendAbiVersion;
-  o.struct_size = sizeof(BackendOptions);
+  o.seam_hash = kSeamHash;
   o.shape = shape;
   o.pages = 8;
   o.max_rows = 8;
@@ -257,7 +257,7 @@ TEST("another version, another device, impossible shapes are refused") {
   Status status;
   std::string message;
   BackendOptions options = options_of(kTiny);
-  options.abi_version++;
+  options.seam_hash++;
   CHECK(!create(options, &status, &message));
   CHECK(status == Status::kInvalid);
   CHECK(message.find("version") != std::string::npos);

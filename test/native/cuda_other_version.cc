@@ -1,11 +1,12 @@
 // A CUDA plug-in of a version that does not exist, for the test that it is refused unasked.
 #include <cstdio>
 
+#include "backend/abi.h"
 #include "host/plugin.h"
 
 using namespace tramontane;
 
-uint32_t tramontane_cuda_abi_version() { return kBackendAbiVersion + 1000; }
+uint64_t tramontane_cuda_seam_hash() { return kSeamHash + 1; }
 
 void tramontane_probe_cuda(cuda::ProbeResult* result) {
   *result = {};

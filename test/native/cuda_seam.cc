@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/abi.h"
 #include "backend/backend.h"
 #include "cuda_weights.h"
 #include "model/transformer.h"
@@ -37,8 +38,7 @@ constexpr int kWindow = 48, kRing = 6, kPages = 16;
 
 BackendOptions options_of(Compute compute, KvType kv_type, int head_size) {
   BackendOptions o{};
-  o.abi_version = kBackendAbiVersion;
-  o.struct_size = sizeof(BackendOptions);
+  o.seam_hash = kSeamHash;
   o.shape = {2,   256,   512,  256 / head_size,         64 / std::min(head_size, 64), head_size,
              300, 1e-5f, 1e4f, RopePairing::kNeighbours};
   o.window = kWindow;

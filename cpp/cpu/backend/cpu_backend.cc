@@ -11,6 +11,8 @@
 #include <string>
 #include <system_error>
 
+#include "backend/abi.h"
+
 namespace tramontane::cpu {
 namespace {
 
@@ -270,8 +272,7 @@ Status tramontane_create_cpu_backend(const BackendOptions* options, Backend** ba
   if (backend == nullptr) return fail(Status::kInvalid, "there is no place for the backend");
   *backend = nullptr;
   try {
-    if (options == nullptr || options->abi_version != kBackendAbiVersion ||
-        options->struct_size != sizeof(BackendOptions)) {
+    if (options == nullptr || options->seam_hash != kSeamHash) {
       return fail(Status::kInvalid, "the backend was built for another version of this package");
     }
     std::string message;
