@@ -1,8 +1,10 @@
-// The bit fields of GPTQ tensors.
+// GPTQ weights: their bit fields, and their decoder, which is the definition of the format.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+
+#include "quant/weight.h"
 
 namespace tramontane::quant {
 
@@ -24,3 +26,17 @@ inline uint32_t gptq_field(const uint8_t* words, int64_t stride, int bits, int64
 }
 
 }  // namespace tramontane::quant
+
+namespace tramontane {
+
+// The group of an input, and the zero point and the scale of a group. `rows`: outputs of the
+// weight.
+int32_t gptq_group(const GptqParts& parts, int32_t input);
+int32_t gptq_zero(const GptqParts& parts, int32_t rows, int32_t group, int32_t output);
+float gptq_scale(const GptqParts& parts, int32_t rows, int32_t group, int32_t output);
+
+// Weights of outputs [first, last), f32, row by row in the file's order of inputs:
+// w[k] = (q[k] - zero[g_idx[k]]) * scale[g_idx[k]].
+void decode_gptq(const WeightData& weight, int32_t first, int32_t last, float* out);
+
+}  // namespace tramontane

@@ -1,4 +1,4 @@
-// GPTQ weights on the host: what the device's kernels need to know of them, and a decoder.
+// GPTQ weights on the host: what the device's kernels need to know of them.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,5 @@ GptqOrder gptq_order(const WeightData& weight);
 bool gptq_half_scales(const WeightData& weight, std::vector<uint16_t>* scales);
 // Whether every decoded value stays far from f16's ends.
 bool gptq_fits_half(const WeightData& weight);
-
-// Rows [first, first + rows) to f32, row by row.
-void decode_gptq(const WeightData& weight, int first, int rows, float* out);
 
 }  // namespace tramontane::cuda

@@ -6,6 +6,7 @@
 #include "base/half.h"
 #include "host/gptq.h"
 #include "kernels/formats.h"
+#include "quant/gptq.h"
 
 namespace tramontane::cuda {
 namespace {
@@ -143,7 +144,7 @@ void WeightStore::add_decoded(const WeightData& source, Format format, StoredWei
     const int64_t count = int64_t{rows} * source.columns;
     values.resize(static_cast<size_t>(count));
     if (source.format == Format::kGptq) {
-      decode_gptq(source, first, rows, values.data());
+      decode_gptq(source, first, first + rows, values.data());
     } else {
       const int64_t bytes = row_bytes(source.format, source.columns);
       decode_blocks(source.format, source.data + first * bytes,

@@ -81,7 +81,7 @@ class TestWeight {
   std::vector<float> decoded() const {
     std::vector<float> values(static_cast<size_t>(data_.rows) * data_.columns);
     if (data_.format == Format::kGptq) {
-      cuda::decode_gptq(data_, 0, data_.rows, values.data());
+      decode_gptq(data_, 0, data_.rows, values.data());
     } else {
       decode_blocks(data_.format, data_.data,
                     static_cast<int64_t>(values.size()) / format_info(data_.format).block_values,

@@ -1,4 +1,4 @@
-// GPTQ weights on the CPU: the order their inputs are read in, and their exact decoder.
+// GPTQ weights on the CPU: the order their inputs are read in.
 //
 // The int8 kernels take 32 inputs at a time, under one scale of the activations and one of the
 // weight: every 32 neighbours must belong to one group. Files without act-order lie so. With
@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "cpu/backend/workers.h"
+#include "quant/gptq.h"
 
 namespace tramontane::cpu {
 
@@ -42,13 +43,5 @@ void reorder_gptq(const WeightData& weight, const GptqOrder& order, const Worker
 
 // out [columns]: the activations of one row in the order; in [columns of the file].
 void permute_gptq(const GptqOrder& order, const float* in, float* out);
-
-// Weights [first, last) of outputs, f32, row by row in the file's order of inputs: the definition
-// of the format, w[k] = (q[k] - zero[g_idx[k]]) * scale[g_idx[k]].
-void decode_gptq(const WeightData& weight, int32_t first, int32_t last, float* out);
-
-// The zero point and the scale of a group.
-int32_t gptq_zero(const GptqParts& parts, int32_t rows, int32_t group, int32_t output);
-float gptq_scale(const GptqParts& parts, int32_t rows, int32_t group, int32_t output);
 
 }  // namespace tramontane::cpu
