@@ -13,8 +13,10 @@ namespace {
               message);
 }
 
+double values_of(const WeightData& weight) { return double{1} * weight.rows * weight.columns; }
+
 void load(OpenedBackend& opened, CreateBackend* create, const BackendOptions& options,
-          const std::vector<ModelWeight>& weights) {
+          const std::vector<ModelWeight>& weights, const LoadProgress& progress) {
   Backend* made = nullptr;
   char error[512] = "";
   const Status status = create(&options, &made, error, sizeof error);
@@ -23,16 +25,21 @@ void load(OpenedBackend& opened, CreateBackend* create, const BackendOptions& op
   if (status != Status::kOk) fail(status, error);
 
   Backend& backend = *opened.backend;
+  double all = 0, done = 0;
+  for (const ModelWeight& weight : weights) all += values_of(weight.data);
   for (const ModelWeight& weight : weights) {
     const Status set = backend.set_weight(weight.role, weight.layer, weight.data);
     if (set != Status::kOk) fail(set, weight.name + ": " + backend.last_error());
+    done += values_of(weight.data);
+    progress(done / all);
   }
   const Status finished = backend.finish_loading();
   if (finished != Status::kOk) fail(finished, backend.last_error());
 }
 
 OpenedBackend open_cuda(const BackendRequest& request, BackendOptions options,
-                        const PoolPages& pages, const std::vector<ModelWeight>& weights) {
+                        const PoolPages& pages, const std::vector<ModelWeight>& weights,
+                        const LoadProgress& progress) {
   if (request.plugin.empty()) throw Error("BACKEND_UNAVAILABLE", request.plugin_problem);
   OpenedBackend opened{};
   opened.plugin = std::make_unique<CudaPlugin>(request.plugin);
@@ -42,7 +49,7 @@ OpenedBackend open_cuda(const BackendRequest& request, BackendOptions options,
   std::vector<WeightData> data;
   for (const ModelWeight& weight : weights) data.push_back(weight.data);
   options.pages = pages.gpu(opened.plugin->max_pages(options, data, request.memory_fraction));
-  load(opened, opened.plugin->create(), options, weights);
+  load(opened, opened.plugin->create(), options, weights, progress);
   opened.reason =
       request.name == BackendName::kCuda ? "option" : "CUDA is there, and the model fits";
   return opened;
@@ -51,20 +58,22 @@ OpenedBackend open_cuda(const BackendRequest& request, BackendOptions options,
 }  // namespace
 
 OpenedBackend open_backend(const BackendRequest& request, const BackendOptions& options,
-                           const PoolPages& pages, const std::vector<ModelWeight>& weights) {
+                           const PoolPages& pages, const std::vector<ModelWeight>& weights,
+                           const LoadProgress& progress) {
   OpenedBackend opened{};
-  opened.reason = "option";
+  opened.reason = request.cpu_reason;
   if (request.name != BackendName::kCpu) {
     try {
-      return open_cuda(request, options, pages, weights);
+      return open_cuda(request, options, pages, weights, progress);
     } catch (const Error& error) {
-      if (request.name == BackendName::kCuda) throw;
+      if (request.name == BackendName::kCuda || !request.falls_back) throw;
       opened.reason = error.what();
     }
   }
   BackendOptions cpu = options;
   cpu.pages = pages.cpu();
-  load(opened, tramontane_create_cpu_backend, cpu, weights);
+  // Weights stay in their files: there is no progress to tell.
+  load(opened, tramontane_create_cpu_backend, cpu, weights, [](double) {});
   return opened;
 }
 

@@ -16,10 +16,12 @@ enum class BackendName { kAuto, kCpu, kCuda };
 // What shall compute. `kAuto`: a GPU where the model fits on one, else the CPU.
 struct BackendRequest {
   BackendName name = BackendName::kCpu;
-  std::string plugin;          // Path of the CUDA plug-in. Empty: there is none,
-  std::string plugin_problem;  // and this says where it was looked for.
-  int32_t device = 0;          // The GPU, as CUDA_VISIBLE_DEVICES leaves them, from 0.
-  double memory_fraction = 1;  // Of the GPU's free memory, (0, 1].
+  bool falls_back = true;             // Of kAuto: otherwise what keeps a GPU off is an error.
+  std::string cpu_reason = "option";  // Of kCpu: why it is the CPU.
+  std::string plugin;                 // Path of the CUDA plug-in. Empty: there is none,
+  std::string plugin_problem;         // and this says where it was looked for.
+  int32_t device = 0;                 // The GPU, as CUDA_VISIBLE_DEVICES leaves them, from 0.
+  double memory_fraction = 1;         // Of the GPU's free memory, (0, 1].
 };
 
 // How many pages the KV pool gets, which depends on what computes.
@@ -47,9 +49,13 @@ struct OpenedBackend {
   std::string reason;  // 'option', what kept `kAuto` from a GPU, or that nothing did.
 };
 
-// `options` has all but what the choice decides: `pages` and `device`. Throws Error; where the
-// request is kAuto, what keeps a GPU from computing is the reason that the CPU does, not an error.
+// Told how much of the weights a GPU has, 0 to 1. What it throws (no Error) gives the loading up.
+using LoadProgress = std::function<void(double fraction)>;
+
+// `options` has all but what the choice decides: `pages` and `device`. Throws Error; where
+// kAuto falls back, what keeps a GPU from computing is the reason that the CPU does, not an error.
 OpenedBackend open_backend(const BackendRequest& request, const BackendOptions& options,
-                           const PoolPages& pages, const std::vector<ModelWeight>& weights);
+                           const PoolPages& pages, const std::vector<ModelWeight>& weights,
+                           const LoadProgress& progress);
 
 }  // namespace tramontane

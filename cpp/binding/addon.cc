@@ -1,5 +1,5 @@
-// What the addon exports: load(description, onEvents) -> Promise<NativeModel>, orderGptq(),
-// MachineLimits and backends().
+// What the addon exports: load(description, onEvents, onProgress) -> Promise<NativeModel>,
+// orderGptq(), MachineLimits and backends().
 #include <napi.h>
 
 #include <memory>
@@ -11,6 +11,7 @@
 #include "binding/machine_limits.h"
 #include "binding/native_model.h"
 #include "binding/order_gptq.h"
+#include "binding/progress_calls.h"
 #include "binding/promise_worker.h"
 
 namespace tramontane::binding {
@@ -23,22 +24,33 @@ struct Environment {
 
 class Loading final : public PromiseWorker {
  public:
-  Loading(Napi::Env env, ModelDescription description, Napi::Function on_events)
+  Loading(Napi::Env env, ModelDescription description, Napi::Function on_events,
+          Napi::Function on_progress)
       : PromiseWorker(env, "loading the model"),
         description_(std::move(description)),
-        on_events_(Napi::Persistent(on_events)) {}
+        on_events_(Napi::Persistent(on_events)),
+        progress_(env, on_progress) {}
 
  private:
-  void run() override { model_ = std::make_unique<Model>(description_); }
+  void run() override {
+    model_ = std::make_unique<Model>(description_,
+                                     [this](double fraction) { progress_.report(fraction); });
+  }
+
+  Napi::Value reason(const Napi::Error& error) override {
+    return progress_.thrown() ? progress_.thrown()->Value() : error.Value();
+  }
 
   Napi::Value result() override {
     const Napi::Env env = Env();
+    if (progress_.thrown()) throw *progress_.thrown();  // With the last of the weights.
     const auto external = Napi::External<std::unique_ptr<Model>>::New(env, &model_);
     return env.GetInstanceData<Environment>()->native_model.New({external, on_events_.Value()});
   }
 
   const ModelDescription description_;
   Napi::FunctionReference on_events_;
+  ProgressCalls progress_;
   std::unique_ptr<Model> model_;
 };
 
@@ -46,8 +58,8 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Value promise;
   throw_errors(env, "loading the model", [&] {
-    auto* loading =
-        new Loading(env, to_description(info[0].As<Napi::Object>()), info[1].As<Napi::Function>());
+    auto* loading = new Loading(env, to_description(info[0].As<Napi::Object>()),
+                                info[1].As<Napi::Function>(), info[2].As<Napi::Function>());
     promise = loading->start();
   });
   return promise;

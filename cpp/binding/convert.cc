@@ -85,6 +85,8 @@ BackendRequest to_backend_request(const Napi::Object& object) {
   request.name = name == "cpu"    ? BackendName::kCpu
                  : name == "cuda" ? BackendName::kCuda
                                   : BackendName::kAuto;
+  request.falls_back = object.Get("fallsBack").As<Napi::Boolean>().Value();
+  request.cpu_reason = get_string(object, "cpuReason");
   const auto plugin = object.Get("plugin").As<Napi::Object>();
   if (has(plugin, "path")) request.plugin = get_string(plugin, "path");
   if (has(plugin, "problem")) request.plugin_problem = get_string(plugin, "problem");

@@ -27,6 +27,8 @@ class PromiseWorker : public Napi::AsyncWorker {
   virtual void run() = 0;
   // What the promise resolves to, on JavaScript's thread.
   virtual Napi::Value result() { return Env().Undefined(); }
+  // What the promise is rejected with.
+  virtual Napi::Value reason(const Napi::Error& error) { return error.Value(); }
 
  private:
   void Execute() final {
@@ -47,7 +49,7 @@ class PromiseWorker : public Napi::AsyncWorker {
   }
 
   void OnError(const Napi::Error& error) final {
-    deferred_.Reject(to_error(Env(), code_, error.Message()).Value());
+    deferred_.Reject(reason(to_error(Env(), code_, error.Message())));
   }
 
   const Napi::Promise::Deferred deferred_;

@@ -27,7 +27,7 @@ uint64_t scratch_bytes(const BackendOptions& options) {
 
 }  // namespace
 
-OpenedBackend Model::open(const ModelDescription& description) {
+OpenedBackend Model::open(const ModelDescription& description, const LoadProgress& progress) {
   std::vector<ModelWeight> weights;
   for (const WeightPlace& weight : description.weights) weights.push_back(files_.find(weight));
 
@@ -61,13 +61,13 @@ OpenedBackend Model::open(const ModelDescription& description) {
                               "that is what memoryFraction leaves on the GPU beside the weights"});
     return kv_size_.pages;
   };
-  return open_backend(description.backend, options, pages, weights);
+  return open_backend(description.backend, options, pages, weights, progress);
 }
 
-Model::Model(const ModelDescription& description)
+Model::Model(const ModelDescription& description, const LoadProgress& progress)
     : files_(description.files),
       shape_(description.shape),
-      opened_(open(description)),
+      opened_(open(description, progress)),
       limits_{description.window, kv_size_.context, kMaxStepRows} {
   check_files();
 }

@@ -34,8 +34,9 @@ constexpr int32_t kMaxStepOutputs = 256;
 
 class Model {
  public:
-  // Maps the files and opens the backend with every weight. Throws Error.
-  explicit Model(const ModelDescription& description);
+  // Maps the files and opens the backend with every weight. Throws Error, and what `progress` does.
+  explicit Model(
+      const ModelDescription& description, const LoadProgress& progress = [](double) {});
 
   // Throws Error COMPUTE_FAILED when a file is not any more what was loaded. After a step: whether
   // what it computed can be believed.
@@ -55,7 +56,7 @@ class Model {
   const std::string& backend_reason() const { return opened_.reason; }
 
  private:
-  OpenedBackend open(const ModelDescription& description);
+  OpenedBackend open(const ModelDescription& description, const LoadProgress& progress);
 
   const WeightFiles files_;  // Outlive the backend, which points into them.
   const ModelShape shape_;

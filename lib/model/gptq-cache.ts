@@ -15,13 +15,9 @@ export interface GptqCacheUse {
   readonly use: 'read' | 'written' | 'unused';
 }
 
-function usesCpu({ name, plugin }: NativeDescription['backend']): boolean {
-  return name === 'cpu' || (name === 'auto' && plugin.path === undefined);
-}
-
 /**
- * Lets a model's description use a cache file, which is written when it is missing, damaged or was
- * made of other files.
+ * Lets the description of a model that the CPU computes use a cache file, which is written when it
+ * is missing, damaged or was made of other files.
  * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, FILE_NOT_WRITABLE, OUT_OF_MEMORY
  */
 export async function useGptqCache(
@@ -30,8 +26,7 @@ export async function useGptqCache(
   description: NativeDescription,
   watch: Watch,
 ): Promise<{ description: NativeDescription; gptqCache: GptqCacheUse }> {
-  const applies = description.compute === 'int8' && usesCpu(description.backend);
-  const plan = applies ? await planGptqCache(checkpoint) : undefined;
+  const plan = description.compute === 'int8' ? await planGptqCache(checkpoint) : undefined;
   if (plan === undefined) return { description, gptqCache: { path, use: 'unused' } };
   const { files, threads } = description;
   const isThere = await isCacheOf(plan, path, partOf(watch, 0));

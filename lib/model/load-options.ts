@@ -161,6 +161,8 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
       compute: options.compute ?? 'int8',
       backend: {
         name: backend,
+        fallsBack: true,
+        cpuReason: 'option',
         plugin: findCudaPlugin(),
         device,
         memoryFraction,

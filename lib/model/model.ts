@@ -15,7 +15,7 @@ import { useGptqCache, type GptqCacheUse } from './gptq-cache';
 import { describeWith } from './inspect-custom';
 import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
 import { modelInfo, type ModelInfo } from './model-info';
-import type { NativeDescription, NativeModel } from './native';
+import type { NativeModel } from './native';
 import { preload } from './preload';
 import { promptIds, type Prompt, type PromptLimits } from './prompt';
 import { loadNative, type Requests } from './requests';
@@ -27,19 +27,44 @@ export interface LogitsOptions {
   positions?: TokenIds | undefined;
 }
 
-async function withGptqCache(
-  { gptqCache, signal }: LoadOptions,
+interface Loaded {
+  readonly native: NativeModel;
+  readonly requests: Requests;
+  readonly gptqCache?: GptqCacheUse;
+}
+
+/** Loads a model in native, with the cache file if the options name one. */
+async function loadWeights(
+  { gptqCache: path, signal }: LoadOptions,
   checkpoint: Checkpoint,
   { description }: Settings,
   progress: (phase: string, fraction: number) => void,
-): Promise<{ description: NativeDescription; gptqCache?: GptqCacheUse }> {
-  if (gptqCache === undefined) return { description };
-  return useGptqCache(gptqCache, checkpoint, description, {
+): Promise<Loaded> {
+  const onWeights = (fraction: number): void => {
+    progress('weights', 0.6 + 0.39 * fraction);
+  };
+  if (path === undefined) return loadNative(description, onWeights);
+  const unused: GptqCacheUse = { path, use: 'unused' };
+  const { backend } = description;
+  let cpuReason = 'option';
+  if (backend.name !== 'cpu') {
+    // The cache file is the CPU's: what computes has to be known first.
+    try {
+      const onGpu = { ...description, backend: { ...backend, fallsBack: false } };
+      return { ...(await loadNative(onGpu, onWeights)), gptqCache: unused };
+    } catch (error) {
+      if (backend.name === 'cuda' || !(error instanceof TramontaneError)) throw error;
+      cpuReason = error.message;
+    }
+  }
+  const onCpu = { ...description, backend: { ...backend, name: 'cpu' as const, cpuReason } };
+  const found = await useGptqCache(path, checkpoint, onCpu, {
     ...(signal && { signal }),
     onProgress: (fraction) => {
-      progress('cache', 0.6 + 0.3 * fraction);
+      progress('cache', 0.6 + 0.39 * fraction);
     },
   });
+  return { ...(await loadNative(found.description, onWeights)), gptqCache: found.gptqCache };
 }
 
 /** Known to this file alone: who makes a Model without it is told what to call. */
@@ -105,9 +130,8 @@ export class Model implements AsyncDisposable {
       });
     }
     progress('weights', 0.6);
-    const { description, gptqCache } = await withGptqCache(options, checkpoint, settings, progress);
-    const { native, requests } = await loadNative(description);
-    const parts = { native, requests, checkpoint, settings, tokenizer, gptqCache };
+    const loaded = await loadWeights(options, checkpoint, settings, progress);
+    const parts = { checkpoint, settings, tokenizer, gptqCache: undefined, ...loaded };
     const model = new Model(MADE_BY_LOAD, parts);
     try {
       progress('ready', 1);

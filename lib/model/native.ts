@@ -22,6 +22,10 @@ export interface NativeDescription {
   readonly compute: 'int8' | 'f32';
   readonly backend: {
     readonly name: 'auto' | 'cpu' | 'cuda';
+    /** Whether `auto` takes the CPU where CUDA cannot be had; else that is an error. */
+    readonly fallsBack: boolean;
+    /** Why it is `cpu`. */
+    readonly cpuReason: string;
     /** Where the CUDA plug-in is, or why there is none. */
     readonly plugin:
       { readonly path: string } | { readonly path?: undefined; readonly problem: string };
@@ -130,6 +134,8 @@ interface NativeAddon {
   load(
     description: NativeDescription,
     onEvents: (events: NativeEvent[]) => void,
+    /** Takes how much of the weights a GPU has, 0 to 1. What it throws, load() rejects with. */
+    onProgress: (fraction: number) => void,
   ): Promise<NativeModel>;
   /** Brings the words of a GPTQ weight into the order in which the CPU reads them. */
   orderGptq(

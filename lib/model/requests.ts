@@ -131,10 +131,11 @@ export class Requests {
  */
 export async function loadNative(
   description: NativeDescription,
+  onProgress: (fraction: number) => void,
 ): Promise<{ native: NativeModel; requests: Requests }> {
   const { onEvents, bind } = weakRoute();
   const loaded = await native()
-    .load(description, onEvents)
+    .load(description, onEvents, onProgress)
     .catch((error: unknown) => {
       throw fromNative(error);
     });
