@@ -133,11 +133,21 @@ export async function loadNative(
   description: NativeDescription,
   onProgress: (fraction: number) => void,
 ): Promise<{ native: NativeModel; requests: Requests }> {
+  // What onProgress throws passes through as it is.
+  let thrown: { readonly value: unknown } | undefined;
+  const watched = (fraction: number): void => {
+    try {
+      onProgress(fraction);
+    } catch (value) {
+      thrown = { value };
+      throw value;
+    }
+  };
   const { onEvents, bind } = weakRoute();
   const loaded = await native()
-    .load(description, onEvents, onProgress)
+    .load(description, onEvents, watched)
     .catch((error: unknown) => {
-      throw fromNative(error);
+      throw thrown !== undefined ? thrown.value : fromNative(error);
     });
   const requests = new Requests(loaded);
   bind(requests);

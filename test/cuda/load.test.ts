@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Model, TramontaneError, type LoadOptions } from '../../lib';
+import { Model, TramontaneError, type LoadOptions, type LoadProgress } from '../../lib';
 import { addonPath } from '../../lib/model/addon';
 import { fixture } from '../reference';
 import { describeEmulated, otherVersion, plugin, usePlugin } from './plugin';
@@ -147,6 +147,54 @@ describeEmulated('on an emulated device', () => {
     // 0.2% of 8 GiB, less what the first model holds, at 768 bytes a token.
     expect(gained).toBeGreaterThan(0);
     expect(gained).toBeLessThanOrEqual((0.002 * 2 ** 33) / 768);
+  });
+
+  test('progress is told while weights go over, and what onProgress throws ends the load', async () => {
+    const fractions: number[] = [];
+    const onProgress = ({ phase, fraction }: LoadProgress): void => {
+      if (phase === 'weights') fractions.push(fraction);
+    };
+    await using model = await load({ backend: 'cuda', kvCacheTokens: 640, onProgress });
+    expect(model.info.backend.name).toBe('cuda');
+    expect(fractions.length).toBeGreaterThan(1);
+    expect(fractions).toEqual([...fractions].sort((a, b) => a - b));
+    expect(fractions.at(-1)).toBeGreaterThan(0.6);
+
+    const reason = new Error('enough');
+    for (const backend of ['cuda', 'auto'] as const) {
+      const controller = new AbortController();
+      const loading = load({
+        backend,
+        kvCacheTokens: 640,
+        signal: controller.signal,
+        onProgress: ({ phase, fraction }) => {
+          if (phase === 'weights' && fraction > 0.6) controller.abort(reason);
+        },
+      });
+      await expect(loading).rejects.toBe(reason);
+    }
+  });
+
+  test("a cache of GPTQ words is the CPU's: unused on a device, used where auto falls back", () => {
+    const program = `
+      const path = ${JSON.stringify(fixture('gptq/swa-gptq-b4-g128-actorder'))};
+      const folder = require('fs').mkdtempSync(require('os').tmpdir() + '/tramontane-cache-');
+      const found = [];
+      for (let i = 0; i < 2; i++) {
+        const model = await Model.load(path, { ...options, gptqCache: folder + '/words' });
+        const { backend, gptqCache } = model.info;
+        found.push({ name: backend.name, source: backend.source, use: gptqCache.use });
+        await model.dispose();
+      }
+      require('fs').rmSync(folder, { recursive: true });
+      console.log(JSON.stringify(found));`;
+    const onDevice = { name: 'cuda', source: expect.stringMatching(/fits/), use: 'unused' };
+    expect(elsewhere(`13000 1 ${8000 * MB} ${8000 * MB}`, program)).toEqual([onDevice, onDevice]);
+    const onCpu = { name: 'cpu', source: expect.stringMatching(/does not fit/) };
+    expect(elsewhere(`13000 1 ${20 * MB} ${20 * MB}`, program)).toEqual([
+      { ...onCpu, use: 'written' },
+      { ...onCpu, use: 'read' },
+    ]);
   });
 
   test('kvCacheTokens is the size of the pool', async () => {
