@@ -43,7 +43,8 @@ class Loading final : public PromiseWorker {
 
   Napi::Value result() override {
     const Napi::Env env = Env();
-    if (progress_.thrown()) throw *progress_.thrown();  // With the last of the weights.
+    progress_.finish();
+    if (progress_.thrown()) throw *progress_.thrown();
     const auto external = Napi::External<std::unique_ptr<Model>>::New(env, &model_);
     return env.GetInstanceData<Environment>()->native_model.New({external, on_events_.Value()});
   }

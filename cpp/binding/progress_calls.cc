@@ -10,7 +10,7 @@ ProgressCalls::ProgressCalls(Napi::Env env, Napi::Function on_progress)
   auto context = std::make_unique<std::shared_ptr<State>>(state_);
   const napi_value name = Napi::String::New(env, "tramontane progress");
   if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, finalize,
-                                      context.get(), call, &function_) != napi_ok) {
+                                      context.get(), wake_up, &function_) != napi_ok) {
     throw Error("OUT_OF_MEMORY", "cannot create a thread-safe function");
   }
   context.release();  // finalize() deletes it.
@@ -32,17 +32,21 @@ void ProgressCalls::report(double fraction) {
   napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
 }
 
-void ProgressCalls::call(napi_env env, napi_value, void* context, void*) {
+void ProgressCalls::wake_up(napi_env env, napi_value, void* context, void*) {
   if (env == nullptr) return;  // The environment is going away.
   const std::shared_ptr<State> state = *static_cast<std::shared_ptr<State>*>(context);
-  state->on_its_way = false;
-  if (state->given_up || state->on_progress.IsEmpty()) return;
+  call(*state);
+}
+
+void ProgressCalls::call(State& state) {
+  if (!state.on_its_way.exchange(false) || state.given_up || state.on_progress.IsEmpty()) return;
+  const Napi::Env env = state.on_progress.Env();
   const Napi::HandleScope scope(env);
   try {
-    state->on_progress.Call({Napi::Number::New(env, state->fraction)});
+    state.on_progress.Call({Napi::Number::New(env, state.fraction)});
   } catch (const Napi::Error& error) {
-    state->thrown = error;
-    state->given_up = true;
+    state.thrown = error;
+    state.given_up = true;
   }
 }
 

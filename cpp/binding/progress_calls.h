@@ -27,6 +27,8 @@ class ProgressCalls {
   // last one counts. Throws GivenUp once the function has thrown, which gives the work up.
   void report(double fraction);
 
+  // On JavaScript's thread, after the work: makes the call that is still on its way.
+  void finish() { call(*state_); }
   // On JavaScript's thread: what the function threw.
   const std::optional<Napi::Error>& thrown() const { return state_->thrown; }
 
@@ -39,7 +41,8 @@ class ProgressCalls {
     std::atomic<bool> on_its_way{false}, given_up{false};
   };
 
-  static void call(napi_env env, napi_value, void* context, void*);
+  static void wake_up(napi_env env, napi_value, void* context, void*);
+  static void call(State& state);
   static void finalize(napi_env, void*, void* context);
 
   const std::shared_ptr<State> state_;
