@@ -36,13 +36,15 @@ async function main(): Promise<void> {
   const load = addon.load.bind(addon);
   let last = performance.now();
   Object.defineProperty(addon, 'load', {
-    value: ((description, onEvents) =>
-      load(description, (events) => {
+    value: ((description, onEvents, onProgress) => {
+      const traced: typeof onEvents = (events) => {
         const now = performance.now();
         trace(events, now - last);
         last = now;
         onEvents(events);
-      })) satisfies typeof load,
+      };
+      return load(description, traced, onProgress);
+    }) satisfies typeof load,
   });
   await using model = await Model.load(path);
   last = performance.now();
