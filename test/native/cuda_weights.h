@@ -8,7 +8,7 @@
 
 #include "backend/backend.h"
 #include "base/half.h"
-#include "host/gptq.h"
+#include "quant/gptq.h"
 
 namespace tramontane::test {
 
