@@ -18,6 +18,9 @@ constexpr size_t kMaxRunning = 128;
 constexpr std::chrono::seconds kMemoryInterval{1};
 static_assert(kMaxRunning <= kMaxStepOutputs && kMaxRunning + kPromptRowsBeside <= kMaxStepRows);
 
+constexpr const char* kNotFinite =
+    "the model's logits are not finite numbers: the file is damaged, or not what it says";
+
 double milliseconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
@@ -340,8 +343,7 @@ void Engine::draw(const std::vector<Output>& outputs) {
     Active& active = *outputs[i].active;
     const uint64_t index = static_cast<uint64_t>(active.drawn());
     if (!results[i].finite) {
-      fail(active, "COMPUTE_FAILED",
-           "the model's logits are not finite numbers: the file is damaged, or not what it says");
+      fail(active, "COMPUTE_FAILED", kNotFinite);
       continue;
     }
     if (results[i].candidate_count == 0) {
@@ -404,6 +406,10 @@ void Engine::score(const Output& output) {
     logits = logits_.data();
   }
   check(model_.backend(), model_.backend().read_logits(output.index, logits));
+  if (!std::all_of(logits, logits + vocabulary, [](float x) { return std::isfinite(x); })) {
+    fail(active, "COMPUTE_FAILED", kNotFinite);
+    return;
+  }
   if (active.out != nullptr) return;
 
   const float highest = *std::max_element(logits, logits + vocabulary);

@@ -179,6 +179,7 @@ export class ActiveGeneration implements Generation, Receiver {
   }
 
   fail(error: unknown): void {
+    if (this.ended) return;
     this.#close({ error });
     this.#reject(error);
   }

@@ -112,17 +112,30 @@ function biasEntries(value: unknown): (readonly [id: unknown, bias: unknown])[] 
   ]);
 }
 
-function logitBias(value: unknown, vocabularySize: number): [Int32Array, Float32Array] {
+function logitBias(value: unknown, vocabulary: Vocabulary): Map<number, number> {
   const entries = biasEntries(value);
   const ids = entries.map(([id]) => id);
-  const biases = entries.map(([id, bias]) => {
+  const biases = new Map<number, number>();
+  check.tokenIds('logitBias', ids, vocabulary.size).forEach((id, index) => {
+    const bias = entries[index]![1];
     // Native computes in single precision, in which 1e39 is infinite.
     if (typeof bias !== 'number' || Number.isNaN(bias) || Math.fround(bias) === Infinity) {
-      throw check.invalidOption(`logitBias of ${String(id)}`, 'a number below 3.4e38', bias);
+      throw check.invalidOption(`logitBias of ${id}`, 'a number below 3.4e38', bias);
     }
-    return bias;
+    biases.set(id, bias);
   });
-  return [check.tokenIds('logitBias', ids, vocabularySize), Float32Array.from(biases)];
+  for (const id of vocabulary.undrawable) biases.set(id, -Infinity);
+  return biases;
+}
+
+/** What options of one model may name. */
+export interface Vocabulary {
+  readonly size: number;
+  /** Rows of the model that the tokenizer has no piece for: they are never drawn. */
+  readonly undrawable: Int32Array;
+  /** The model's own end tokens. */
+  readonly endTokens: readonly number[];
+  readonly tokenizer: Tokenizer;
 }
 
 /** What the checked options come to. */
@@ -137,9 +150,7 @@ export interface CheckedOptions {
 /** @throws TramontaneError INVALID_OPTION, naming the option */
 export function checkGenerateOptions(
   options: GenerateOptions,
-  vocabularySize: number,
-  endTokens: Iterable<number>,
-  tokenizer: Tokenizer,
+  vocabulary: Vocabulary,
 ): CheckedOptions {
   check.checkNames('generate()', options, NAMES);
   const {
@@ -161,16 +172,18 @@ export function checkGenerateOptions(
     signal,
   } = options;
   const ids = (name: string, value: unknown): Int32Array =>
-    check.tokenIds(name, value, vocabularySize);
-  const [biasTokens, biasValues] = logitBias(bias, vocabularySize);
+    check.tokenIds(name, value, vocabulary.size);
+  const biases = logitBias(bias, vocabulary);
   const allowed = allowedTokens === undefined ? undefined : ids('allowedTokens', allowedTokens);
   if (allowed?.length === 0) {
     throw check.invalidOption('allowedTokens', 'an array of at least one token id', allowedTokens);
   }
   const ends = new Set(ids('stopTokens', stopTokens));
-  if (!check.boolean('ignoreEos', ignoreEos)) for (const id of endTokens) ends.add(id);
+  if (!check.boolean('ignoreEos', ignoreEos)) for (const id of vocabulary.endTokens) ends.add(id);
   const stops = stopStrings(stop);
-  for (const id of controlTokens(stops, tokenizer)) if (id < vocabularySize) ends.add(id);
+  for (const id of controlTokens(stops, vocabulary.tokenizer)) {
+    if (id < vocabulary.size) ends.add(id);
+  }
   if (topP === 0) throw check.invalidOption('topP', 'above 0', topP);
   return {
     request: {
@@ -182,8 +195,8 @@ export function checkGenerateOptions(
       repetitionPenalty: check.number('repetitionPenalty', repetitionPenalty, 0.01, 100),
       presencePenalty: check.number('presencePenalty', presencePenalty, -100, 100),
       frequencyPenalty: check.number('frequencyPenalty', frequencyPenalty, -100, 100),
-      biasTokens,
-      biasValues,
+      biasTokens: Int32Array.from(biases.keys()),
+      biasValues: Float32Array.from(biases.values()),
       ...(allowed && { allowedTokens: allowed }),
       stopTokens: Int32Array.from(ends),
       logprobs: logprobs === undefined ? -1 : check.integer('logprobs', logprobs, 0, 100),

@@ -4,12 +4,13 @@ import type { Checkpoint } from '../files/checkpoint';
 import { openCheckpoint } from '../files/open';
 import { filePath, type FileUrl } from '../files/path';
 import { createTokenizer } from '../tokenizer/create';
+import type { BaseTokenizer } from '../tokenizer/base-tokenizer';
 import type { TokenIds } from '../tokenizer/token-ids';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { onAbort } from './abort-signals';
 import { ActiveGeneration } from './active-generation';
 import * as check from './checks';
-import { checkGenerateOptions, type GenerateOptions } from './generate-options';
+import { checkGenerateOptions, type GenerateOptions, type Vocabulary } from './generate-options';
 import type { Generation } from './generation';
 import { useGptqCache, type GptqCacheUse } from './gptq-cache';
 import { describeWith } from './inspect-custom';
@@ -75,7 +76,7 @@ interface Parts {
   readonly requests: Requests;
   readonly checkpoint: Checkpoint;
   readonly settings: Settings;
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: BaseTokenizer;
   readonly gptqCache: GptqCacheUse | undefined;
 }
 
@@ -87,6 +88,7 @@ export class Model implements AsyncDisposable {
   readonly tokenizer: Tokenizer;
   readonly #parts: Parts;
   readonly #limits: PromptLimits;
+  readonly #vocabulary: Vocabulary;
   #disposal: Promise<void> | undefined;
 
   private constructor(key: symbol, parts: Parts) {
@@ -98,10 +100,16 @@ export class Model implements AsyncDisposable {
     }
     this.tokenizer = parts.tokenizer;
     this.#parts = parts;
-    this.#limits = {
-      tokenizer: parts.tokenizer,
-      vocabularySize: parts.checkpoint.shape.vocabularySize,
-      contextSize: parts.native.contextSize,
+    const { tokenizer, checkpoint } = parts;
+    const { vocabularySize } = checkpoint.shape;
+    const { contextSize } = parts.native;
+    const { eosId } = tokenizer;
+    this.#limits = { tokenizer, vocabularySize, contextSize };
+    this.#vocabulary = {
+      size: vocabularySize,
+      undrawable: tokenizer.missingIds(vocabularySize),
+      endTokens: [...checkpoint.endTokens, ...(eosId === undefined ? [] : [eosId])],
+      tokenizer,
     };
   }
 
@@ -149,20 +157,18 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Continues a prompt. Starts at once, beside whatever else runs.
+   * Continues a prompt. Starts at once, beside whatever else runs; a long text is encoded first,
+   * beside the event loop, and what is wrong with it then rejects the generation.
    * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED
    */
   generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
     this.#checkAlive();
     const {
-      checkpoint,
       requests,
       native: { mostTokens },
     } = this.#parts;
-    const { vocabularySize, contextSize } = this.#limits;
-    const { eosId } = this.tokenizer;
-    const endTokens = [...checkpoint.endTokens, ...(eosId === undefined ? [] : [eosId])];
-    const checked = checkGenerateOptions(options, vocabularySize, endTokens, this.tokenizer);
+    const { contextSize } = this.#limits;
+    const checked = checkGenerateOptions(options, this.#vocabulary);
     const ids = promptIds(prompt, this.#limits);
 
     const { request, signal, stop } = checked;
@@ -177,16 +183,26 @@ export class Model implements AsyncDisposable {
         forgetSignal();
       },
     });
-    if (signal?.aborted || ids.length === contextSize) {
-      generation.end(signal?.aborted ? 'aborted' : 'length');
-      return generation;
+    const start = (ids: Int32Array): void => {
+      if (generation.ended) return;
+      if (this.#disposal || signal?.aborted) generation.end('aborted');
+      else if (ids.length === contextSize) generation.end('length');
+      else {
+        const maxTokens = checked.maxTokens ?? Math.max(1, mostTokens - ids.length);
+        const route = requests.start(generation, (native, id) => {
+          native.generate(id, { ...request, prompt: ids, maxTokens });
+        });
+        generation.begin(ids.length, route);
+      }
+    };
+    if (ids instanceof Int32Array) {
+      start(ids);
+    } else {
+      ids.then(start).catch((error: unknown) => {
+        generation.fail(error);
+      });
     }
-    const maxTokens = checked.maxTokens ?? Math.max(1, mostTokens - ids.length);
-    const route = requests.start(generation, (native, id) => {
-      native.generate(id, { ...request, prompt: ids, maxTokens });
-    });
-    generation.begin(ids.length, route);
-    if (signal) {
+    if (signal && !generation.ended) {
       forgetSignal = onAbort(signal, () => {
         generation.abort();
       });
@@ -200,9 +216,8 @@ export class Model implements AsyncDisposable {
    * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, OUT_OF_MEMORY, DISPOSED, COMPUTE_FAILED
    */
   async logits(prompt: Prompt, options: LogitsOptions = {}): Promise<Float32Array> {
-    this.#checkAlive();
     check.checkNames('logits()', options, ['positions']);
-    const ids = promptIds(prompt, this.#limits);
+    const ids = await this.#idsForScore(prompt);
     const { positions = [ids.length - 1] } = options;
     const largest = ids.length - 1;
     const asked = check.list('positions', positions, { what: 'position', largest });
@@ -216,8 +231,7 @@ export class Model implements AsyncDisposable {
    * @throws TramontaneError INVALID_PROMPT (at least two tokens are needed), DISPOSED, COMPUTE_FAILED
    */
   async perplexity(prompt: Prompt): Promise<number> {
-    this.#checkAlive();
-    const ids = promptIds(prompt, this.#limits);
+    const ids = await this.#idsForScore(prompt);
     if (ids.length < 2) {
       throw new TramontaneError('INVALID_PROMPT', 'perplexity() needs at least two tokens');
     }
@@ -241,6 +255,13 @@ export class Model implements AsyncDisposable {
 
   static {
     describeWith(this, 'Model', (model) => model.info);
+  }
+
+  async #idsForScore(prompt: Prompt): Promise<Int32Array> {
+    this.#checkAlive();
+    const ids = await promptIds(prompt, this.#limits);
+    this.#checkAlive(); // It may have been disposed while the text was encoded.
+    return ids;
   }
 
   #checkAlive(): void {

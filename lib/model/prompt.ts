@@ -2,7 +2,7 @@
 import { types } from 'node:util';
 import { TramontaneError } from '../errors';
 import { isTokenIds, type TokenIds } from '../tokenizer/token-ids';
-import type { Tokenizer } from '../tokenizer/tokenizer';
+import type { BaseTokenizer } from '../tokenizer/base-tokenizer';
 import * as check from './checks';
 
 /** Text, which gets a BOS token if the file says so, or token ids, taken as they are. */
@@ -10,36 +10,53 @@ export type Prompt = string | TokenIds;
 
 /** What bounds a prompt. */
 export interface PromptLimits {
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: BaseTokenizer;
   readonly vocabularySize: number;
   readonly contextSize: number;
 }
 
-/** @throws TramontaneError INVALID_PROMPT */
-export function promptIds(prompt: unknown, limits: PromptLimits): Int32Array {
+/** UTF-16 units of a text that are encoded at once, in a few milliseconds. */
+const MOST_AT_ONCE = 16384;
+
+/**
+ * The ids of a prompt. A long text is refused by its length alone if it cannot fit, and encoded
+ * beside the event loop if it may.
+ * @throws TramontaneError INVALID_PROMPT; the promise rejects with it, for what encoding alone tells
+ */
+export function promptIds(prompt: unknown, limits: PromptLimits): Int32Array | Promise<Int32Array> {
   if (prompt === '') throw invalidPrompt('the prompt is empty');
   if (typeof prompt !== 'string') return checkedIds(prompt, limits);
   const { tokenizer } = limits;
-  const ids = tokenizer.encode(prompt, { bos: tokenizer.addBos });
-  if (ids.length === 0)
-    throw invalidPrompt('the prompt has no character that the model has tokens for');
+  const options = { bos: tokenizer.addBos };
+  if (prompt.length < MOST_AT_ONCE) return encodedIds(tokenizer.encode(prompt, options), limits);
+  checkLength(tokenizer.fewestTokens(prompt), limits, 'at least ');
+  return tokenizer.encodeInSlices(prompt, options).then((ids) => encodedIds(ids, limits));
+}
+
+function encodedIds(ids: TokenIds, limits: PromptLimits): Int32Array {
+  if (ids.length === 0) throw invalidPrompt('the model has no tokens for any of the prompt');
   return checkedIds(ids, limits);
 }
 
-function checkedIds(ids: unknown, { vocabularySize, contextSize }: PromptLimits): Int32Array {
+function checkLength(length: number, { contextSize }: PromptLimits, atLeast = ''): void {
+  if (length <= contextSize) return;
+  throw invalidPrompt(
+    `the prompt has ${atLeast}${length} tokens, but the context holds ${contextSize}`,
+  );
+}
+
+function checkedIds(ids: unknown, limits: PromptLimits): Int32Array {
   const mistake = mistakeIn(ids);
   if (mistake !== undefined) {
     throw invalidPrompt(`the prompt must be a text or an array of token ids, but is ${mistake}`);
   }
   const { length } = ids as ArrayLike<unknown>;
   if (length === 0) throw invalidPrompt('the prompt is empty');
-  if (length > contextSize) {
-    throw invalidPrompt(`the prompt has ${length} tokens, but the context holds ${contextSize}`);
-  }
+  checkLength(length, limits);
   return check.list('prompt', ids, {
     what: 'token id',
-    largest: vocabularySize - 1,
-    mostElements: contextSize,
+    largest: limits.vocabularySize - 1,
+    mostElements: limits.contextSize,
     code: 'INVALID_PROMPT',
   });
 }
