@@ -47,6 +47,7 @@ OpenedBackend open_cuda(const BackendRequest& request, BackendOptions options,
   options.device = request.device;
   options.pages = pages.gpu_least;
   std::vector<WeightData> data;
+  data.reserve(weights.size());
   for (const ModelWeight& weight : weights) data.push_back(weight.data);
   options.pages = pages.gpu(opened.plugin->max_pages(options, data, request.memory_fraction));
   load(opened, opened.plugin->create(), options, weights, progress);

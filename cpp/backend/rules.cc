@@ -152,6 +152,7 @@ uint64_t page_bytes(const ModelShape& shape, KvType type) {
 
 std::vector<double> rope_frequencies(const ModelShape& shape) {
   std::vector<double> frequencies;
+  frequencies.reserve(static_cast<size_t>(shape.head_size) / 2);
   for (int32_t i = 0; i < shape.head_size / 2; ++i) {
     frequencies.push_back(std::pow(static_cast<double>(shape.rope_base),
                                    -2.0 * i / static_cast<double>(shape.head_size)));

@@ -128,9 +128,10 @@ void MappedFile::Guarded::on_fault(int number, siginfo_t* info, void* context) {
     if (address < begin || address >= end) continue;
     const int saved = errno;
     // All the rest at once: the model is lost, and each page would be a fault of its own.
-    const uintptr_t page = address / page_bytes() * page_bytes();
-    void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ,
-                       MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t* page = static_cast<uint8_t*>(info->si_addr) - address % page_bytes();
+    const uintptr_t rest = end - reinterpret_cast<uintptr_t>(page);
+    void* zeros =
+        mmap(page, rest, PROT_READ, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     errno = saved;
     if (zeros == MAP_FAILED) break;
     guarded->lost = true;

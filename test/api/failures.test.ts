@@ -60,7 +60,8 @@ describe('a vocabulary of another size than the model', () => {
       .array(
         'tokenizer.ggml.token_type',
         'i32',
-        ids.map((id) => (id === 0 ? 2 : 1)),
+        // Beyond the rows there are only control tokens, such as a padding token.
+        ids.map((id) => (id === 0 ? 2 : id < 32 ? 1 : 3)),
       )
       .writeSparse(file);
     try {

@@ -127,14 +127,14 @@ describe('kept out by a flag of node: the flag is named', () => {
 
 describe('in a bundle', () => {
   const esbuild = (...args: string[]) => {
-    const command = join(root, 'node_modules/esbuild/bin/esbuild');
+    const command = join(root, 'node_modules/.bin/esbuild');
     const options = [
       '--bundle',
       '--platform=node',
       '--outfile=out/bundle.cjs',
       '--log-level=error',
     ];
-    execFileSync(process.execPath, [command, 'program.cjs', ...options, ...args], { cwd: project });
+    execFileSync(command, ['program.cjs', ...options, ...args], { cwd: project });
   };
 
   beforeEach(() => {

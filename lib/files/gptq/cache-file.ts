@@ -36,7 +36,7 @@ export interface CachedWeight {
 
 export interface GptqCachePlan {
   /** The file's beginning. */
-  readonly header: Buffer;
+  readonly header: Uint8Array;
   readonly weights: readonly CachedWeight[];
   /** Where the checksum is. */
   readonly checksumAt: number;
