@@ -15,6 +15,7 @@ export type TramontaneErrorCode =
   /** Memory or threads could not be had. */
   | 'OUT_OF_MEMORY'
   /** The model was disposed. */
+  | 'QUEUE_FULL'
   | 'DISPOSED'
   /** The backend that was asked for cannot be used here. The message says why and what to do. */
   | 'BACKEND_UNAVAILABLE'

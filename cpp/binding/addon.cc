@@ -24,17 +24,18 @@ struct Environment {
 
 class Loading final : public PromiseWorker {
  public:
-  Loading(Napi::Env env, ModelDescription description, Napi::Function on_events,
-          Napi::Function on_progress)
+  Loading(Napi::Env env, ModelDescription description, EngineOptions options,
+          Napi::Function on_events, Napi::Function on_progress)
       : PromiseWorker(env, "loading the model"),
         description_(std::move(description)),
+        loaded_{nullptr, std::move(options)},
         on_events_(Napi::Persistent(on_events)),
         progress_(env, on_progress) {}
 
  private:
   void run() override {
-    model_ = std::make_unique<Model>(description_,
-                                     [this](double fraction) { progress_.report(fraction); });
+    loaded_.model = std::make_unique<Model>(
+        description_, [this](double fraction) { progress_.report(fraction); });
   }
 
   Napi::Value reason(const Napi::Error& error) override {
@@ -45,21 +46,22 @@ class Loading final : public PromiseWorker {
     const Napi::Env env = Env();
     progress_.finish();
     if (progress_.thrown()) throw *progress_.thrown();
-    const auto external = Napi::External<std::unique_ptr<Model>>::New(env, &model_);
+    const auto external = Napi::External<Loaded>::New(env, &loaded_);
     return env.GetInstanceData<Environment>()->native_model.New({external, on_events_.Value()});
   }
 
   const ModelDescription description_;
+  Loaded loaded_;
   Napi::FunctionReference on_events_;
   ProgressCalls progress_;
-  std::unique_ptr<Model> model_;
 };
 
 Napi::Value load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Value promise;
   throw_errors(env, "loading the model", [&] {
-    auto* loading = new Loading(env, to_description(info[0].As<Napi::Object>()),
+    const auto description = info[0].As<Napi::Object>();
+    auto* loading = new Loading(env, to_description(description), to_engine_options(description),
                                 info[1].As<Napi::Function>(), info[2].As<Napi::Function>());
     promise = loading->start();
   });

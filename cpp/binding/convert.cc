@@ -152,6 +152,11 @@ ModelDescription to_description(const Napi::Object& object) {
   return description;
 }
 
+EngineOptions to_engine_options(const Napi::Object& description) {
+  return {get_int(description, "maxRunning"), get_int(description, "maxWaiting"),
+          to_tokens(description.Get("undrawable"))};
+}
+
 std::vector<int32_t> to_tokens(const Napi::Value& value) {
   const auto array = value.As<Napi::Int32Array>();
   return {array.Data(), array.Data() + array.ElementLength()};
@@ -163,6 +168,7 @@ GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabula
   request.max_tokens = get_int(object, "maxTokens");
   request.stop_tokens = to_tokens(object.Get("stopTokens"));
   request.logprobs = get_int(object, "logprobs");
+  request.priority = get_int(object, "priority");
   if (has(object, "allowedTokens")) {
     request.constraint =
         std::make_unique<AllowList>(to_tokens(object.Get("allowedTokens")), vocabulary);

@@ -4,7 +4,7 @@
 
 #include <napi.h>
 
-#include "engine/request.h"
+#include "engine/engine.h"
 #include "model/model.h"
 
 namespace tramontane::binding {
@@ -12,6 +12,7 @@ namespace tramontane::binding {
 std::vector<std::string> to_strings(const Napi::Value& value);
 WeightPlace to_weight(const Napi::Object& object);
 ModelDescription to_description(const Napi::Object& object);
+EngineOptions to_engine_options(const Napi::Object& description);
 GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabulary);
 std::vector<int32_t> to_tokens(const Napi::Value& value);
 Napi::Value to_value(Napi::Env env, const Event& event);

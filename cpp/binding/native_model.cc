@@ -15,10 +15,11 @@ uint64_t to_id(const Napi::Value& value) {
 
 }  // namespace
 
-void Mailbox::put(std::vector<Event> events) {
+void Mailbox::put(std::vector<Event>* events) {
   const std::lock_guard lock(mutex_);
   if (closed_) return;
-  for (Event& event : events) events_.push_back(std::move(event));
+  events_.reserve(events_.size() + events->size());  // All or none of them.
+  for (Event& event : *events) events_.push_back(std::move(event));
   napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
 }
 
@@ -46,7 +47,8 @@ Napi::Function NativeModel::define(Napi::Env env) {
 NativeModel::NativeModel(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<NativeModel>(info), env_(info.Env()) {
   const Napi::Env env = info.Env();
-  running_.model = std::move(*info[0].As<Napi::External<std::unique_ptr<Model>>>().Data());
+  auto* loaded = info[0].As<Napi::External<Loaded>>().Data();
+  running_.model = std::move(loaded->model);
   on_events_ = Napi::Persistent(info[1].As<Napi::Function>());
 
   const napi_value name = Napi::String::New(env, "tramontane");
@@ -61,17 +63,17 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info)
   napi_add_env_cleanup_hook(env, on_environment_exit, this);
   try {
     throw_errors(env, "starting the engine's thread (lower threads, or raise the limit of them)",
-                 [&] { start(info.This().As<Napi::Object>()); });
+                 [&] { start(info.This().As<Napi::Object>(), std::move(loaded->options)); });
   } catch (...) {
     close();
     throw;
   }
 }
 
-void NativeModel::start(Napi::Object self) {
+void NativeModel::start(Napi::Object self, EngineOptions options) {
   running_.engine = std::make_unique<Engine>(
-      *running_.model,
-      [mailbox = mailbox_](std::vector<Event> events) { mailbox->put(std::move(events)); });
+      *running_.model, std::move(options),
+      [mailbox = mailbox_](std::vector<Event>* events) { mailbox->put(events); });
   const Model& model = *running_.model;
   self.Set("implementation", running_.model->backend().implementation());
   self.Set("kvCacheTokens", model.pages() * kPageTokens);
@@ -139,8 +141,8 @@ Napi::Value NativeModel::abort(const Napi::CallbackInfo& info) {
 // acknowledge(id, tokens): so many more tokens of the request were taken.
 Napi::Value NativeModel::acknowledge(const Napi::CallbackInfo& info) {
   if (!running_.engine) return info.Env().Undefined();
-  const auto tokens = info[1].As<Napi::Number>().Uint32Value();
-  running_.engine->acknowledge(std::vector<uint64_t>(tokens, to_id(info[0])));
+  const int32_t tokens = info[1].As<Napi::Number>();
+  running_.engine->acknowledge(to_id(info[0]), tokens);
   return info.Env().Undefined();
 }
 
@@ -161,6 +163,8 @@ Napi::Value NativeModel::stats(const Napi::CallbackInfo& info) {
   object.Set("pages", stats.pages);
   object.Set("pagesInUse", stats.pages_in_use);
   object.Set("pagesCached", stats.pages_cached);
+  object.Set("running", stats.running);
+  object.Set("waiting", stats.waiting);
   return object;
 }
 

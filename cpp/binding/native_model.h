@@ -19,7 +19,8 @@ namespace tramontane::binding {
 class Mailbox {
  public:
   explicit Mailbox(napi_threadsafe_function wake) : wake_(wake) {}
-  void put(std::vector<Event> events);
+  // Takes the events out of the vector; leaves them there when it throws.
+  void put(std::vector<Event>* events);
   std::vector<Event> take();
   void close();
 
@@ -30,10 +31,16 @@ class Mailbox {
   bool closed_ = false;
 };
 
+// What load() makes on another thread.
+struct Loaded {
+  std::unique_ptr<Model> model;
+  EngineOptions options;
+};
+
 class NativeModel : public Napi::ObjectWrap<NativeModel> {
  public:
   static Napi::Function define(Napi::Env env);
-  // Made by load() alone, with an External<std::unique_ptr<Model>> and the callback for events.
+  // Made by load() alone, with an External<Loaded> and the callback for events.
   explicit NativeModel(const Napi::CallbackInfo& info);
   ~NativeModel() override;
 
@@ -56,7 +63,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   static void wake_up(napi_env env, napi_value, void* self, void*);
   static void on_environment_exit(void* self);
   void deliver(Napi::Env env);
-  void start(Napi::Object self);
+  void start(Napi::Object self, EngineOptions options);
   void close();
 
   Running running_;  // Empty after dispose().

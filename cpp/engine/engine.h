@@ -4,144 +4,107 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "engine/request.h"
+#include "engine/generation.h"
+#include "engine/scheduler.h"
 #include "model/model.h"
 #include "model/pages.h"
 
 namespace tramontane {
 
+struct EngineOptions {
+  int32_t max_running = 128;   // Sequences that share a step at most; at most kMostRunning.
+  int32_t max_waiting = 1024;  // Requests beside them at most.
+  // Tokens that are never drawn, whatever a request allows: ids for which there is no text.
+  std::vector<int32_t> undrawable;
+};
+
 // Every request gets tokens and exactly one end through `report`, which the engine's thread calls
-// once a step. A request may be at most kMaxAhead tokens ahead of what was acknowledged, so that a
-// reader who has stopped reading costs nothing.
+// once a step. A generation may be at most Generation::kMaxAhead tokens ahead of what was
+// acknowledged, so that a reader who has stopped reading costs nothing: it gives its pages to those
+// who read when these need them.
 //
-// Scheduling: in order of arrival. A step takes one token of each sequence that is generating, then
-// pieces of prompts up to a budget. A sequence that finds no free page takes those of the youngest
-// sequence behind it, which computes them again later; its output does not change, because
-// randomness depends on (seed, index) alone and a token's logits not on how its keys were computed.
+// Who computes when is the Scheduler's; it changes no output, because randomness depends on
+// (seed, index) alone and a token's logits not on how its keys were computed. Whatever is thrown on
+// the engine's thread ends requests with an error, never the process.
 class Engine {
  public:
-  static constexpr int32_t kMaxAhead = 8;
+  static constexpr int32_t kMostRunning = 128;
 
-  using Report = std::function<void(std::vector<Event>)>;
+  // Takes the events out of the vector. What it throws makes the engine end all requests as failed.
+  using Report = std::function<void(std::vector<Event>*)>;
 
-  Engine(Model& model, Report report);
+  Engine(Model& model, EngineOptions options, Report report);
   // Stops and joins the thread; requests in flight get no end any more.
   ~Engine();
 
   // From any thread. Each returns at once. submit() throws Error INVALID_PROMPT when the request
-  // alone needs more pages than there are.
+  // alone needs more pages than there are, and QUEUE_FULL when as many wait as may.
   void submit(uint64_t id, GenerateRequest request);
   void submit(uint64_t id, ScoreRequest request);
   void abort(uint64_t id);
-  // One entry for every token that was taken.
-  void acknowledge(const std::vector<uint64_t>& ids);
+  // So many more tokens of a generation were taken.
+  void acknowledge(uint64_t id, int32_t tokens);
   // Ends every request with kAborted, then the thread. Does not wait for it.
   void stop();
 
   struct Stats {
     int32_t pages, pages_in_use, pages_cached;
+    int32_t running, waiting;  // Requests.
   };
   Stats stats() const;
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  // A request on its way through the engine. Oldest first in running_ and waiting_.
-  struct Active {
-    Active(uint64_t id, PagePool& pool, const SequenceLimits& limits);
-
-    uint64_t id;
-    std::vector<int32_t> tokens;  // The prompt and what was drawn.
-    int32_t prompt_length = 0;
-    Sequence sequence;
-    bool started = false;  // It was in a step.
-    bool ended = false;    // Its end was reported; it goes when the step is over.
-    int32_t unacknowledged = 0;
-    int32_t cached_tokens = 0;
-    Clock::time_point submitted = Clock::now(), first_step, first_token;
-
-    // Of a generation:
-    std::unique_ptr<Sampler> sampler;
-    std::unique_ptr<TokenConstraint> constraint;
-    std::vector<int32_t> stop_tokens;
-    int32_t max_tokens = 0;
-    int32_t logprobs = -1;
-
-    // Of a score:
-    std::vector<int32_t> positions;
-    float* out = nullptr;
-    double negative_log_likelihood = 0;
-
-    bool generates() const { return sampler != nullptr; }
-    int32_t pending() const { return static_cast<int32_t>(tokens.size()) - sequence.committed(); }
-    int32_t drawn() const { return static_cast<int32_t>(tokens.size()) - prompt_length; }
-    // Whether the logits after the token at `position` are wanted.
-    bool wants(int32_t position) const;
-    // Outputs among the next `rows` tokens.
-    int32_t outputs(int32_t rows) const;
-  };
-  using ActivePtr = std::unique_ptr<Active>;
-
-  // A piece of a sequence in the step being built.
-  struct Piece {
-    Active* active;
-    int32_t rows;
-  };
-
   // A row of the step whose logits are wanted.
   struct Output {
-    Active* active;
+    Task* task;
     int32_t position;
-    int32_t index;  // Into Step::output_rows.
   };
 
   struct Commands {
-    std::vector<ActivePtr> submitted;
-    std::vector<uint64_t> aborted, acknowledged;
+    std::vector<std::unique_ptr<Task>> submitted;
+    std::vector<uint64_t> aborted;
+    std::vector<std::pair<uint64_t, int32_t>> acknowledged;
     bool empty() const { return submitted.empty() && aborted.empty() && acknowledged.empty(); }
   };
 
-  void enqueue(std::unique_ptr<Active> active, int64_t most_tokens);
+  void enqueue(std::unique_ptr<Task> task, int64_t most_tokens);
   void run();
+  bool run_once();
+  void fail_all(const char* code, const std::string& message);
   bool take_commands();
-  std::vector<Piece> plan();
-  bool add_piece(Active& active, int32_t rows, std::vector<Piece>* pieces);
-  bool make_room(const Active& active, std::vector<Piece>* pieces);
-  Active* admit();
-  void step(const std::vector<Piece>& pieces);
-  void compute(const std::vector<Piece>& pieces);
-  bool cancelled(const std::vector<Piece>& pieces);
-  void draw(const std::vector<Output>& outputs);
-  void append(Active& active, const SampleResult& result, int32_t token);
-  void score(const Output& output);
-  void end(Active& active, Finish reason);
-  void fail(Active& active, const char* code, const std::string& message);
-  void drop_ended();
-  void report();
   void give_pages_back();
+  void step(const std::vector<Piece>& pieces);
+  bool compute(const std::vector<Piece>& pieces);
+  void read(const std::vector<Output>& outputs);
+  void fail(const std::vector<Piece>& pieces, const char* code, const std::string& message);
+  bool cancelled(const std::vector<Piece>& pieces);
+  void report();
 
   Model& model_;
-  PagePool pool_;
+  const EngineOptions options_;
+  const std::vector<uint32_t> drawable_;  // A bit a token; empty: all can be drawn.
   const Report report_;
 
   // The engine thread's own.
-  std::deque<ActivePtr> running_, waiting_;
+  PagePool pool_;
+  Scheduler scheduler_;
   std::vector<Event> events_;
-  std::vector<float> logits_;  // [vocabulary], for perplexity.
-  Clock::time_point memory_looked_at_{};
+  std::chrono::steady_clock::time_point memory_looked_at_{};
+  Commands taken_;     // Not all of them carried out yet.
+  bool idle_ = false;  // Nothing can go on until somebody asks, aborts or acknowledges.
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable wake_;
   Commands commands_;
   std::atomic<bool> stopping_{false};
-  std::atomic<int32_t> pages_in_use_{0}, pages_cached_{0};
+  std::atomic<int32_t> live_{0}, running_{0}, pages_in_use_{0}, pages_cached_{0};
 
   std::thread thread_;  // Last: it uses all of the above.
 };

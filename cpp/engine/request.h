@@ -17,6 +17,7 @@ struct GenerateRequest {
   SamplingOptions sampling;
   std::vector<int32_t> stop_tokens;  // End the generation; the last token of the output then.
   int32_t logprobs = -1;             // Best alternatives to report; -1: no log-probabilities.
+  int32_t priority = 0;              // Higher ones are served first.
   std::unique_ptr<TokenConstraint> constraint;  // Null: everything is allowed.
 };
 

@@ -47,6 +47,8 @@ class PagePool {
     return static_cast<int32_t>(pages_.size()) - static_cast<int32_t>(emptied_.size());
   }
 
+  int32_t owners(int32_t page) const { return pages_[page].owners; }
+
   // A page for the caller alone, or -1. Pages of Reuse::kFirst go first, so that a windowed
   // sequence runs in constant memory; then emptied and untouched ones; then cached ones, oldest
   // first.

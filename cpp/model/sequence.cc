@@ -38,38 +38,59 @@ void Sequence::grow_table(int32_t end) {
   if (entries > table_.size()) table_.resize(entries, -1);
 }
 
-int32_t Sequence::resume(const int32_t* tokens, int32_t count, int32_t limit) {
+Sequence::Cached Sequence::find_cached(const int32_t* tokens, int32_t count, int32_t limit) const {
   const int32_t full_pages = std::min(count - 1, limit) / kPageTokens;
-  std::vector<PageKey> keys;
-  std::vector<int32_t> pages;
+  Cached cached;
+  std::vector<int32_t> found;
   PageKey key = key_;
-  int32_t best = 0;  // Pages whose tokens need no computation.
-  int32_t run = 0;   // Pages found in a row up to here.
+  int32_t run = 0;  // Pages found in a row up to here.
   for (int32_t page = 0; page < full_pages; ++page) {
     const int32_t* held = tokens + page * kPageTokens;
     key = key.next(held);
-    keys.push_back(key);
-    pages.push_back(pool_.find(key, held));
-    run = pages.back() < 0 ? 0 : run + 1;
+    found.push_back(pool_.find(key, held));
+    run = found.back() < 0 ? 0 : run + 1;
     const int32_t length = (page + 1) * kPageTokens;
-    if (run > 0 && run >= page + 1 - first_visible_page(limits_.window, length)) best = page + 1;
+    if (run == 0 || run < page + 1 - first_visible_page(limits_.window, length)) continue;
+    cached.pages = page + 1;
+    cached.key = key;
   }
-  if (best == 0) return 0;
-  committed_ = written_ = best * kPageTokens;
+  cached.held.assign(found.begin(), found.begin() + cached.pages);
+  const int32_t first = first_visible_page(limits_.window, cached.pages * kPageTokens);
+  std::fill_n(cached.held.begin(), std::min(first, cached.pages), -1);
+  return cached;
+}
+
+int32_t Sequence::resume(const Cached& cached) {
+  if (cached.pages == 0) return 0;
+  committed_ = written_ = cached.pages * kPageTokens;
   first_page_ = first_visible_page(limits_.window, committed_);
-  end_page_ = published_pages_ = best;
-  key_ = keys[best - 1];
+  end_page_ = published_pages_ = cached.pages;
+  key_ = cached.key;
   grow_table(end_page_);
   for (int32_t page = first_page_; page < end_page_; ++page) {
-    pool_.share(pages[page]);
-    entry(page) = pages[page];
+    pool_.share(cached.held[page]);
+    entry(page) = cached.held[page];
   }
   return committed_;
 }
 
-int32_t Sequence::room(int32_t tokens) const {
-  const int64_t pages = int64_t{end_page_} + pool_.available();
-  return static_cast<int32_t>(std::min<int64_t>(tokens, pages * kPageTokens - written_));
+void Sequence::catch_up(const int32_t* tokens, int32_t count, int32_t limit) {
+  const int32_t most = std::min(count - 1, limit);
+  while (written_ == committed_ && written_ % kPageTokens == 0 && written_ + kPageTokens <= most) {
+    const int32_t* held = tokens + written_;
+    const int32_t page = pool_.find(key_.next(held), held);
+    if (page < 0) return;
+    truncate(written_);  // Pages that were reserved and not written.
+    pool_.share(page);
+    grow_table(end_page_ + 1);
+    entry(end_page_++) = page;
+    written_ += kPageTokens;
+    commit(tokens, written_);
+  }
+}
+
+int32_t Sequence::new_pages(int32_t tokens) const {
+  return std::max(0, pages_of(written_ + tokens) - end_page_);
 }
 
 bool Sequence::reserve(int32_t tokens) {

@@ -36,13 +36,26 @@ class Sequence {
   int32_t committed() const { return committed_; }
   int32_t pages_held() const { return end_page_ - first_page_; }
 
-  // For an empty sequence: takes over cached pages that hold the beginning of tokens[0 .. count).
-  // Returns how many tokens need no computation: a multiple of 32, less than count, at most
-  // `limit`. Only the pages that the window still reaches are needed and taken.
-  int32_t resume(const int32_t* tokens, int32_t count, int32_t limit);
+  // Pages of the pool that hold the beginning of tokens[0 .. count), for an empty sequence.
+  struct Cached {
+    int32_t pages = 0;          // So many pages of tokens need no computation.
+    std::vector<int32_t> held;  // [pages] page ids, -1 where the window does not reach any more.
+    PageKey key;                // Of the last of them.
+  };
+  // The tokens that need no computation are a multiple of 32, less than count, at most `limit`.
+  Cached find_cached(const int32_t* tokens, int32_t count, int32_t limit) const;
+  // Takes them over. Returns how many tokens need no computation.
+  int32_t resume(const Cached& cached);
+  int32_t resume(const int32_t* tokens, int32_t count, int32_t limit) {
+    return resume(find_cached(tokens, count, limit));
+  }
+  // Takes over pages that others have published since: those that follow the tokens written, which
+  // must fill their last page, up to `limit` tokens. A prompt that starts as another one does goes
+  // on where that one is.
+  void catch_up(const int32_t* tokens, int32_t count, int32_t limit);
 
-  // How many of `tokens` more tokens can be written when the pool gives every page it has.
-  int32_t room(int32_t tokens) const;
+  // Pages to take from the pool before `tokens` more tokens can be written.
+  int32_t new_pages(int32_t tokens) const;
   // Takes the pages for `tokens` more tokens. False, with nothing taken, when the pool has too few.
   bool reserve(int32_t tokens);
   // The next `rows` tokens, for a step. Needs reserve(rows).

@@ -49,6 +49,12 @@ export interface GenerateOptions {
   ignoreEos?: boolean | undefined;
   /** Report log-probabilities, and of so many alternatives for each token; 0 to 100. */
   logprobs?: number | undefined;
+  /**
+   * Requests of higher priority are served first, and take the place of running ones of lower
+   * priority where there is none; from -100 to 100.
+   * @default 0
+   */
+  priority?: number | undefined;
   /** Ends the generation with finishReason 'aborted'. */
   signal?: AbortSignalLike | undefined;
 }
@@ -69,6 +75,7 @@ const NAMES = [
   'stopTokens',
   'ignoreEos',
   'logprobs',
+  'priority',
   'signal',
 ] as const satisfies readonly (keyof GenerateOptions)[];
 
@@ -124,15 +131,12 @@ function logitBias(value: unknown, vocabulary: Vocabulary): Map<number, number> 
     }
     biases.set(id, bias);
   });
-  for (const id of vocabulary.undrawable) biases.set(id, -Infinity);
   return biases;
 }
 
 /** What options of one model may name. */
 export interface Vocabulary {
   readonly size: number;
-  /** Rows of the model that the tokenizer has no piece for: they are never drawn. */
-  readonly undrawable: Int32Array;
   /** The model's own end tokens. */
   readonly endTokens: readonly number[];
   readonly tokenizer: Tokenizer;
@@ -163,6 +167,7 @@ export function checkGenerateOptions(
     repetitionPenalty = 1,
     presencePenalty = 0,
     frequencyPenalty = 0,
+    priority = 0,
     logitBias: bias = new Map(),
     allowedTokens,
     stop = [],
@@ -200,6 +205,7 @@ export function checkGenerateOptions(
       ...(allowed && { allowedTokens: allowed }),
       stopTokens: Int32Array.from(ends),
       logprobs: logprobs === undefined ? -1 : check.integer('logprobs', logprobs, 0, 100),
+      priority: check.integer('priority', priority, -100, 100),
     },
     maxTokens:
       maxTokens === undefined ? undefined : check.integer('maxTokens', maxTokens, 1, 2 ** 31 - 1),

@@ -39,6 +39,14 @@ export interface LoadOptions {
    * GPU up to 128 in `memoryFraction`. `model.info.kvCache.source` has the sum
    */
   readonly kvCacheTokens?: number;
+  /** Requests that share the model's steps at once, from 1 to 128; others wait. @default 128 */
+  readonly maxRunning?: number;
+  /**
+   * Requests that may wait beside them. One more fails at once with QUEUE_FULL, so that a server
+   * can say it is busy instead of letting its users wait without an end.
+   * @default 1024
+   */
+  readonly maxWaiting?: number;
   /**
    * What computes. `cuda` is an error where it cannot be used or the model does not fit; `auto`
    * then takes the CPU, and `model.info.backend` says why.
@@ -74,6 +82,8 @@ const NAMES = [
   'compute',
   'kvCacheType',
   'kvCacheTokens',
+  'maxRunning',
+  'maxWaiting',
   'backend',
   'device',
   'memoryFraction',
@@ -97,6 +107,9 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (compute !== undefined) check.oneOf('compute', compute, ['int8', 'f32']);
   if (kvCacheType !== undefined) check.oneOf('kvCacheType', kvCacheType, ['f16', 'f32']);
   if (kvCacheTokens !== undefined) check.integer('kvCacheTokens', kvCacheTokens, 1, MOST_TOKENS);
+  const { maxRunning, maxWaiting } = options;
+  if (maxRunning !== undefined) check.integer('maxRunning', maxRunning, 1, 128);
+  if (maxWaiting !== undefined) check.integer('maxWaiting', maxWaiting, 0, 1_000_000);
   checkBackend(options);
   const { gptqCache } = options;
   if (gptqCache !== undefined && (typeof gptqCache !== 'string' || gptqCache === '')) {
@@ -122,7 +135,8 @@ function checkBackend({ backend, device, memoryFraction }: LoadOptions): void {
 export interface Settings {
   readonly slidingWindow: SlidingWindow;
   readonly threads: { readonly count: number; readonly source: string };
-  readonly description: NativeDescription;
+  /** What the tokenizer tells is not known yet. */
+  readonly description: Omit<NativeDescription, 'undrawable'>;
 }
 
 /** What options and file come to together. @throws TramontaneError INVALID_OPTION */
@@ -159,6 +173,8 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
       threads: threads.count,
       kvCacheType: options.kvCacheType ?? 'f16',
       compute: options.compute ?? 'int8',
+      maxRunning: options.maxRunning ?? 128,
+      maxWaiting: options.maxWaiting ?? 1024,
       backend: {
         name: backend,
         fallsBack: true,

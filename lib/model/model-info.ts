@@ -38,6 +38,13 @@ export interface ModelInfo {
     readonly source: string;
   };
   readonly threads: { readonly count: number; readonly source: string };
+  /** Requests: those that take part in steps now, and the rest. */
+  readonly requests: {
+    readonly running: number;
+    readonly waiting: number;
+    readonly maxRunning: number;
+    readonly maxWaiting: number;
+  };
   readonly kvCache: {
     readonly type: string;
     readonly tokens: number;
@@ -84,6 +91,12 @@ export function modelInfo(
     implementation: native.implementation,
     backend: backendInfo(native),
     threads: settings.threads,
+    requests: {
+      running: stats.running,
+      waiting: stats.waiting,
+      maxRunning: settings.description.maxRunning,
+      maxWaiting: settings.description.maxWaiting,
+    },
     kvCache: {
       type: settings.description.kvCacheType,
       tokens: native.kvCacheTokens,

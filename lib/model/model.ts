@@ -16,7 +16,7 @@ import { useGptqCache, type GptqCacheUse } from './gptq-cache';
 import { describeWith } from './inspect-custom';
 import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
 import { modelInfo, type ModelInfo } from './model-info';
-import type { NativeModel } from './native';
+import type { NativeDescription, NativeModel } from './native';
 import { preload } from './preload';
 import { promptIds, type Prompt, type PromptLimits } from './prompt';
 import { loadNative, type Requests } from './requests';
@@ -38,7 +38,7 @@ interface Loaded {
 async function loadWeights(
   { gptqCache: path, signal }: LoadOptions,
   checkpoint: Checkpoint,
-  { description }: Settings,
+  description: NativeDescription,
   progress: (phase: string, fraction: number) => void,
 ): Promise<Loaded> {
   const onWeights = (fraction: number): void => {
@@ -107,7 +107,6 @@ export class Model implements AsyncDisposable {
     this.#limits = { tokenizer, vocabularySize, contextSize };
     this.#vocabulary = {
       size: vocabularySize,
-      undrawable: tokenizer.missingIds(vocabularySize),
       endTokens: [...checkpoint.endTokens, ...(eosId === undefined ? [] : [eosId])],
       tokenizer,
     };
@@ -138,7 +137,12 @@ export class Model implements AsyncDisposable {
       });
     }
     progress('weights', 0.6);
-    const loaded = await loadWeights(options, checkpoint, settings, progress);
+    // An end token without a piece has to be drawn all the same: it ends the text.
+    const undrawable = tokenizer
+      .missingIds(checkpoint.shape.vocabularySize)
+      .filter((id) => id !== tokenizer.eosId && !checkpoint.endTokens.includes(id));
+    const description = { ...settings.description, undrawable };
+    const loaded = await loadWeights(options, checkpoint, description, progress);
     const parts = { checkpoint, settings, tokenizer, gptqCache: undefined, ...loaded };
     const model = new Model(MADE_BY_LOAD, parts);
     try {

@@ -14,6 +14,11 @@ export interface NativeDescription {
   readonly contextSize: number;
   /** Whether the option says so; a context of the file's shrinks to what fits. */
   readonly contextAsked: boolean;
+  /** Requests that share steps, and that wait beside them, at most. */
+  readonly maxRunning: number;
+  readonly maxWaiting: number;
+  /** Rows of the model that the tokenizer has no piece for: they are never drawn. */
+  readonly undrawable: Int32Array;
   /** 0: what fits. */
   readonly kvCacheTokens: number;
   readonly memoryGroups: readonly MemoryGroup[];
@@ -53,6 +58,7 @@ export interface NativeRequest {
   readonly stopTokens: Int32Array;
   /** -1: none */
   readonly logprobs: number;
+  readonly priority: number;
 }
 
 export interface TokenLogprob {
@@ -95,7 +101,13 @@ export interface NativeModel {
   acknowledge(id: number, tokens: number): void;
   /** Whether the process is kept alive for what is in flight. */
   keepAlive(awaited: boolean): void;
-  stats(): { pages: number; pagesInUse: number; pagesCached: number };
+  stats(): {
+    readonly pages: number;
+    readonly pagesInUse: number;
+    readonly pagesCached: number;
+    readonly running: number;
+    readonly waiting: number;
+  };
   dispose(): Promise<void>;
 }
 

@@ -33,12 +33,13 @@ GenerateRequest request_of(uint32_t seed, int32_t length, int32_t max_tokens) {
 // An engine whose events are collected, and acknowledged when `reading`.
 class Server {
  public:
-  explicit Server(const TinyModel::Options& options)
+  explicit Server(const TinyModel::Options& options, EngineOptions engine_options = {})
       : tiny_(options),
         model_(tiny_.description),
-        engine_(model_, [this](std::vector<Event> events) {
+        engine_(model_, std::move(engine_options), [this](std::vector<Event>* events) {
           const std::lock_guard lock(mutex_);
-          for (Event& event : events) {
+          if (failing_reports-- > 0) throw std::runtime_error("no way to report");
+          for (Event& event : *events) {
             if (event.token >= 0) {
               tokens[event.id].push_back(event.token);
               unread_.push_back(event.id);
@@ -50,7 +51,7 @@ class Server {
 
   Engine& engine() { return engine_; }
 
-  // Reads events until so many requests have ended; false after ten seconds.
+  // Reads events until so many requests have ended; false after a minute.
   bool wait_for(size_t count) {
     std::unique_lock lock(mutex_);
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
@@ -58,7 +59,7 @@ class Server {
       const auto read = std::exchange(unread_, {});
       if (!read.empty()) {
         lock.unlock();
-        engine_.acknowledge(read);
+        for (const uint64_t id : read) engine_.acknowledge(id, 1);
         lock.lock();
         continue;
       }
@@ -76,6 +77,7 @@ class Server {
 
   std::map<uint64_t, std::vector<int32_t>> tokens;
   std::map<uint64_t, Event> ends;
+  int failing_reports = 0;
 
  private:
   TinyModel tiny_;
@@ -149,12 +151,12 @@ TEST("a request larger than the pool is refused at once, with both numbers") {
 TEST("a reader who stops reading holds up nobody else, and is at most eight tokens behind") {
   Server server({});
   server.engine().submit(1, request_of(1, 10, 1000));
-  CHECK(server.wait_unread(1, Engine::kMaxAhead));
+  CHECK(server.wait_unread(1, Generation::kMaxAhead));
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  CHECK_EQ(server.tokens[1].size(), size_t{Engine::kMaxAhead});
+  CHECK_EQ(server.tokens[1].size(), size_t{Generation::kMaxAhead});
   server.engine().submit(2, request_of(2, 10, 5));
   CHECK(server.wait_unread(2, 5));
-  CHECK_EQ(server.tokens[1].size(), size_t{Engine::kMaxAhead});
+  CHECK_EQ(server.tokens[1].size(), size_t{Generation::kMaxAhead});
 }
 
 TEST("an abort ends a request where it stands: waiting, in its prompt or generating") {
@@ -210,4 +212,104 @@ TEST("an allow-list allows what it lists, through a whole generation") {
   CHECK(server.wait_for(1));
   CHECK_EQ(server.tokens[1].size(), size_t{50});
   for (const int32_t token : server.tokens[1]) CHECK(token == 5 || token == 64);
+}
+
+TEST("an undrawable token is not drawn, whatever is allowed or favoured") {
+  EngineOptions options;
+  options.undrawable = {5, 95};
+  Server server({}, options);
+  GenerateRequest request = request_of(1, 10, 50);
+  request.constraint = std::make_unique<AllowList>(std::vector<int32_t>{5, 64, 95}, 96);
+  server.engine().submit(1, std::move(request));
+  GenerateRequest biased = request_of(2, 10, 50);
+  biased.sampling.bias_tokens = {95};
+  biased.sampling.bias_values = {1000};
+  server.engine().submit(2, std::move(biased));
+  CHECK(server.wait_for(2));
+  for (const int32_t token : server.tokens[1]) CHECK_EQ(token, 64);
+  CHECK_EQ(server.tokens[2].size(), size_t{50});
+  for (const int32_t token : server.tokens[2]) CHECK(token != 5 && token != 95);
+}
+
+namespace {
+
+class Throwing final : public TokenConstraint {
+ public:
+  enum class Where { kMask, kAccept };
+  explicit Throwing(Where where) : where_(where) {}
+  const uint32_t* mask() override {
+    if (where_ == Where::kMask && ++tokens_ > 3) throw std::runtime_error("no mask");
+    return nullptr;
+  }
+  void accept(int32_t) override {
+    if (where_ == Where::kAccept && ++tokens_ > 3) throw std::runtime_error("not accepted");
+  }
+  void rollback(int32_t) override {}
+
+ private:
+  const Where where_;
+  int tokens_ = 0;
+};
+
+}  // namespace
+
+TEST("what a constraint throws ends its request with an error, and no other") {
+  for (const auto where : {Throwing::Where::kMask, Throwing::Where::kAccept}) {
+    Server server({});
+    GenerateRequest request = request_of(1, 10, 50);
+    request.constraint = std::make_unique<Throwing>(where);
+    server.engine().submit(1, std::move(request));
+    server.engine().submit(2, request_of(2, 10, 50));
+    CHECK(server.wait_for(2));
+    CHECK(server.ends[1].finish == Finish::kFailed);
+    CHECK(std::string(server.ends[1].error_code) == "COMPUTE_FAILED");
+    CHECK_EQ(server.tokens[1].size(), size_t{3});
+    CHECK(server.ends[2].finish == Finish::kLength);
+    CHECK(server.tokens[2] == alone({}, request_of(2, 10, 50)));
+  }
+}
+
+TEST("an exception on the engine's thread ends requests with an error, and the engine goes on") {
+  Server server({});
+  server.failing_reports = 3;
+  server.engine().submit(1, request_of(1, 10, 50));
+  CHECK(server.wait_for(1));
+  CHECK(server.ends[1].finish == Finish::kFailed);
+  server.engine().submit(2, request_of(2, 10, 50));
+  CHECK(server.wait_for(2));
+  CHECK(server.tokens[2] == alone({}, request_of(2, 10, 50)));
+  CHECK_EQ(server.engine().stats().pages_in_use, 0);
+}
+
+TEST("one request more than may run and wait is refused at once, until another has ended") {
+  EngineOptions options;
+  options.max_running = 2;
+  options.max_waiting = 1;
+  Server server({}, options);
+  for (uint32_t i = 0; i < 3; ++i) server.engine().submit(i, request_of(i, 10, 1000));
+  try {
+    server.engine().submit(3, request_of(3, 10, 5));
+    CHECK(false);
+  } catch (const Error& error) {
+    CHECK(std::string(error.code()) == "QUEUE_FULL");
+  }
+  CHECK(server.wait_unread(0, 1));
+  server.engine().abort(0);
+  CHECK(server.wait_for(1));
+  server.engine().submit(4, request_of(4, 10, 5));
+  server.engine().stop();
+}
+
+TEST("paused generations give their pages to those who read, and go on where they were") {
+  TinyModel::Options options;
+  options.window = 0;
+  options.kv_tokens = 256;  // 8 pages; each paused generation holds 2 of them.
+  Server server(options);
+  for (uint32_t i = 0; i < 6; ++i) server.engine().submit(i, request_of(i, 40, 60));
+  for (uint32_t i = 0; i < 4; ++i) CHECK(server.wait_unread(i, Generation::kMaxAhead));
+  server.engine().submit(100, request_of(100, 100, 8));  // Does not need to be read to its end.
+  CHECK(server.wait_unread(100, 8));
+  CHECK(server.wait_for(7));
+  for (uint32_t i = 0; i < 6; ++i) CHECK(server.tokens[i] == alone(options, request_of(i, 40, 60)));
+  CHECK(server.tokens[100] == alone(options, request_of(100, 100, 8)));
 }

@@ -189,16 +189,18 @@ TEST("memory is short from half of the reserve on, by what brings all of it back
 TEST("pages nobody uses are given back when memory runs short, by an idle engine too") {
   const FakeGroup group;
   group.set(1600 * kMega, 0, 0);
-  TinyModel tiny({});
+  TinyModel::Options options;
+  options.window = 0;
+  TinyModel tiny(options);
   tiny.description.memory_groups = {group.group()};
   Model model(tiny.description);
   std::mutex mutex;
   std::condition_variable changed;
   std::map<uint64_t, std::vector<int32_t>> tokens;
   size_t ended = 0;
-  Engine engine(model, [&](std::vector<Event> events) {
+  Engine engine(model, {}, [&](std::vector<Event>* events) {
     const std::lock_guard lock(mutex);
-    for (const Event& event : events) {
+    for (const Event& event : *events) {
       if (event.token >= 0) tokens[event.id].push_back(event.token);
       ended += event.finish != Finish::kNone;
     }

@@ -94,9 +94,8 @@ TEST("pages run out without a trace: reserve takes all or nothing") {
   CHECK(a.reserve(33));
   CHECK(!b.reserve(1));
   CHECK_EQ(b.pages_held(), 0);
-  CHECK_EQ(b.room(100), 0);
   a.release();
-  CHECK_EQ(b.room(100), 64);
+  CHECK_EQ(b.new_pages(64), 2);
   CHECK(b.reserve(64));
   CHECK(!b.reserve(65));
   CHECK_EQ(b.pages_held(), 2);
@@ -266,5 +265,27 @@ TEST("truncate gives back exactly the pages beyond, at every page border") {
       sequence.release();
       CHECK_EQ(pool.in_use(), 0);
     }
+  }
+}
+
+TEST(
+    "a prompt takes over pages that another one has computed since, also where a window recycles") {
+  for (const int32_t window : {0, 48}) {
+    PagePool pool(40);
+    const SequenceLimits limits{window, 1000, 128};
+    Sequence ahead(pool, limits), behind(pool, limits), wanting(pool, limits);
+    const auto tokens = counting(400);
+    CHECK(advance(behind, tokens, 32, 32));
+    CHECK(advance(wanting, tokens, 32, 32));
+    CHECK(advance(ahead, tokens, 100, 50));
+    behind.catch_up(tokens.data(), 97, 96);
+    CHECK_EQ(behind.committed(), 96);
+    CHECK_EQ(behind.pages_held(), window == 0 ? 3 : 2);
+    CHECK(advance(behind, tokens, 97, 1));
+    // Never the last token, and nothing whose logits are wanted.
+    wanting.catch_up(tokens.data(), 400, 70);
+    CHECK_EQ(wanting.committed(), 64);
+    wanting.catch_up(tokens.data(), 96, 400);
+    CHECK_EQ(wanting.committed(), 64);
   }
 }

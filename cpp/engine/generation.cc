@@ -1,0 +1,101 @@
+#include "engine/generation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "model/transformer.h"
+
+namespace tramontane {
+
+Generation::Generation(uint64_t id, GenerateRequest request, int32_t vocabulary, int32_t context,
+                       const uint32_t* drawable)
+    : Task(id, request.priority, std::move(request.prompt)),
+      sampler_(std::move(request.sampling), tokens_, vocabulary),
+      constraint_(std::move(request.constraint)),
+      stop_tokens_(std::move(request.stop_tokens)),
+      vocabulary_(vocabulary),
+      max_tokens_(request.max_tokens),
+      context_(context),
+      logprobs_(request.logprobs),
+      drawable_(drawable) {}
+
+bool Generation::describe(SampleRow* row, SampleResult* result) {
+  sampler_.describe(&row_);
+  row_.mask = mask();
+  row_.top = std::clamp(logprobs_, 0, vocabulary_);
+  top_.resize(static_cast<size_t>(row_.top));
+  result_.top = top_.data();
+  ask_for(row_.candidates);
+  *row = row_;
+  *result = result_;
+  return true;
+}
+
+void Generation::ask_for(int32_t candidates) {
+  row_.candidates = candidates;
+  candidates_.resize(static_cast<size_t>(candidates));
+  raw_.resize(static_cast<size_t>(candidates));
+  result_.candidates = candidates_.data();
+  result_.candidate_raw = raw_.data();
+}
+
+// What the constraint allows, of what can be drawn at all.
+const uint32_t* Generation::mask() {
+  const uint32_t* allowed = constraint_ ? constraint_->mask() : nullptr;
+  if (allowed == nullptr || drawable_ == nullptr) return allowed ? allowed : drawable_;
+  mask_.resize((static_cast<size_t>(vocabulary_) + 31) / 32);
+  for (size_t i = 0; i < mask_.size(); ++i) mask_[i] = allowed[i] & drawable_[i];
+  return mask_.data();
+}
+
+void Generation::read(Backend& backend, int32_t, int32_t output, const SampleResult& sample) {
+  result_ = sample;
+  if (!result_.finite) return set_problem("COMPUTE_FAILED", kNotFinite);
+  if (result_.candidate_count == 0) {
+    return set_problem("INVALID_OPTION", "logitBias and allowedTokens leave no token to choose");
+  }
+  const uint64_t index = static_cast<uint64_t>(count() - prompt_length);
+  token_ = sampler_.draw(result_, row_.candidates, index);
+  if (token_ >= 0) return;
+  ask_for(vocabulary_);  // The draw fell beyond the candidates.
+  row_.output = output;
+  check(backend, backend.sample(&row_, 1, &result_));
+  token_ = sampler_.draw(result_, vocabulary_, index);
+}
+
+void Generation::take(std::vector<Event>* events) {
+  if (fail_of_problem(events) || token_ < 0) return;
+  if (count() == prompt_length) first_token_ = Clock::now();
+  sampler_.accept(token_);
+  if (constraint_) constraint_->accept(token_);
+  tokens_.push_back(token_);
+  ++ahead_;
+  report_token(events);
+
+  if (std::find(stop_tokens_.begin(), stop_tokens_.end(), token_) != stop_tokens_.end()) {
+    end(Finish::kStop, events);
+  } else if (count() - prompt_length >= max_tokens_ || count() >= context_) {
+    end(Finish::kLength, events);
+  }
+  token_ = -1;
+}
+
+void Generation::report_token(std::vector<Event>* events) {
+  Event event;
+  event.id = id;
+  event.token = token_;
+  if (logprobs_ >= 0) {
+    for (int32_t i = 0; i < result_.candidate_count; ++i) {
+      if (result_.candidates[i].token != token_) continue;
+      event.logprob = static_cast<float>(result_.candidate_raw[i] - result_.log_sum_exp);
+      break;
+    }
+    for (int32_t i = 0; i < result_.top_count; ++i) {
+      const TokenLogit& top = result_.top[i];
+      event.top.push_back({top.token, static_cast<float>(top.logit - result_.log_sum_exp)});
+    }
+  }
+  events->push_back(std::move(event));
+}
+
+}  // namespace tramontane
