@@ -16,7 +16,7 @@ class StepTimes {
   double estimate(int32_t rows) const;
 
  private:
-  static constexpr std::array<int32_t, 16> kRows = {1,  2,  4,  8,  12,  16,  24,  32,
+  static constexpr std::array<int32_t, 16> kRows = {1,  2,  4,  8,   12,  16,  24,  32,
                                                     48, 64, 96, 128, 192, 256, 384, 512};
   std::array<double, kRows.size()> seconds_{};  // 0: not seen yet.
 };

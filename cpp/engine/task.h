@@ -16,8 +16,8 @@ constexpr const char* kNotFinite =
     "the model's logits are not finite numbers: the file is damaged, or not what it says";
 
 // A request on its way. It is a row of tokens whose keys and values are computed from the first on;
-// after some of them the logits are wanted, and what becomes of these is the kind's own: a generation
-// draws the next token, a score adds up or copies.
+// after some of them the logits are wanted, and what becomes of these is the kind's own: a
+// generation draws the next token, a score adds up or copies.
 //
 // A step goes in two halves. While the backend's step is open, read() takes what is needed of the
 // logits and changes nothing that shows. When the step has ended well, take() makes it final and
