@@ -10,7 +10,7 @@ Scheduler::Scheduler(PagePool& pool, const SequenceLimits& limits, int32_t max_r
     : pool_(pool), limits_(limits), max_running_(max_running), max_outputs_(max_outputs) {}
 
 void Scheduler::submit(std::unique_ptr<Task>* task) {
-  auto entry = std::make_unique<Entry>(pool_, limits_, prompt_tokens_);
+  auto entry = std::make_unique<Entry>(pool_, limits_, prompt_tokens_ + (*task)->count());
   entries_.reserve(entries_.size() + 1);
   const int32_t priority = (*task)->priority;
   const auto place = std::find_if(entries_.begin(), entries_.end(), [&](const EntryPtr& other) {
@@ -92,7 +92,7 @@ std::vector<Scheduler::Entry*> Scheduler::prompts_by_rank() const {
   }
   std::stable_sort(prompts.begin(), prompts.end(), [](const Entry* a, const Entry* b) {
     if (a->task->priority != b->task->priority) return a->task->priority > b->task->priority;
-    return a->rank() < b->rank();
+    return a->rank < b->rank;
   });
   return prompts;
 }

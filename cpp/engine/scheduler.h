@@ -26,8 +26,8 @@ struct Piece {
 // How many, follows from what steps cost: beside running generations no more than keep the time
 // between two of their tokens within kMostGap times what it is without prompts.
 //
-// Prompts are served by rank: higher priority first, then the smallest sum of the tokens still to
-// compute and the tokens of prompts that had been computed when it came. A short prompt overtakes
+// Prompts are served by rank: higher priority first, then the smallest sum of its own
+// tokens and the tokens of prompts that had been computed when it came. A short prompt overtakes
 // a long one so, but only those long ones that came less than their length ago. Worked example: a
 // prompt of 3000 tokens comes at 0 and has rank 3000, one of 16 at 100 has rank 116 and is next.
 // One of 16 that comes at 2990 has rank 3006: the long one is through by then, whatever came
@@ -74,17 +74,16 @@ class Scheduler {
 
  private:
   struct Entry {
-    Entry(PagePool& pool, const SequenceLimits& limits, int64_t came_at)
-        : sequence(pool, limits), came_at(came_at) {}
+    Entry(PagePool& pool, const SequenceLimits& limits, int64_t rank)
+        : sequence(pool, limits), rank(rank) {}
 
     std::unique_ptr<Task> task;
     Sequence sequence;
-    const int64_t came_at;  // Tokens of prompts computed before it came.
-    bool started = false;   // It may hold pages.
+    const int64_t rank;    // Its tokens, and those of prompts that were computed when it came.
+    bool started = false;  // It may hold pages.
 
     int32_t pending() const { return task->count() - sequence.committed(); }
     bool generating() const { return started && pending() == 1; }
-    int64_t rank() const { return came_at + pending(); }
   };
   using EntryPtr = std::unique_ptr<Entry>;
 

@@ -270,6 +270,17 @@ TEST("a short prompt overtakes a long one, and does not wait for rows it does no
   CHECK_EQ(line.step().at(1), Scheduler::kPromptRows);
 }
 
+TEST("a short prompt overtakes a long one of which most is computed") {
+  Line line;
+  FakeTask* running = line.submit(1, 3000);
+  int32_t computed = 0;
+  while (computed < 2500) computed += line.step().at(running->id);
+  line.submit(2, 200);
+  CHECK_EQ(line.step().at(2), Scheduler::kPromptRows);
+  CHECK_EQ(line.step().at(2), 200 - Scheduler::kPromptRows);
+  CHECK_EQ(line.ended.size(), size_t{1});
+}
+
 TEST("a long prompt waits for no more than about its own length in tokens of later ones") {
   Line line;
   line.submit(1, 3000);
