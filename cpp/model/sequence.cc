@@ -62,11 +62,11 @@ Sequence::Cached Sequence::find_cached(const int32_t* tokens, int32_t count, int
 
 int32_t Sequence::resume(const Cached& cached) {
   if (cached.pages == 0) return 0;
+  grow_table(cached.pages);  // Before anything changes: it may find no memory.
   committed_ = written_ = cached.pages * kPageTokens;
   first_page_ = first_visible_page(limits_.window, committed_);
   end_page_ = published_pages_ = cached.pages;
   key_ = cached.key;
-  grow_table(end_page_);
   for (int32_t page = first_page_; page < end_page_; ++page) {
     pool_.share(cached.held[page]);
     entry(page) = cached.held[page];
