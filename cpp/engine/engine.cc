@@ -193,6 +193,8 @@ void Engine::step(const std::vector<Piece>& pieces) {
     computed = compute(pieces);
   } catch (const Error& error) {
     fail(pieces, error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    fail(pieces, "OUT_OF_MEMORY", "out of memory beside the model");
   } catch (const std::exception& error) {
     fail(pieces, "COMPUTE_FAILED", error.what());
   }
@@ -208,6 +210,8 @@ void Engine::step(const std::vector<Piece>& pieces) {
     const bool all = piece.sequence->committed() == task.count();
     try {
       task.take(&events_);
+    } catch (const std::bad_alloc&) {
+      task.fail("OUT_OF_MEMORY", "out of memory beside the model", &events_);
     } catch (const std::exception& error) {
       task.fail("COMPUTE_FAILED", error.what(), &events_);
     }
@@ -258,6 +262,9 @@ void Engine::read(const std::vector<Output>& outputs) {
     SampleResult result{};
     try {
       if (!outputs[i].task->describe(&row, &result)) continue;
+    } catch (const std::bad_alloc&) {
+      outputs[i].task->set_problem("OUT_OF_MEMORY", "out of memory beside the model");
+      continue;
     } catch (const std::exception& error) {  // Of its constraint; others do not suffer for it.
       outputs[i].task->set_problem("COMPUTE_FAILED", error.what());
       continue;

@@ -313,3 +313,20 @@ TEST("paused generations give their pages to those who read, and go on where the
   for (uint32_t i = 0; i < 6; ++i) CHECK(server.tokens[i] == alone(options, request_of(i, 40, 60)));
   CHECK(server.tokens[100] == alone(options, request_of(100, 100, 8)));
 }
+
+TEST("memory that lacks in a step is OUT_OF_MEMORY for the request that needed it") {
+  struct Hungry final : TokenConstraint {
+    const uint32_t* mask() override { throw std::bad_alloc(); }
+    void accept(int32_t) override {}
+    void rollback(int32_t) override {}
+  };
+  Server server({});
+  GenerateRequest request = request_of(1, 10, 50);
+  request.constraint = std::make_unique<Hungry>();
+  server.engine().submit(1, std::move(request));
+  server.engine().submit(2, request_of(2, 10, 50));
+  CHECK(server.wait_for(2));
+  CHECK(server.ends[1].finish == Finish::kFailed);
+  CHECK(std::string(server.ends[1].error_code) == "OUT_OF_MEMORY");
+  CHECK_EQ(server.tokens[2].size(), size_t{50});
+}
