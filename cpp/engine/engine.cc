@@ -130,8 +130,13 @@ bool Engine::run_once() {
     const auto called = [this] { return stopping_ || !commands_.empty(); };
     // Pages without an owner could be given back meanwhile.
     const bool holds_unused = pool_.touched() > pool_.in_use();
-    if (idle_ && holds_unused) wake_.wait_for(lock, kMemoryInterval, called);
-    if (idle_ && !holds_unused) wake_.wait(lock, called);
+    if (idle_ && scheduler_.blocked()) {
+      wake_.wait_for(lock, Generation::kPatience, called);
+    } else if (idle_ && holds_unused) {
+      wake_.wait_for(lock, kMemoryInterval, called);
+    } else if (idle_) {
+      wake_.wait(lock, called);
+    }
   }
   give_pages_back();
   const bool go_on = take_commands();

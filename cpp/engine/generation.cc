@@ -65,7 +65,8 @@ void Generation::read(Backend& backend, int32_t, int32_t output, const SampleRes
 
 void Generation::take(std::vector<Event>* events) {
   if (fail_of_problem(events) || token_ < 0) return;
-  if (count() == prompt_length) first_token_ = Clock::now();
+  newest_token_ = Clock::now();
+  if (count() == prompt_length) first_token_ = newest_token_;
   sampler_.accept(token_);
   if (constraint_) constraint_->accept(token_);
   tokens_.push_back(token_);

@@ -15,6 +15,9 @@ class Generation final : public Task {
   // nothing.
   static constexpr int32_t kMaxAhead = 8;
 
+  // A reader who is only a moment late keeps the pages.
+  static constexpr std::chrono::milliseconds kPatience{50};
+
   // `context`: most tokens of a sequence. `drawable`: bits of the tokens that may be drawn at all,
   // [ceil(vocabulary / 32)]; null: all.
   Generation(uint64_t id, GenerateRequest request, int32_t vocabulary, int32_t context,
@@ -25,6 +28,7 @@ class Generation final : public Task {
   bool wants(int32_t position) const override { return position == count() - 1; }
   int32_t first_wanted() const override { return count() - 1; }
   bool paused() const override { return ahead_ >= kMaxAhead; }
+  bool gives_way() const override { return paused() && Clock::now() - newest_token_ >= kPatience; }
   bool describe(SampleRow* row, SampleResult* result) override;
   void read(Backend& backend, int32_t position, int32_t output,
             const SampleResult& sample) override;
@@ -41,6 +45,7 @@ class Generation final : public Task {
   const int32_t vocabulary_, max_tokens_, context_, logprobs_;
   const uint32_t* const drawable_;
   int32_t ahead_ = 0;
+  Clock::time_point newest_token_{};
 
   // Of the row that was read and not taken yet.
   SampleRow row_{};

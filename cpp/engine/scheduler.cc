@@ -60,6 +60,7 @@ void Scheduler::plan_generations(std::vector<Piece>* pieces) {
 void Scheduler::plan_prompts(std::vector<Piece>* pieces) {
   int32_t rows = prompt_rows(static_cast<int32_t>(pieces->size()));
   int32_t prompts = 0, looked_up = 0;
+  blocked_ = false;
   for (Entry* entry : prompts_by_rank()) {
     const auto is_full = [&] { return static_cast<int32_t>(pieces->size()) == max_running_; };
     // A request of higher priority takes the place of one that is in the step already.
@@ -77,7 +78,10 @@ void Scheduler::plan_prompts(std::vector<Piece>* pieces) {
     const int32_t pending = task.count() - position;
     if (prompts > 0 && (pending > rows || starts_alike(task, position, *pieces))) continue;
     // When one cannot start, later ones do not take the pages that it waits for.
-    if (!entry->started && !start(*entry, cached, pieces)) looked_up = kLookUps;
+    if (!entry->started && !start(*entry, cached, pieces)) {
+      looked_up = kLookUps;
+      blocked_ = true;
+    }
     if (!entry->started || is_full()) continue;
     if (!add(*entry, std::min(pending, rows), pieces)) continue;
     rows -= pieces->back().rows;
@@ -190,7 +194,7 @@ int32_t Scheduler::pages_to_come(const Entry& entry) const {
 
 Scheduler::Entry* Scheduler::last_paused() const {
   const auto found = std::find_if(entries_.rbegin(), entries_.rend(), [](const EntryPtr& entry) {
-    return entry->started && entry->task->paused();
+    return entry->started && entry->task->gives_way();
   });
   return found == entries_.rend() ? nullptr : found->get();
 }

@@ -63,6 +63,9 @@ class Scheduler {
 
   // The pieces of the next step, in any order; none when nothing can go on.
   std::vector<Piece> plan();
+  // Whether a request could not start in the last plan: pages of paused ones may be free for it
+  // later.
+  bool blocked() const { return blocked_; }
   // The step is over: the keys of its rows are in their pages.
   void commit(const std::vector<Piece>& pieces, double seconds);
   // Drops the tasks that have ended, with their pages. Returns how many.
@@ -107,6 +110,7 @@ class Scheduler {
   std::vector<EntryPtr> entries_;  // By priority, then in order of arrival.
   int64_t prompt_tokens_ = 0;      // Computed so far.
   StepTimes times_;
+  bool blocked_ = false;
 };
 
 }  // namespace tramontane

@@ -48,6 +48,8 @@ class Task {
   virtual int32_t first_wanted() const = 0;
   // Whether it goes on at all now: a generation whose reader has stopped reading does not.
   virtual bool paused() const { return false; }
+  // Whether it has paused for so long that others may have its pages.
+  virtual bool gives_way() const { return false; }
   // What was computed is computed again from the start.
   virtual void restart() {}
 

@@ -31,6 +31,7 @@ class FakeTask final : public Task {
   bool wants(int32_t position) const override { return position == count() - 1; }
   int32_t first_wanted() const override { return count() - 1; }
   bool paused() const override { return ahead >= kMaxAhead; }
+  bool gives_way() const override { return paused(); }
   void restart() override { ++restarts; }
   void read(Backend&, int32_t, int32_t, const SampleResult&) override {}
   void take(std::vector<Event>* events) override {
