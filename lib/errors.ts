@@ -12,10 +12,15 @@ export type TramontaneErrorCode =
   | 'INVALID_FILE'
   /** A well-formed file of a kind that is not supported. The message names what was found and what is supported. */
   | 'UNSUPPORTED_FILE'
+  /** A conversation breaks its format's rules: {@link MessagesError} says which message and why. */
+  | 'INVALID_MESSAGES'
+  /** A schema, regular expression or grammar is wrong or not supported: {@link GrammarError} says where. */
+  | 'INVALID_GRAMMAR'
   /** Memory or threads could not be had. */
   | 'OUT_OF_MEMORY'
-  /** The model was disposed. */
+  /** As many requests wait as may: try again later. */
   | 'QUEUE_FULL'
+  /** The model was disposed. */
   | 'DISPOSED'
   /** The backend that was asked for cannot be used here. The message says why and what to do. */
   | 'BACKEND_UNAVAILABLE'
@@ -24,7 +29,7 @@ export type TramontaneErrorCode =
   /** The native addon is missing or does not fit this package. The message has the command to rebuild it. */
   | 'NATIVE_UNAVAILABLE';
 
-/** The one class of errors this package throws or rejects with. */
+/** What this package throws or rejects with: this class, or one of those below. */
 export class TramontaneError extends Error {
   override readonly name = 'TramontaneError';
   readonly code: TramontaneErrorCode;
@@ -32,5 +37,19 @@ export class TramontaneError extends Error {
   constructor(code: TramontaneErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+}
+
+/** A schema, regular expression or grammar that cannot be used. */
+export class GrammarError extends TramontaneError {
+  /** Where, in a schema: a JSON pointer, `/properties/age/minimum`; empty for the whole. */
+  readonly pointer: string;
+  /** The schema's keyword, or the construct of the expression or grammar, that is to blame. */
+  readonly keyword: string;
+
+  constructor(message: string, place: { readonly pointer?: string; readonly keyword: string }) {
+    super('INVALID_GRAMMAR', message);
+    this.pointer = place.pointer ?? '';
+    this.keyword = place.keyword;
   }
 }
