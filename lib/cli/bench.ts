@@ -1,9 +1,12 @@
 /** `tramontane bench`: how fast a model runs here, beside what the machine could do. */
 import { Command } from 'commander';
 import { Model, type GenerationResult } from '../index';
+import { row, show } from './bench-table';
+import { LatencyBench, latencyTable, latencyTokens, type LatencyReport } from './latency';
 import { LimitsProbe, type Limits } from './machine-limits';
 import { addLoadOptions, integer, integers, loadFlags, type LoadFlags } from './options';
 import { Progress } from './progress';
+import { RandomPrompts } from './random-prompts';
 import { EMBEDDED_MODEL, withModel } from './session';
 import { median, range, type Range } from './statistics';
 
@@ -12,6 +15,8 @@ interface Flags extends LoadFlags {
   readonly generate: number;
   readonly depths?: readonly number[];
   readonly streams: number;
+  readonly latency?: true;
+  readonly long: number;
   readonly repeat: number;
   readonly json?: true;
 }
@@ -53,6 +58,8 @@ export function benchCommand(): Command {
     .option('--generate <n>', 'tokens to generate after it', integer, 64)
     .option('--depths <list>', 'generate after prompts of these sizes too: 64,2048', integers)
     .option('--streams <n>', 'generations at the same time', integer, 8)
+    .option('--latency', 'measure what requests cost one another instead')
+    .option('--long <n>', 'with --latency: tokens of the long prompt', integer, 3000)
     .option('--repeat <n>', 'runs; the median and the range are shown', integer, 3)
     .option('--json', 'write a JSON object')
     .addHelpText(
@@ -65,8 +72,14 @@ a run, mapped files included.
 of the int8 peak: of what a loop does that only multiplies and adds, measured before and after each
 run. of the bandwidth: weights read once a token, of the best plain read of the same files.
 
+With --latency, times to the first token of prompts of 16 and 200 tokens, alone and while a long one
+is computed (among), and the long one's; the gap between two tokens of a running generation, the
+longest beside a prompt, and the prompt's time alone and beside it; and what a step costs by its
+rows, which are a prompt's: steps have 128 at most, so that 512 are four steps.
+
 Examples:
   $ tramontane bench mistral-7b.Q4_K_M.gguf
+  $ tramontane bench mistral-7b.Q4_K_M.gguf --latency --repeat 5
   $ tramontane bench mistral-7b.Q4_K_M.gguf --prompt 2048 --generate 128 --repeat 5 --json`,
     )
     .action(bench);
@@ -74,7 +87,7 @@ Examples:
 }
 
 async function bench(path: string | undefined, flags: Flags, command: Command): Promise<void> {
-  for (const name of ['prompt', 'streams', 'repeat'] as const) {
+  for (const name of ['prompt', 'streams', 'long', 'repeat'] as const) {
     if (flags[name] < 1) command.error(`--${name} must be at least 1`);
   }
   for (const name of ['streams', 'repeat'] as const) {
@@ -83,23 +96,57 @@ async function bench(path: string | undefined, flags: Flags, command: Command): 
   if (flags.generate < 2) command.error('--generate must be at least 2');
   if (flags.depths?.some((depth) => depth < 1)) command.error('--depths must be at least 1');
   await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
-    const longest = Math.max(flags.prompt, STREAM_PROMPT, ...(flags.depths ?? []));
-    const { contextSize } = model.info;
-    if (longest + flags.generate > contextSize) {
-      const sum = `${longest} tokens of prompt and ${flags.generate} generated`;
-      command.error(`${sum} are more than the context of ${contextSize}: see --context-size`);
-    }
     const progress = new Progress();
+    const measure = flags.latency ? latency : speeds;
     try {
-      const { path, threads } = model.info;
-      const probe = await LimitsProbe.open(path, threads.count);
-      const report = await new Bench(model, flags, signal, progress, probe).run();
+      const text = await measure(model, flags, signal, progress, command);
       progress.clear();
-      process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : table(report));
+      process.stdout.write(text);
     } finally {
       progress.clear();
     }
   });
+}
+
+async function latency(
+  model: Model,
+  flags: Flags,
+  signal: AbortSignal,
+  progress: Progress,
+  command: Command,
+): Promise<string> {
+  const { contextSize, kvCache } = model.info;
+  const needed = latencyTokens(flags);
+  if (needed > Math.min(contextSize, kvCache.tokens)) {
+    command.error(
+      `--latency with these sizes needs a context and a cache of ${needed} tokens: see --long, ` +
+        '--prompt, --context-size and --kv-cache-tokens',
+    );
+  }
+  const report = await new LatencyBench(model, flags, signal, progress).run();
+  return flags.json ? json(report) : latencyTable(report);
+}
+
+async function speeds(
+  model: Model,
+  flags: Flags,
+  signal: AbortSignal,
+  progress: Progress,
+  command: Command,
+): Promise<string> {
+  const longest = Math.max(flags.prompt, STREAM_PROMPT, ...(flags.depths ?? []));
+  const { contextSize, path, threads } = model.info;
+  if (longest + flags.generate > contextSize) {
+    const sum = `${longest} tokens of prompt and ${flags.generate} generated`;
+    command.error(`${sum} are more than the context of ${contextSize}: see --context-size`);
+  }
+  const probe = await LimitsProbe.open(path, threads.count);
+  const report = await new Bench(model, flags, signal, progress, probe).run();
+  return flags.json ? json(report) : table(report);
+}
+
+function json(report: Report | LatencyReport): string {
+  return `${JSON.stringify(report, null, 2)}\n`;
 }
 
 /** Generations at the same time, and runs, at most. */
@@ -109,7 +156,7 @@ const MOST_RUNS = 1000;
 const STREAM_PROMPT = 16;
 
 class Bench {
-  private randomState = 1;
+  private readonly prompts: RandomPrompts;
 
   constructor(
     private readonly model: Model,
@@ -117,7 +164,9 @@ class Bench {
     private readonly signal: AbortSignal,
     private readonly progress: Progress,
     private readonly probe: LimitsProbe,
-  ) {}
+  ) {
+    this.prompts = new RandomPrompts(model.info.vocabularySize);
+  }
 
   async run(): Promise<Report> {
     const { model, flags, probe } = this;
@@ -216,7 +265,7 @@ class Bench {
     promptTokens: number,
     tokens: number,
   ): Promise<GenerationResult['timings']> {
-    const generation = this.model.generate(this.prompt(promptTokens), {
+    const generation = this.model.generate(this.prompts.next(promptTokens), {
       maxTokens: tokens,
       temperature: 0,
       ignoreEos: true,
@@ -237,14 +286,6 @@ class Bench {
     const lastToken = Math.max(...all.map((t) => t.queuedMs + t.promptMs + t.generateMs));
     return (streams * generate - 1) / ((lastToken - firstToken) / 1000);
   }
-
-  /** Pseudo-random ids (a linear congruential generator), so that no prefix is in the cache. */
-  private prompt(tokens: number): number[] {
-    return Array.from({ length: tokens }, () => {
-      this.randomState = (Math.imul(this.randomState, 1664525) + 1013904223) >>> 0;
-      return Math.floor((this.randomState / 2 ** 32) * this.model.info.vocabularySize);
-    });
-  }
 }
 
 function speed(tokens: number, speeds: readonly number[]): Speed {
@@ -254,10 +295,6 @@ function speed(tokens: number, speeds: readonly number[]): Speed {
 function table(report: Report): string {
   const { load, prefill, firstToken, decode, depths, streams, memory, limits } = report;
   const mebibytes = (bytes: number) => bytes / 2 ** 20;
-  const row = (name: string, value: number, unit: string, limits: Range, share = '') =>
-    `${name.padEnd(18)}${show(value).padStart(10)} ${unit.padEnd(10)}` +
-    `${`(${show(limits[0])} to ${show(limits[1])})`.padEnd(20)}${share}`.trimEnd() +
-    '\n';
   const percent = (value: number | undefined, of: string) =>
     value === undefined ? '' : `${show(value)}% of ${of}`;
   return (
@@ -295,8 +332,4 @@ function table(report: Report): string {
     `This machine: reads ${show(limits.readBytesPerSecond / 1e9)} GB/s, ` +
     `int8 peak ${show(limits.int8OperationsPerSecond / 1e9)} GOP/s.\n`
   );
-}
-
-function show(value: number): string {
-  return value.toFixed(value < 100 ? 1 : 0);
 }

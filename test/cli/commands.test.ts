@@ -230,4 +230,49 @@ describe('bench', () => {
       expect(stdout).toMatch(new RegExp(`^${row} +[0-9.]+ `, 'm'));
     }
   });
+
+  const small = ['--latency', '--long', '300', '--prompt', '40', '--repeat', '2'];
+
+  test('--latency --json has a median, a range and a share for every figure', async () => {
+    const { stdout, stderr } = await run('bench', '--json', ...small);
+    expect(stderr).toBe('');
+    const figure = {
+      value: expect.any(Number) as number,
+      range: [expect.any(Number), expect.any(Number)] as number[],
+    };
+    const share = expect.any(Number) as number;
+    const short = { alone: figure, among: figure, timesAlone: share };
+    const report = JSON.parse(stdout) as Record<string, unknown>;
+    expect(report).toMatchObject({
+      among: [
+        { tokens: 16, ...short },
+        { tokens: 200, ...short },
+      ],
+      long: { tokens: 300, alone: figure, among: figure, percentOfAll: share },
+      generation: {
+        plainGap: figure,
+        longestGap: figure,
+        gaps: share,
+        prompt: { tokens: 40, alone: figure, beside: figure, percentOfSpeed: share },
+      },
+      steps: [1, 4, 8, 16, 32, 64, 128, 512].map((rows) => ({
+        rows,
+        cost: figure,
+        timesOneRow: share,
+        rowsPerSecond: share,
+      })),
+    });
+    const { range, value } = (report['long'] as { alone: typeof figure }).alone;
+    expect(range[0]).toBeLessThanOrEqual(value);
+    expect(range[1]).toBeGreaterThanOrEqual(value);
+  });
+
+  test('--latency prints a table', async () => {
+    const { stdout } = await run('bench', ...small);
+    const prompts = ['16 alone', '16 among', '200 alone', '200 among', '300 alone', '300 among'];
+    const beside = ['gap', 'longest gap', '40 alone', '40 beside', 'step of 1', 'step of 512'];
+    for (const row of [...prompts, ...beside]) {
+      expect(stdout).toMatch(new RegExp(`^${row} +[0-9.]+ ms `, 'm'));
+    }
+  });
 });

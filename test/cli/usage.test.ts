@@ -65,6 +65,13 @@ describe('wrong usage is one line and exit code 2', () => {
     ['a bench of nothing', ['bench', '--repeat', '0'], /--repeat/],
     ['a bench of too many streams', ['bench', '--streams', '1e9'], /--streams must be at most/],
     ['a bench beyond the context', ['bench', '--prompt', '1e9'], /--context-size/],
+    ['a bench of no long prompt', ['bench', '--latency', '--long', '0'], /--long must be/],
+    ['latency beyond the context', ['bench', '--latency', '--long', '1e9'], /see --long/],
+    [
+      'latency beyond the cache',
+      ['bench', '--latency', '--long', '600', '--kv-cache-tokens', '512'],
+      /--kv-cache-tokens/,
+    ],
     ['a context of one token', ['perplexity', '-p', 'x', '--context-size', '1'], /--context-size/],
     ['chunks of one token', ['perplexity', '-f', 'x', '--chunk', '1'], /--chunk/],
   ])('%s', async (_, args, message) => {
