@@ -1,5 +1,7 @@
 #include "base/mapped_file.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/wide_string.h"
 
@@ -14,11 +16,13 @@
 #include <cerrno>
 #include <mutex>
 #include <system_error>
-#include <utility>
 #endif
 
 namespace tramontane {
 namespace {
+
+// A file is read in pieces of so many bytes.
+constexpr uint64_t kPiece = 16 << 20;
 
 [[noreturn]] void fail(const std::string& path, const std::string& reason) {
   throw Error("FILE_NOT_READABLE", "cannot map " + path + ": " + reason);
@@ -61,7 +65,7 @@ struct Descriptor {
 
 #if defined(_WIN32)
 
-MappedFile::MappedFile(const std::string& path) {
+MappedFile::MappedFile(const std::string& path, Mapping mapping, const OnRead& on_read) {
   const std::wstring wide = to_wide(path);
   if (wide.empty()) fail(path, "the path is empty or not UTF-8");
   const DWORD attributes = GetFileAttributesW(wide.c_str());
@@ -75,19 +79,36 @@ MappedFile::MappedFile(const std::string& path) {
   LARGE_INTEGER size;
   if (!GetFileSizeEx(file.value, &size)) fail(path, last_error_text());
   if (size.QuadPart == 0) fail(path, "the file is empty");
-  const Handle mapping{CreateFileMappingW(file.value, nullptr, PAGE_READONLY, 0, 0, nullptr)};
-  if (mapping.value == nullptr) fail(path, last_error_text());
-  const void* data = MapViewOfFile(mapping.value, FILE_MAP_READ, 0, 0, 0);
-  if (data == nullptr) fail(path, last_error_text());
-  data_ = static_cast<const uint8_t*>(data);
   size_ = static_cast<uint64_t>(size.QuadPart);
+  if (mapping == Mapping::kRead) {
+    copy_ = ReservedMemory(size_);
+    copy_.commit(0, size_);
+    for (uint64_t done = 0; done < size_;) {
+      DWORD bytes = 0;
+      const DWORD wanted = static_cast<DWORD>(std::min(kPiece, size_ - done));
+      if (!ReadFile(file.value, copy_.data() + done, wanted, &bytes, nullptr)) {
+        fail(path, last_error_text());
+      }
+      if (bytes == 0) fail(path, "it was cut short while it was read");
+      done += bytes;
+      on_read(bytes);
+    }
+    data_ = copy_.data();
+  } else {
+    const Handle pages{CreateFileMappingW(file.value, nullptr, PAGE_READONLY, 0, 0, nullptr)};
+    if (pages.value == nullptr) fail(path, last_error_text());
+    data_ = static_cast<const uint8_t*>(MapViewOfFile(pages.value, FILE_MAP_READ, 0, 0, 0));
+    if (data_ == nullptr) fail(path, last_error_text());
+  }
   BY_HANDLE_FILE_INFORMATION information{};
   GetFileInformationByHandle(file.value, &information);
   id_ = {information.dwVolumeSerialNumber,
          uint64_t{information.nFileIndexHigh} << 32 | information.nFileIndexLow};
 }
 
-MappedFile::~MappedFile() { UnmapViewOfFile(data_); }
+MappedFile::~MappedFile() {
+  if (copy_.size() == 0) UnmapViewOfFile(data_);
+}
 
 bool MappedFile::changed() const { return false; }
 
@@ -167,7 +188,7 @@ MappedFile::Guarded* MappedFile::Guarded::add(const void* data, size_t bytes) {
   return guarded;
 }
 
-MappedFile::MappedFile(const std::string& path) {
+MappedFile::MappedFile(const std::string& path, Mapping mapping, const OnRead& on_read) {
   // Without O_NONBLOCK, opening a FIFO would wait for a writer.
   Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.value < 0) fail(path, last_error_text());
@@ -175,11 +196,37 @@ MappedFile::MappedFile(const std::string& path) {
   if (fstat(file.value, &status) != 0) fail(path, last_error_text());
   if (!S_ISREG(status.st_mode)) fail(path, "it is not a regular file");
   if (status.st_size == 0) fail(path, "the file is empty");
-  const size_t size = static_cast<size_t>(status.st_size);
-  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
+  size_ = static_cast<uint64_t>(status.st_size);
+  id_ = {status.st_dev, status.st_ino};
+  written_seconds_ = written_at(status).tv_sec;
+  written_nanoseconds_ = written_at(status).tv_nsec;
+  descriptor_ = file.value;  // Closed here when something throws, and by the destructor later.
+  const size_t size = static_cast<size_t>(size_);
+  if (mapping == Mapping::kRead) {
+    copy_ = ReservedMemory(size);
+    copy_.prefer_huge_pages();
+    copy_.commit(0, size);
+    for (size_t done = 0; done < size;) {
+      const ssize_t bytes =
+          read(descriptor_, copy_.data() + done, std::min<size_t>(kPiece, size - done));
+      if (bytes < 0 && errno == EINTR) continue;
+      if (bytes < 0) fail(path, last_error_text());
+      if (bytes == 0) break;
+      done += static_cast<size_t>(bytes);
+      on_read(static_cast<uint64_t>(bytes));
+    }
+    if (changed()) fail(path, "it changed while it was read");
+    data_ = copy_.data();
+    descriptor_ = -1;
+    return;
+  }
+  void* data = MAP_FAILED;
+  if (mapping == Mapping::kShared) {
+    data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
+  }
   // Some file systems know no shared mappings (FUSE with direct_io, 9p). One that is read only is
   // the same as a private one.
-  if (data == MAP_FAILED && errno == ENODEV) {
+  if (mapping == Mapping::kPrivate || (data == MAP_FAILED && errno == ENODEV)) {
     data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
   }
   if (data == MAP_FAILED) fail(path, last_error_text());
@@ -188,15 +235,12 @@ MappedFile::MappedFile(const std::string& path) {
   madvise(data, size, MADV_HUGEPAGE);
 #endif
   data_ = static_cast<const uint8_t*>(data);
-  size_ = size;
-  id_ = {status.st_dev, status.st_ino};
-  written_seconds_ = written_at(status).tv_sec;
-  written_nanoseconds_ = written_at(status).tv_nsec;
   guarded_ = Guarded::add(data, size);
-  descriptor_ = std::exchange(file.value, -1);
+  file.value = -1;
 }
 
 MappedFile::~MappedFile() {
+  if (guarded_ == nullptr) return;
   {
     const std::lock_guard lock(Guarded::mutex);
     guarded_->end = 0;
@@ -207,7 +251,8 @@ MappedFile::~MappedFile() {
 }
 
 bool MappedFile::changed() const {
-  if (guarded_->lost) return true;
+  if (descriptor_ < 0) return false;
+  if (guarded_ != nullptr && guarded_->lost) return true;
   struct stat status;
   if (fstat(descriptor_, &status) != 0) return true;
   const timespec written = written_at(status);

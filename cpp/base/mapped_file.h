@@ -1,17 +1,30 @@
-// A file mapped read-only into memory.
+// A file's bytes in memory, read-only: mapped, or read.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 
+#include "base/reserved_memory.h"
+
 namespace tramontane {
+
+// How a file comes into memory. kShared becomes kPrivate where the file system knows no shared
+// mappings. kRead is a copy, for which neither the file nor its file system is needed later.
+enum class Mapping { kShared, kPrivate, kRead };
 
 class MappedFile {
  public:
-  // `path` is UTF-8. Throws Error FILE_NOT_READABLE.
-  explicit MappedFile(const std::string& path);
+  // Takes how many more bytes were read; what it throws, the constructor does.
+  using OnRead = std::function<void(uint64_t bytes)>;
+
+  // `path` is UTF-8. `on_read` is called for kRead only. Throws Error FILE_NOT_READABLE, and
+  // std::bad_alloc.
+  explicit MappedFile(
+      const std::string& path, Mapping mapping = Mapping::kShared,
+      const OnRead& on_read = [](uint64_t) {});
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -23,8 +36,8 @@ class MappedFile {
 
   // Whether the file is not what was mapped any more: it was written to or cut short, or a page of
   // it could not be read. Then zeros were read in its place instead of the process being ended by
-  // a signal, and whoever read must not use the result. Cheap enough for every step. On Windows a
-  // mapped file cannot be cut short nor be opened for writing.
+  // a signal, and whoever read must not use the result. Cheap enough for every step. A copy does
+  // not change. On Windows a mapped file cannot be cut short nor be opened for writing.
   bool changed() const;
 
   // For a range of a mapped file about to be read whole: brings its pages in, many at a time. A
@@ -37,13 +50,14 @@ class MappedFile {
  private:
   const uint8_t* data_ = nullptr;
   uint64_t size_ = 0;
+  ReservedMemory copy_;  // Of a file that was read.
   std::pair<uint64_t, uint64_t> id_;
 #if !defined(_WIN32)
   struct Guarded;
 
   int descriptor_ = -1;
   int64_t written_seconds_ = 0, written_nanoseconds_ = 0;
-  Guarded* guarded_ = nullptr;  // Shared with the handler of faults.
+  Guarded* guarded_ = nullptr;  // Shared with the handler of faults; null for a copy.
 #endif
 };
 

@@ -79,6 +79,10 @@ ModelShape to_shape(const Napi::Object& object) {
   return shape;
 }
 
+Mapping to_mapping(const std::string& name) {
+  return name == "read" ? Mapping::kRead : name == "private" ? Mapping::kPrivate : Mapping::kShared;
+}
+
 BackendRequest to_backend_request(const Napi::Object& object) {
   BackendRequest request;
   const std::string name = get_string(object, "name");
@@ -136,6 +140,7 @@ std::vector<std::string> to_strings(const Napi::Value& value) {
 ModelDescription to_description(const Napi::Object& object) {
   ModelDescription description{};
   description.files = to_strings(object.Get("files"));
+  description.mapping = to_mapping(get_string(object, "mapping"));
   const auto weights = object.Get("weights").As<Napi::Array>();
   for (uint32_t i = 0; i < weights.Length(); ++i) {
     description.weights.push_back(to_weight(weights.Get(i).As<Napi::Object>()));

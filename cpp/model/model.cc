@@ -65,9 +65,14 @@ OpenedBackend Model::open(const ModelDescription& description, const LoadProgres
 }
 
 Model::Model(const ModelDescription& description, const LoadProgress& progress)
-    : files_(description.files),
+    : files_(description.files, description.mapping, description.memory_groups,
+             [&](double fraction) { progress(fraction / 2); }),
       shape_(description.shape),
-      opened_(open(description, progress)),
+      opened_(open(description,
+                   [&](double fraction) {
+                     const bool read = description.mapping == Mapping::kRead;
+                     progress(read ? (1 + fraction) / 2 : fraction);
+                   })),
       limits_{description.window, kv_size_.context, kMaxStepRows} {
   check_files();
 }

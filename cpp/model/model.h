@@ -16,6 +16,7 @@ namespace tramontane {
 // What the TypeScript side says about a checkpoint. Believed only as far as it is checked again.
 struct ModelDescription {
   std::vector<std::string> files;
+  Mapping mapping = Mapping::kShared;
   std::vector<WeightPlace> weights;
   ModelShape shape;
   int32_t window;  // 0: none
@@ -34,7 +35,8 @@ constexpr int32_t kMaxStepOutputs = 256;
 
 class Model {
  public:
-  // Maps the files and opens the backend with every weight. Throws Error, and what `progress` does.
+  // Maps or reads the files and opens the backend with every weight. Throws Error, and what
+  // `progress` does.
   explicit Model(
       const ModelDescription& description, const LoadProgress& progress = [](double) {});
 

@@ -1,6 +1,9 @@
 #include "model/weight_files.h"
 
+#include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "base/error.h"
 
@@ -32,10 +35,43 @@ void check_group_index(const std::string& name, const uint8_t* data, int32_t col
   }
 }
 
+// Of all files; of those that cannot be had mapping or reading tells.
+uint64_t file_bytes(const std::vector<std::string>& paths) {
+  uint64_t total = 0;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(std::u8string(path.begin(), path.end()), error);
+    if (!error) total += bytes;
+  }
+  return total;
+}
+
+// Memory beyond a container's limit is no failed allocation: it ends the process.
+void check_room(uint64_t bytes, const FreeMemory& free) {
+  if (bytes <= free.bytes) return;
+  throw Error("OUT_OF_MEMORY", "reading the files takes " + std::to_string(bytes) +
+                                   " bytes of memory, but " + free.where + " has " +
+                                   std::to_string(free.bytes) +
+                                   " left. Mapped files need not stay in memory");
+}
+
 }  // namespace
 
-WeightFiles::WeightFiles(const std::vector<std::string>& paths) : paths_(paths) {
-  for (const std::string& path : paths) files_.push_back(std::make_unique<MappedFile>(path));
+WeightFiles::WeightFiles(const std::vector<std::string>& paths, Mapping mapping,
+                         const std::vector<MemoryGroup>& groups, const LoadProgress& progress)
+    : paths_(paths), mapping_(mapping) {
+  uint64_t read = 0, total = 0;
+  if (mapping == Mapping::kRead) {
+    total = file_bytes(paths);
+    check_room(total, free_memory(groups));
+  }
+  const auto on_read = [&](uint64_t bytes) {
+    read += bytes;
+    progress(std::min(1.0, static_cast<double>(read) / static_cast<double>(total)));
+  };
+  for (const std::string& path : paths) {
+    files_.push_back(std::make_unique<MappedFile>(path, mapping, on_read));
+  }
 }
 
 void WeightFiles::check_unchanged() const {
@@ -50,6 +86,7 @@ void WeightFiles::check_unchanged() const {
 
 std::map<std::pair<uint64_t, uint64_t>, uint64_t> WeightFiles::lengths() const {
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths;
+  if (mapping_ == Mapping::kRead) return lengths;
   for (const auto& file : files_) lengths[file->id()] = file->size();
   return lengths;
 }
@@ -74,7 +111,8 @@ ModelWeight WeightFiles::find(const WeightPlace& weight) const {
     invalid(weight.name + ": impossible shape " + std::to_string(rows) + " x " +
             std::to_string(columns));
   }
-  WeightData data{weight.format, rows, columns, nullptr, {}, true};
+  const bool mapped = mapping_ != Mapping::kRead;
+  WeightData data{weight.format, rows, columns, nullptr, {}, mapped};
   if (weight.format == Format::kGptq) {
     const GptqPlace& gptq = weight.gptq;
     const bool bits_ok = gptq.bits == 2 || gptq.bits == 3 || gptq.bits == 4 || gptq.bits == 8;

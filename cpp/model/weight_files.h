@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/open.h"
+#include "base/free_memory.h"
 #include "base/mapped_file.h"
 
 namespace tramontane {
@@ -41,8 +42,11 @@ struct WeightPlace {
 
 class WeightFiles {
  public:
-  // Maps the files. Throws Error.
-  explicit WeightFiles(const std::vector<std::string>& paths);
+  // Maps or reads the files, in the memory that `groups` leave. `progress` takes the part that is
+  // read, and may throw to give up. Throws Error, and std::bad_alloc.
+  explicit WeightFiles(
+      const std::vector<std::string>& paths, Mapping mapping = Mapping::kShared,
+      const std::vector<MemoryGroup>& groups = {}, const LoadProgress& progress = [](double) {});
 
   // Checks what it is told of a weight. Throws Error INVALID_FILE.
   ModelWeight find(const WeightPlace& weight) const;
@@ -51,13 +55,14 @@ class WeightFiles {
   // may be wrong.
   void check_unchanged() const;
 
-  // What each file is, whatever its path, and its length.
+  // What each mapped file is, whatever its path, and its length. None where they were read.
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths() const;
 
  private:
   const uint8_t* range(const WeightPlace& weight, const FilePlace& place, uint64_t bytes) const;
 
   std::vector<std::string> paths_;
+  Mapping mapping_;
   std::vector<std::unique_ptr<MappedFile>> files_;
 };
 

@@ -14,6 +14,7 @@ const LOAD_OPTIONS = [
   'memoryFraction',
   'gptqCache',
   'preload',
+  'mapping',
 ] as const;
 
 const SAMPLING_OPTIONS = [
@@ -104,7 +105,14 @@ export function addLoadOptions(command: Command): Command {
     .option('--device <n>', 'the GPU, from 0', integer)
     .option('--memory-fraction <x>', "part of the GPU's free memory to use (default: 0.9)", number)
     .option('--gptq-cache <file>', 'keep reordered GPTQ weights there for faster starts')
-    .option('--preload', 'read the files first, not when they are first used');
+    .option('--preload', 'read the files first, not when they are first used')
+    .addOption(
+      new Option('--mapping <kind>', 'map the files, or read a copy of them').choices([
+        'shared',
+        'private',
+        'read',
+      ]),
+    );
 }
 
 /** Adds how tokens are chosen and when to stop. */

@@ -70,6 +70,16 @@ export interface LoadOptions {
    * @default false: they are read when they are first used
    */
   readonly preload?: boolean;
+  /**
+   * How the files come into memory. `shared`: mapped, so that all processes and models which use a
+   * file share its pages, and the system may drop them and read them again; `private` where the file
+   * system knows no shared mappings (FUSE with direct_io, 9p). `private`: asks for that at once. A
+   * mapped file that changes ends requests with COMPUTE_FAILED. `read`: a copy of its own, which
+   * takes the files' size of memory and the time to read them; what becomes of the files later does
+   * not matter.
+   * @default 'shared'
+   */
+  readonly mapping?: 'shared' | 'private' | 'read';
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Gives the load up, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -89,6 +99,7 @@ const NAMES = [
   'memoryFraction',
   'gptqCache',
   'preload',
+  'mapping',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
@@ -116,6 +127,8 @@ export function checkLoadOptions(options: LoadOptions): void {
     throw check.invalidOption('gptqCache', 'the path of a file', gptqCache);
   }
   if (options.preload !== undefined) check.boolean('preload', options.preload);
+  const { mapping } = options;
+  if (mapping !== undefined) check.oneOf('mapping', mapping, ['shared', 'private', 'read']);
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
     throw check.invalidOption('onProgress', 'a function', options.onProgress);
   }
@@ -163,6 +176,7 @@ export function settle(options: LoadOptions, checkpoint: Checkpoint): Settings {
     threads,
     description: {
       files: checkpoint.files.map((file) => file.path),
+      mapping: options.mapping ?? 'shared',
       weights: checkpoint.weights,
       shape,
       window: Math.min(slidingWindow.size ?? 0, MOST_TOKENS),

@@ -7,6 +7,7 @@ import type { MemoryGroup } from './process-limits';
 /** What native believes of a checkpoint, as far as it cannot check it again. */
 export interface NativeDescription {
   readonly files: readonly string[];
+  readonly mapping: 'shared' | 'private' | 'read';
   readonly weights: readonly Weight[];
   readonly shape: ModelShape;
   /** Keys a query sees; 0: all before it. */
@@ -146,7 +147,7 @@ interface NativeAddon {
   load(
     description: NativeDescription,
     onEvents: (events: NativeEvent[]) => void,
-    /** Takes how much of the weights a GPU has, 0 to 1. What it throws, load() rejects with. */
+    /** Takes how much of the weights is read, or a GPU has, 0 to 1. What it throws, load() rejects with. */
     onProgress: (fraction: number) => void,
   ): Promise<NativeModel>;
   /** Brings the words of a GPTQ weight into the order in which the CPU reads them. */

@@ -120,6 +120,7 @@ test.each([
   ['kvCacheType', 'int8'],
   ['kvCacheTokens', -5],
   ['preload', 'yes'],
+  ['mapping', 'copied'],
   ['onProgress', 5],
   ['signal', 5],
 ])('load() refuses %s: %p', async (name, value) => {

@@ -47,6 +47,14 @@ bool fails(const std::string& path, const std::string& reason) {
   }
 }
 
+// Whether the file at `path`, read, is `content`, and reading tells of all its bytes.
+bool reads(const std::string& path, const std::string& content) {
+  uint64_t told = 0;
+  const MappedFile file(path, Mapping::kRead, [&](uint64_t bytes) { told += bytes; });
+  return told == content.size() && file.size() == content.size() &&
+         std::memcmp(file.data(), content.data(), content.size()) == 0;
+}
+
 // Resident memory in bytes, or 0 where the system does not say it in this way.
 size_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
@@ -60,6 +68,38 @@ TEST("a mapped file holds the file's bytes, under a name outside ASCII too") {
   const MappedFile file(temporary.path());
   CHECK_EQ(file.size(), 21u);
   CHECK(std::memcmp(file.data(), "the wind of the north", 21) == 0);
+}
+
+TEST("a mapped file that is written to has changed, one that was read has not") {
+  for (const Mapping mapping : {Mapping::kShared, Mapping::kPrivate, Mapping::kRead}) {
+    const TemporaryFile temporary(u8"tramontane-changes-", "the wind of the north");
+    const MappedFile file(temporary.path(), mapping);
+    CHECK(!file.changed());
+#if !defined(_WIN32)
+    std::filesystem::resize_file(temporary.path(), 3);
+    CHECK_EQ(file.changed(), mapping != Mapping::kRead);
+    if (mapping == Mapping::kRead) {
+      CHECK(std::memcmp(file.data(), "the wind of the north", 21) == 0);
+    }
+#endif
+  }
+}
+
+TEST("a file is read whole, in pieces, or not at all") {
+  std::string content(size_t{40} << 20, '\0');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 2654435761u >> 24);
+  const TemporaryFile temporary(u8"tramontane-read-", content);
+  CHECK(reads(temporary.path(), content));
+#if !defined(_WIN32)
+  const auto cut = [&](uint64_t) { std::filesystem::resize_file(temporary.path(), 100); };
+  try {
+    const MappedFile file(temporary.path(), Mapping::kRead, cut);
+    CHECK(false);
+  } catch (const Error& error) {
+    CHECK(std::string(error.code()) == "FILE_NOT_READABLE");
+    CHECK(std::string(error.what()).find("changed while it was read") != std::string::npos);
+  }
+#endif
 }
 
 TEST("a file that cannot be mapped is an error that names it") {

@@ -235,3 +235,26 @@ TEST("pages nobody uses are given back when memory runs short, by an idle engine
   CHECK(!tokens[1].empty());
   CHECK(tokens[1] == tokens[2]);
 }
+
+TEST(
+    "files that are read take memory for good: what the limit leaves, or an error before it is "
+    "over") {
+  TinyModel tiny({});
+  const FakeGroup group;
+  const auto& files = tiny.description.files;
+  group.set(500 * kMega, 100 * kMega, 0);
+  const WeightFiles read(files, Mapping::kRead, {group.group()});
+  CHECK(read.lengths().empty());  // It is used already, not to be kept for it.
+  CHECK(!read.find(tiny.description.weights[0]).data.mapped);  // Nor there again once released.
+  const WeightFiles mapped(files);
+  CHECK_EQ(mapped.lengths().size(), 1u);
+  CHECK(mapped.find(tiny.description.weights[0]).data.mapped);
+  group.set(500 * kMega, 500 * kMega - 10, 0);
+  try {
+    const WeightFiles beyond(files, Mapping::kRead, {group.group()});
+    CHECK(false);
+  } catch (const Error& error) {
+    CHECK(std::string(error.code()) == "OUT_OF_MEMORY");
+    CHECK(contains(error.what(), group.file("limit") + " has 10 left"));
+  }
+}
