@@ -162,6 +162,13 @@ EngineOptions to_engine_options(const Napi::Object& description) {
           to_tokens(description.Get("undrawable"))};
 }
 
+void check_pair(const char* first, size_t first_size, const char* second, size_t second_size) {
+  if (first_size == second_size) return;
+  throw Error("INVALID_OPTION", std::string(first) + " and " + second +
+                                    " belong together, but have " + std::to_string(first_size) +
+                                    " and " + std::to_string(second_size) + " entries");
+}
+
 std::vector<int32_t> to_tokens(const Napi::Value& value) {
   const auto array = value.As<Napi::Int32Array>();
   return {array.Data(), array.Data() + array.ElementLength()};
@@ -190,6 +197,7 @@ GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabula
   sampling.bias_tokens = to_tokens(object.Get("biasTokens"));
   const auto values = object.Get("biasValues").As<Napi::Float32Array>();
   sampling.bias_values.assign(values.Data(), values.Data() + values.ElementLength());
+  check_pair("biasTokens", sampling.bias_tokens.size(), "biasValues", sampling.bias_values.size());
   return request;
 }
 

@@ -15,6 +15,8 @@ ModelDescription to_description(const Napi::Object& object);
 EngineOptions to_engine_options(const Napi::Object& description);
 GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabulary);
 std::vector<int32_t> to_tokens(const Napi::Value& value);
+// Throws Error when two arrays that belong together differ in length: native indexes both by one.
+void check_pair(const char* first, size_t first_size, const char* second, size_t second_size);
 Napi::Value to_value(Napi::Env env, const Event& event);
 // A TramontaneError's code on a plain Error; lib/model/native.ts turns it into the class.
 Napi::Error to_error(Napi::Env env, const char* code, const std::string& message);

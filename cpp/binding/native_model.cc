@@ -115,17 +115,21 @@ Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
 // likelihood of `tokens`.
 Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
   const uint64_t id = to_id(info[0]);
-  ScoreRequest request;
-  request.tokens = to_tokens(info[1]);
-  if (!info[2].IsUndefined()) {
-    auto out = info[3].As<Napi::Float32Array>();
-    request.positions = to_tokens(info[2]);
-    request.out = out.Data();
-    outputs_.emplace(id, Napi::Persistent(out));
-  }
   try {
-    throw_errors(info.Env(), "starting a request",
-                 [&] { running_.engine->submit(id, std::move(request)); });
+    throw_errors(info.Env(), "starting a request", [&] {
+      ScoreRequest request;
+      request.tokens = to_tokens(info[1]);
+      if (!info[2].IsUndefined()) {
+        auto out = info[3].As<Napi::Float32Array>();
+        request.positions = to_tokens(info[2]);
+        const auto vocabulary = static_cast<size_t>(running_.model->shape().vocabulary);
+        check_pair("logits", out.ElementLength(), "positions by the vocabulary",
+                   request.positions.size() * vocabulary);
+        request.out = out.Data();
+        outputs_.emplace(id, Napi::Persistent(out));
+      }
+      running_.engine->submit(id, std::move(request));
+    });
   } catch (...) {
     outputs_.erase(id);
     throw;
