@@ -74,7 +74,7 @@ OpenedBackend open_backend(const BackendRequest& request, const BackendOptions& 
   BackendOptions cpu = options;
   cpu.pages = pages.cpu();
   // Weights stay in their files: there is no progress to tell.
-  load(opened, tramontane_create_cpu_backend, cpu, weights, [](double) {});
+  load(opened, request.create_cpu, cpu, weights, [](double) {});
   return opened;
 }
 

@@ -22,6 +22,7 @@ struct BackendRequest {
   std::string plugin_problem;         // and this says where it was looked for.
   int32_t device = 0;                 // The GPU, as CUDA_VISIBLE_DEVICES leaves them, from 0.
   double memory_fraction = 1;         // Of the GPU's free memory, (0, 1].
+  CreateBackend* create_cpu = tramontane_create_cpu_backend;  // Tests have one that fails.
 };
 
 // How many pages the KV pool gets, which depends on what computes.

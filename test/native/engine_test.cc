@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <utility>
 
@@ -329,4 +330,103 @@ TEST("memory that lacks in a step is OUT_OF_MEMORY for the request that needed i
   CHECK(server.ends[1].finish == Finish::kFailed);
   CHECK(std::string(server.ends[1].error_code) == "OUT_OF_MEMORY");
   CHECK_EQ(server.tokens[2].size(), size_t{50});
+}
+
+namespace {
+
+// The CPU's backend, but that steps end as badly as `failing_ends` says.
+class EndingBadly final : public Backend {
+ public:
+  static inline std::atomic<int> failing_ends{0};
+
+  static Status create(const BackendOptions* options, Backend** backend, char* error,
+                       size_t error_size) {
+    Backend* cpu = nullptr;
+    const Status status = tramontane_create_cpu_backend(options, &cpu, error, error_size);
+    if (status == Status::kOk) *backend = new EndingBadly(cpu);
+    return status;
+  }
+
+  void destroy() override {
+    cpu_->destroy();
+    delete this;
+  }
+  const char* implementation() const override { return cpu_->implementation(); }
+  const char* last_error() const override { return "the device is gone"; }
+  Status set_weight(Role role, int32_t layer, const WeightData& weight) override {
+    return cpu_->set_weight(role, layer, weight);
+  }
+  Status finish_loading() override { return cpu_->finish_loading(); }
+  Status discard_pages(const int32_t* pages, int32_t count) override {
+    return cpu_->discard_pages(pages, count);
+  }
+  Status begin_step(const Step& step) override { return cpu_->begin_step(step); }
+  Status embed() override { return cpu_->embed(); }
+  Status rms_norm(Role norm, int32_t layer) override { return cpu_->rms_norm(norm, layer); }
+  Status linear(const Projection* projections, int32_t count, int32_t layer, Buffer in) override {
+    return cpu_->linear(projections, count, layer, in);
+  }
+  Status linear_add(Role role, int32_t layer, Buffer in) override {
+    return cpu_->linear_add(role, layer, in);
+  }
+  Status rope_and_store(int32_t layer) override { return cpu_->rope_and_store(layer); }
+  Status attend(int32_t layer) override { return cpu_->attend(layer); }
+  Status swiglu() override { return cpu_->swiglu(); }
+  Status output_logits() override { return cpu_->output_logits(); }
+  Status sample(const SampleRow* rows, int32_t count, SampleResult* results) override {
+    return cpu_->sample(rows, count, results);
+  }
+  Status read_logits(int32_t output, float* out) override { return cpu_->read_logits(output, out); }
+  Status cancel_step() override { return cpu_->cancel_step(); }
+  Status end_step() override {
+    const Status status = cpu_->end_step();
+    if (failing_ends == 0) return status;
+    --failing_ends;
+    return Status::kDeviceFailed;
+  }
+
+ private:
+  explicit EndingBadly(Backend* cpu) : cpu_(cpu) {}
+
+  Backend* const cpu_;
+};
+
+}  // namespace
+
+TEST("a step that ends badly fails every request with a piece in it, and publishes no page") {
+  TinyModel::Options options;
+  options.create_backend = EndingBadly::create;
+  Server server(options);
+  server.engine().submit(1, request_of(1, 10, 4000));
+  server.engine().acknowledge(1, 4000);
+  CHECK(server.wait_unread(1, 3));
+  EndingBadly::failing_ends = 1;
+  CHECK(server.wait_for(1));
+  CHECK(server.ends[1].finish == Finish::kFailed);
+  CHECK(std::string(server.ends[1].error_code) == "COMPUTE_FAILED");
+  CHECK(server.ends[1].error_message == "the device is gone");
+  const int32_t cached = server.engine().stats().pages_cached;
+
+  EndingBadly::failing_ends = 1;
+  server.engine().submit(2, request_of(2, 100, 5));
+  CHECK(server.wait_for(2));
+  CHECK(server.ends[2].finish == Finish::kFailed);
+  CHECK(server.tokens[2].empty());
+  CHECK_EQ(server.engine().stats().pages_cached, cached);
+  CHECK_EQ(server.engine().stats().pages_in_use, 0);
+
+  server.engine().submit(3, request_of(2, 100, 5));
+  CHECK(server.wait_for(3));
+  CHECK_EQ(server.ends[3].cached_tokens, 0);
+  CHECK(server.tokens[3] == alone({}, request_of(2, 100, 5)));
+
+  // Two that generate side by side.
+  for (const uint64_t id : {4, 5}) {
+    server.engine().submit(id, request_of(static_cast<uint32_t>(id), 10, 4000));
+    server.engine().acknowledge(id, 4000);
+  }
+  CHECK(server.wait_unread(4, 3) && server.wait_unread(5, 3));
+  EndingBadly::failing_ends = 1;
+  CHECK(server.wait_for(5));
+  for (const uint64_t id : {4, 5}) CHECK(server.ends[id].finish == Finish::kFailed);
 }

@@ -25,6 +25,7 @@ class TinyModel {
     int32_t threads = 2;
     KvType kv_type = KvType::kF16;
     Compute compute = Compute::kInt8;
+    CreateBackend* create_backend = tramontane_create_cpu_backend;
   };
 
   explicit TinyModel(const Options& options) {
@@ -40,6 +41,7 @@ class TinyModel {
     description.threads = options.threads;
     description.kv_type = options.kv_type;
     description.compute = options.compute;
+    description.backend.create_cpu = options.create_backend;
     const ModelShape& s = description.shape;
     const int32_t queries = s.heads * s.head_size, keys = s.kv_heads * s.head_size;
     add(Role::kTokenEmbedding, 0, options.format, s.vocabulary, s.hidden);
