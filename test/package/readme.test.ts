@@ -7,7 +7,9 @@ import { EMBEDDED_MODEL } from '../../lib/cli/session';
 const root = join(__dirname, '../..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 
-const examples = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code!);
+const examples = [...readme.matchAll(/^```js\n(.*?)^```$/gms)]
+  .map(([, code]) => code!)
+  .filter((code) => !code.includes('createServer')); // http-example.test.ts runs that.
 
 test('there are examples', () => {
   expect(examples.length).toBeGreaterThan(4);
