@@ -1,5 +1,5 @@
 // What the addon exports: load(description, onEvents, onProgress) -> Promise<NativeModel>,
-// orderGptq(), MachineLimits and backends().
+// Grammar, Matcher, buildVocabulary(), orderGptq(), MachineLimits and backends().
 #include <napi.h>
 
 #include <memory>
@@ -7,6 +7,7 @@
 
 #include "binding/backends.h"
 #include "binding/convert.h"
+#include "binding/grammar.h"
 #include "binding/guard.h"
 #include "binding/machine_limits.h"
 #include "binding/native_model.h"
@@ -72,6 +73,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment{Napi::Persistent(NativeModel::define(env))};
   env.SetInstanceData(environment);  // Deleted with the environment.
   exports.Set("load", Napi::Function::New(env, load, "load"));
+  exports.Set("Grammar", NativeGrammar::define(env));
+  exports.Set("Matcher", NativeMatcher::define(env));
+  exports.Set("buildVocabulary", Napi::Function::New(env, build_vocabulary, "buildVocabulary"));
   exports.Set("orderGptq", Napi::Function::New(env, order_gptq, "orderGptq"));
   exports.Set("MachineLimits", MachineLimits::define(env));
   exports.Set("backends", Napi::Function::New(env, backends, "backends"));

@@ -4,6 +4,8 @@
 
 #include "backend/rules.h"
 #include "base/error.h"
+#include "binding/grammar.h"
+#include "engine/grammar_constraint.h"
 
 namespace tramontane::binding {
 namespace {
@@ -184,6 +186,13 @@ GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabula
   if (has(object, "allowedTokens")) {
     request.constraint =
         std::make_unique<AllowList>(to_tokens(object.Get("allowedTokens")), vocabulary);
+  }
+  if (has(object, "grammar")) {
+    const auto grammar = object.Get("grammar").As<Napi::Object>();
+    request.constraint = std::make_unique<GrammarConstraint>(
+        NativeGrammar::Unwrap(grammar.Get("grammar").As<Napi::Object>())->shared(),
+        to_vocabulary(grammar.Get("vocabulary")), request.stop_tokens,
+        grammar.Get("dummySpace").As<Napi::Boolean>().Value(), vocabulary);
   }
   SamplingOptions& sampling = request.sampling;
   sampling.temperature = get_float(object, "temperature");

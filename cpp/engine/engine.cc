@@ -217,6 +217,8 @@ void Engine::step(const std::vector<Piece>& pieces) {
       task.take(&events_);
     } catch (const std::bad_alloc&) {
       task.fail("OUT_OF_MEMORY", "out of memory beside the model", &events_);
+    } catch (const Error& error) {
+      task.fail(error.code(), error.what(), &events_);
     } catch (const std::exception& error) {
       task.fail("COMPUTE_FAILED", error.what(), &events_);
     }
@@ -270,7 +272,10 @@ void Engine::read(const std::vector<Output>& outputs) {
     } catch (const std::bad_alloc&) {
       outputs[i].task->set_problem("OUT_OF_MEMORY", "out of memory beside the model");
       continue;
-    } catch (const std::exception& error) {  // Of its constraint; others do not suffer for it.
+    } catch (const Error& error) {  // Of its constraint; others do not suffer for it.
+      outputs[i].task->set_problem(error.code(), error.what());
+      continue;
+    } catch (const std::exception& error) {
       outputs[i].task->set_problem("COMPUTE_FAILED", error.what());
       continue;
     }

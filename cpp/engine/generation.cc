@@ -52,7 +52,13 @@ void Generation::read(Backend& backend, int32_t, int32_t output, const SampleRes
   result_ = sample;
   if (!result_.finite) return set_problem("COMPUTE_FAILED", kNotFinite);
   if (result_.candidate_count == 0) {
-    return set_problem("INVALID_OPTION", "logitBias and allowedTokens leave no token to choose");
+    const std::string place = constraint_ ? constraint_->place() : std::string();
+    if (place.empty()) {
+      return set_problem("INVALID_OPTION", "logitBias and allowedTokens leave no token to choose");
+    }
+    return set_problem("INVALID_GRAMMAR", "no token is left to choose after " +
+                                              std::to_string(count() - prompt_length) +
+                                              " of the output: the grammar goes on with " + place);
   }
   const uint64_t index = static_cast<uint64_t>(count() - prompt_length);
   token_ = sampler_.draw(result_, row_.candidates, index);
@@ -73,7 +79,9 @@ void Generation::take(std::vector<Event>* events) {
   ++ahead_;
   report_token(events);
 
-  if (std::find(stop_tokens_.begin(), stop_tokens_.end(), token_) != stop_tokens_.end()) {
+  const bool stops =
+      std::find(stop_tokens_.begin(), stop_tokens_.end(), token_) != stop_tokens_.end();
+  if (stops || (constraint_ && constraint_->finished())) {
     end(Finish::kStop, events);
   } else if (count() - prompt_length >= max_tokens_ || count() >= context_) {
     end(Finish::kLength, events);

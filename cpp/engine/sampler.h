@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
@@ -29,6 +30,10 @@ class TokenConstraint {
   virtual void accept(int32_t token) = 0;
   // Takes the last `tokens` accepted tokens back.
   virtual void rollback(int32_t tokens) = 0;
+  // Nothing but an end may follow.
+  virtual bool finished() { return false; }
+  // What may follow, for the message where no token of the vocabulary does; empty: unknown.
+  virtual std::string place() { return {}; }
 };
 
 // The same tokens are allowed at every step.

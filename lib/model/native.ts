@@ -56,6 +56,15 @@ export interface NativeRequest {
   readonly biasTokens: Int32Array;
   readonly biasValues: Float32Array;
   readonly allowedTokens?: Int32Array;
+  /**
+   * Not together with `allowedTokens`. Those of `stopTokens` that have no text end the generation
+   * where the grammar accepts; it ends by itself where nothing else could follow.
+   */
+  readonly grammar?: {
+    readonly grammar: NativeGrammar;
+    readonly vocabulary: NativeVocabulary;
+    readonly dummySpace: boolean;
+  };
   readonly stopTokens: Int32Array;
   /** -1: none */
   readonly logprobs: number;
@@ -141,7 +150,58 @@ export interface NativeMachineLimits {
   measure(): Promise<{ readBytesPerSecond: number; int8OperationsPerSecond: number }>;
 }
 
+/** The tables of a grammar, checked. May be used by several models at once. */
+export interface NativeGrammar {
+  /** Whether these bytes of UTF-8 are a whole text of the grammar. */
+  accepts(text: Uint8Array): boolean;
+}
+
+/** The tokens of a tokenizer, arranged for finding those that a grammar allows. */
+export interface NativeVocabulary {
+  readonly vocabulary: unique symbol;
+}
+
+/** What a token is to a grammar. Control tokens, and ids without a piece, are NONE. */
+export const TokenKind = { TEXT: 0, NONE: 1, BYTE: 2 } as const;
+
+/** Where in a grammar a sequence of tokens is: for tests and measuring, and to follow a generation. */
+export interface NativeMatcher {
+  /** Bits of the tokens allowed next, a copy. */
+  mask(): Uint32Array;
+  /** False, and nothing has changed: the token is not allowed. */
+  accept(token: number): boolean;
+  rollback(tokens: number): void;
+  /** Whether the text may end here. */
+  readonly accepting: boolean;
+  /** Whether it cannot go on. */
+  readonly finished: boolean;
+  /** What bytes may follow, for messages. */
+  place(): string;
+  /** Forgets what is kept to be fast; nothing else changes. */
+  evict(): void;
+  /** The microseconds that finding the mask took. */
+  timeMask(): number;
+}
+
 interface NativeAddon {
+  /** @throws INVALID_GRAMMAR for tables that matching could not rely on, as left recursion */
+  readonly Grammar: new (nodes: Int32Array, edges: Int32Array, most: Int32Array) => NativeGrammar;
+  readonly Matcher: new (
+    grammar: NativeGrammar,
+    vocabulary: NativeVocabulary,
+    options: {
+      /** Allowed where the text may end. */
+      readonly endTokens: Int32Array;
+      /** One space at the start, or after a control token, counts for nothing. */
+      readonly dummySpace: boolean;
+    },
+  ) => NativeMatcher;
+  /** Token i is `bytes` from `offsets[i]` to `offsets[i + 1]`, of kind `kinds[i]`. */
+  buildVocabulary(
+    bytes: Uint8Array,
+    offsets: Int32Array,
+    kinds: Uint8Array,
+  ): Promise<NativeVocabulary>;
   readonly MachineLimits: new (files: readonly string[], threads: number) => NativeMachineLimits;
   backends(plugin?: string): Promise<NativeBackends>;
   load(
