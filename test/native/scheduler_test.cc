@@ -378,6 +378,119 @@ TEST("prompts that share steps preempt nobody: each starts with the pages for al
   CHECK_EQ(line.ended.size(), size_t{8});
 }
 
+TEST("prompts that start alike do not compute the common part side by side in one step") {
+  Line line;
+  FakeTask* first = line.submit(1, 50, 1, 0, 5);
+  FakeTask* second = line.submit(2, 50, 1, 0, 5);
+  line.submit(3, 20);
+  // All three would fit into the rows of a step.
+  const auto rows = line.step();
+  CHECK_EQ(rows.size(), size_t{2});
+  CHECK(rows.contains(1) && rows.contains(3));
+  CHECK_EQ(line.step().at(2), 50 - kPageTokens);
+  CHECK(first->tokens() == second->tokens());
+}
+
+TEST("a generation does not take the pages that a prompt before it was promised") {
+  Line line(42);
+  line.submit(1, 1280);  // 40 pages
+  line.step();
+  FakeTask* generation = line.submit(2, 10, 200);
+  // It overtakes the prompt, has the two pages that are left after 64 tokens, and waits then.
+  int32_t steps = 0, stood = 0;
+  while (line.ended.empty() && ++steps < 300) {
+    const auto rows = line.step();
+    generation->ahead = 0;
+    if (steps > 1) CHECK(rows.contains(1));
+    stood += !rows.contains(2);
+  }
+  CHECK(line.ended == std::vector<uint64_t>{1});
+  CHECK(stood > 0);
+  CHECK_EQ(generation->restarts, 0);
+  while (line.ended.size() < 2 && ++steps < 600) {
+    line.step();
+    generation->ahead = 0;
+  }
+  CHECK_EQ(line.ended.size(), size_t{2});
+}
+
+TEST("a prompt does not start on pages that another was promised, nor later ones before it") {
+  Line line(25);
+  line.submit(1, 640);  // 20 pages
+  line.step();
+  line.submit(2, 320);  // 10 pages, and next by its rank
+  for (int i = 0; i < 3; ++i) CHECK_EQ(line.step().at(1), Scheduler::kPromptRows);
+  line.submit(3, 60);  // 2 pages, which are there, but the second waits for them
+  CHECK_EQ(line.step().at(1), Scheduler::kPromptRows);
+  CHECK(line.scheduler.blocked());
+  CHECK_EQ(line.ended.size(), size_t{1});
+  CHECK(line.step().contains(2));
+  for (int i = 0; i < 5; ++i) line.step();
+  CHECK_EQ(line.ended.size(), size_t{3});
+}
+
+TEST("a prompt starts only where running generations keep a page to go on with") {
+  Line line(5);
+  FakeTask* generation = line.submit(1, 20, 30);  // Two pages in the end.
+  line.step();
+  FakeTask* prompt = line.submit(2, 128);  // 4 pages
+  for (int i = 0; i < 29; ++i) {
+    generation->ahead = 0;
+    CHECK(line.step().contains(1));
+  }
+  CHECK_EQ(line.ended.size(), size_t{1});
+  CHECK_EQ(line.step().at(2), 128);
+  CHECK_EQ(prompt->restarts, 0);
+}
+
+TEST("a generation that finds no page takes those of a paused one before those of the last") {
+  Line line(5);
+  FakeTask* first = line.submit(1, 20, 40);
+  FakeTask* paused = line.submit(2, 70, 40);
+  FakeTask* last = line.submit(3, 20, 40);
+  while (first->count() < 40) {
+    line.step();
+    first->ahead = last->ahead = 0;
+  }
+  CHECK_EQ(paused->restarts, 1);
+  CHECK_EQ(last->restarts, 0);
+}
+
+TEST("a prompt that waits takes over what another with the same beginning computes meanwhile") {
+  Line line;
+  line.submit(1, 600, 1, 0, 5);
+  int32_t computed = line.step().at(1);
+  line.submit(2, 400, 1, 0, 5);  // Overtakes the first, from where that is.
+  for (int32_t rows = computed; rows < 400;) {
+    const auto step = line.step();
+    CHECK(!step.contains(1));
+    CHECK(step.contains(2));
+    if (!step.contains(2)) return;
+    rows += step.at(2);
+  }
+  while (line.ended.size() < 2) computed += line.step().at(1);
+  CHECK_EQ(computed, 128 + 600 - 384);  // 12 pages are the second's.
+}
+
+TEST("a prompt that finds no pages starts on those of a paused generation") {
+  Line line(10);
+  FakeTask* paused = line.submit(1, 200, 30);  // 7 pages
+  while (!paused->paused()) line.step();
+  CHECK_EQ(line.step().size(), size_t{0});
+  line.submit(2, 150);  // 5 pages
+  CHECK(line.step().contains(2));
+  CHECK_EQ(paused->restarts, 1);
+  line.step();
+  CHECK_EQ(line.ended.size(), size_t{1});
+  // Its reader comes back: it goes on where it was.
+  for (int i = 0; i < 40; ++i) {
+    paused->ahead = 0;
+    line.step();
+    if (line.ended.size() == 2) break;
+  }
+  CHECK_EQ(line.ended.size(), size_t{2});
+}
+
 TEST("what steps cost is learnt, and estimated between what was seen") {
   StepTimes times;
   CHECK_EQ(times.estimate(5), 0.0);
