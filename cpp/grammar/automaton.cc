@@ -8,6 +8,15 @@
 namespace tramontane {
 namespace {
 
+// The characters beyond ASCII, by their first and second bytes.
+struct Utf8Form {
+  int32_t length, lead_first, lead_last, second_first, second_last;
+};
+constexpr Utf8Form kUtf8Forms[] = {{2, 0xc2, 0xdf, 0x80, 0xbf}, {3, 0xe0, 0xe0, 0xa0, 0xbf},
+                                   {3, 0xe1, 0xec, 0x80, 0xbf}, {3, 0xed, 0xed, 0x80, 0x9f},
+                                   {3, 0xee, 0xef, 0x80, 0xbf}, {4, 0xf0, 0xf0, 0x90, 0xbf},
+                                   {4, 0xf1, 0xf3, 0x80, 0xbf}, {4, 0xf4, 0xf4, 0x80, 0x8f}};
+
 // Whether a plain character may start with one of these bytes.
 bool starts_plain(int32_t first, int32_t last) {
   const auto meets = [&](int32_t from, int32_t to) { return first <= to && last >= from; };
@@ -118,6 +127,35 @@ bool Automaton::plain_is_all(State state) {
     const GrammarNode& node = grammar_.node(place.node);
     return node.op == Op::kBytes && starts_plain(node.a, node.b);
   });
+}
+
+bool Automaton::loops_plain(State state) {
+  if (!leads(state, ' ', '!', state) || !leads(state, '#', '[', state)) return false;
+  if (!leads(state, ']', 0x7f, state)) return false;
+  for (const Utf8Form& form : kUtf8Forms) {
+    // Ways that share a class are the same: few are followed.
+    for (int32_t lead = form.lead_first; lead <= form.lead_last; ++lead) {
+      const State second = step(state, static_cast<uint8_t>(lead));
+      if (form.length == 2 && !leads(second, form.second_first, form.second_last, state)) {
+        return false;
+      }
+      if (form.length == 2) continue;
+      const State third = step(second, static_cast<uint8_t>(form.second_first));
+      if (!leads(second, form.second_first, form.second_last, third)) return false;
+      if (form.length == 3 && !leads(third, 0x80, 0xbf, state)) return false;
+      if (form.length == 3) continue;
+      const State fourth = step(third, 0x80);
+      if (!leads(third, 0x80, 0xbf, fourth) || !leads(fourth, 0x80, 0xbf, state)) return false;
+    }
+  }
+  return true;
+}
+
+bool Automaton::leads(State from, int32_t first, int32_t last, State to) {
+  for (int32_t byte = first; byte <= last; ++byte) {
+    if (step(from, static_cast<uint8_t>(byte)) != to) return false;
+  }
+  return true;
 }
 
 std::string Automaton::next_bytes(State state) const {

@@ -73,6 +73,8 @@ class Automaton {
   // Whether more plain characters than plain(), which is a number, can follow by no other way
   // either. May say no where it is so.
   bool plain_is_all(State state);
+  // Whether every plain character leads back to the state, as in a loop that nothing marks.
+  bool loops_plain(State state);
   // The bytes that may follow, for messages: `"`, or `"0" to "9", "-"`.
   std::string next_bytes(State state) const;
 
@@ -102,6 +104,7 @@ class Automaton {
   size_t place_count(State state) const { return states_[static_cast<size_t>(state)].count; }
 
   State find_step(State state, uint8_t byte);
+  bool leads(State from, int32_t first, int32_t last, State to);
   int32_t push(Frame frame);
   int32_t push_call(int32_t next, int32_t parent);
   void enter_repeat(int32_t node, int32_t least, int32_t most, int32_t parent);

@@ -43,18 +43,18 @@ Mask MaskTable::mask(Automaton::State state, bool dummy_space) {
 }
 
 std::vector<uint32_t> MaskTable::find(Automaton::State state, bool dummy_space) {
-  const int32_t plain = automaton_->plain(state), slices = vocabulary_.slices();
-  std::vector<uint32_t> bits;
-  if (plain == 0 || dummy_space) {
-    bits.resize(vocabulary_.mask_words());
-    walk(vocabulary_.all(), state, dummy_space, &bits);
-  } else {
-    const int32_t characters = plain == Automaton::kNoLimit ? slices : plain;
-    const uint32_t* slice = vocabulary_.slice(characters);
-    bits.assign(slice, slice + vocabulary_.mask_words());
-    const bool all = characters >= slices - 1 || automaton_->plain_is_all(state);
-    walk(all ? vocabulary_.rest() : vocabulary_.all(), state, false, &bits);
+  const int32_t slices = vocabulary_.slices();
+  // So many plain characters may follow, and all tokens of them are allowed.
+  int32_t characters = 0;
+  if (!dummy_space) characters = automaton_->plain(state);
+  if (characters == Automaton::kNoLimit || (!dummy_space && automaton_->loops_plain(state))) {
+    characters = slices;
   }
+  const uint32_t* slice = vocabulary_.slice(characters);
+  std::vector<uint32_t> bits(slice, slice + vocabulary_.mask_words());
+  const bool all_plain =
+      characters > 0 && (characters >= slices - 1 || automaton_->plain_is_all(state));
+  walk(all_plain ? vocabulary_.rest() : vocabulary_.all(), state, dummy_space, &bits);
   automaton_->for_tokens(state, [&](int32_t token) {
     if (token < vocabulary_.size()) bits[token / 32] |= uint32_t{1} << (token % 32);
   });
