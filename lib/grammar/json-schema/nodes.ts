@@ -14,7 +14,7 @@ export type Parts =
 
 export const ANY: Node = 0;
 export const NONE: Node = 1;
-const MOST_NODES = 20_000;
+const MOST_NODES = 50_000;
 const MOST_WORK = 1_000_000;
 /** Alternatives of one type. */
 export const MOST_ALTERNATIVES = 256;
