@@ -17,12 +17,6 @@ constexpr Utf8Form kUtf8Forms[] = {{2, 0xc2, 0xdf, 0x80, 0xbf}, {3, 0xe0, 0xe0, 
                                    {3, 0xee, 0xef, 0x80, 0xbf}, {4, 0xf0, 0xf0, 0x90, 0xbf},
                                    {4, 0xf1, 0xf3, 0x80, 0xbf}, {4, 0xf4, 0xf4, 0x80, 0x8f}};
 
-// Whether a plain character may start with one of these bytes.
-bool starts_plain(int32_t first, int32_t last) {
-  const auto meets = [&](int32_t from, int32_t to) { return first <= to && last >= from; };
-  return meets(' ', '!') || meets('#', '[') || meets(']', 0x7f) || meets(0xc2, 0xf4);
-}
-
 std::string byte_name(int32_t byte) {
   char name[8];
   const bool shown = byte > ' ' && byte < 0x7f && byte != '"';
@@ -86,7 +80,6 @@ Automaton::State Automaton::join(State a, State b) {
   for (const State state : {a, b}) {
     made_.insert(made_.end(), places(state), places(state) + place_count(state));
     made_accepts_ = made_accepts_ || accepts(state);
-    if (plain(state) != 0) see_plain(plain(state));
   }
   return intern();
 }
@@ -100,62 +93,51 @@ Automaton::State Automaton::saturate(State state) {
     made_.push_back(place);
   }
   made_accepts_ = info.accepts;
-  made_plain_ = info.plain > bound_ ? kNoLimit : info.plain;
   const State saturated = intern();
   states_[static_cast<size_t>(saturated)].saturated = saturated;
   return states_[static_cast<size_t>(state)].saturated = saturated;
 }
 
-bool Automaton::plain_is_all(State state) {
-  Place repeat{-1, kNoStack};  // The one REPEAT that takes plain characters, and its stack.
-  for (size_t i = 0; i < place_count(state); ++i) {
-    const Place place = places(state)[i];
-    const GrammarNode& node = grammar_.node(place.node);
-    if (node.op != Op::kBytes || !starts_plain(node.a, node.b)) continue;
-    if (place.stack == kNoStack) return false;
-    const Frame& frame = frames_[static_cast<size_t>(place.stack)];
-    if (frame.least < 0 || !grammar_.node(frame.node).plain) return false;
-    if (frame.most == kNoLimit || frame.most >= plain(state)) return false;
-    const Place found{frame.node, frame.parent};
-    if (repeat.node >= 0 && repeat != found) return false;
-    repeat = found;
+Automaton::State Automaton::after_plain(State state) {
+  if (states_[static_cast<size_t>(state)].after_plain == kUnasked) {
+    const State found = find_after_plain(state);
+    states_[static_cast<size_t>(state)].after_plain = found;
   }
-  if (repeat.node < 0) return false;
-  add(grammar_.node(repeat.node).next, repeat.stack);
-  const State after = close();
-  return std::none_of(places(after), places(after) + place_count(after), [this](Place place) {
-    const GrammarNode& node = grammar_.node(place.node);
-    return node.op == Op::kBytes && starts_plain(node.a, node.b);
-  });
+  return states_[static_cast<size_t>(state)].after_plain;
 }
 
-bool Automaton::loops_plain(State state) {
-  if (!leads(state, ' ', '!', state) || !leads(state, '#', '[', state)) return false;
-  if (!leads(state, ']', 0x7f, state)) return false;
+Automaton::State Automaton::find_after_plain(State state) {
+  const State after = after_all(state, ' ', '!');
+  if (after == kNoState || after != after_all(state, '#', '[')) return kNoState;
+  if (after != after_all(state, ']', 0x7f)) return kNoState;
   for (const Utf8Form& form : kUtf8Forms) {
-    // Ways that share a class are the same: few are followed.
-    for (int32_t lead = form.lead_first; lead <= form.lead_last; ++lead) {
-      const State second = step(state, static_cast<uint8_t>(lead));
-      if (form.length == 2 && !leads(second, form.second_first, form.second_last, state)) {
-        return false;
+    // Bytes of one class lead to one state, so there are few to look at.
+    for (int32_t lead = form.lead_first, known = -1; lead <= form.lead_last; ++lead) {
+      const int32_t lead_class = grammar_.class_of(static_cast<uint8_t>(lead));
+      if (lead_class == known) continue;
+      known = lead_class;
+      State inside = step(state, static_cast<uint8_t>(lead));
+      inside = after_all(inside, form.second_first, form.second_last);
+      for (int32_t i = 2; i < form.length && inside != kNoState; ++i) {
+        inside = after_all(inside, 0x80, 0xbf);
       }
-      if (form.length == 2) continue;
-      const State third = step(second, static_cast<uint8_t>(form.second_first));
-      if (!leads(second, form.second_first, form.second_last, third)) return false;
-      if (form.length == 3 && !leads(third, 0x80, 0xbf, state)) return false;
-      if (form.length == 3) continue;
-      const State fourth = step(third, 0x80);
-      if (!leads(third, 0x80, 0xbf, fourth) || !leads(fourth, 0x80, 0xbf, state)) return false;
+      if (inside != after) return kNoState;
     }
   }
-  return true;
+  return after;
 }
 
-bool Automaton::leads(State from, int32_t first, int32_t last, State to) {
-  for (int32_t byte = first; byte <= last; ++byte) {
-    if (step(from, static_cast<uint8_t>(byte)) != to) return false;
+// The one state that all these bytes lead to.
+Automaton::State Automaton::after_all(State state, int32_t first, int32_t last) {
+  const State after = step(state, static_cast<uint8_t>(first));
+  int32_t known = grammar_.class_of(static_cast<uint8_t>(first));
+  for (int32_t byte = first + 1; byte <= last; ++byte) {
+    const int32_t byte_class = grammar_.class_of(static_cast<uint8_t>(byte));
+    if (byte_class == known) continue;
+    known = byte_class;
+    if (step(state, static_cast<uint8_t>(byte)) != after) return kNoState;
   }
-  return true;
+  return after;
 }
 
 std::string Automaton::next_bytes(State state) const {
@@ -230,8 +212,7 @@ void Automaton::enter_repeat(int32_t index, int32_t least, int32_t most, int32_t
   const GrammarNode& node = grammar_.node(index);
   if (least == 0) add(node.next, parent);
   if (most == 0) return;
-  if (node.plain) see_plain(most);
-  if (most == 1 && !node.plain) return add(node.a, push_call(node.next, parent));
+  if (most == 1) return add(node.a, push_call(node.next, parent));
   Frame frame;
   frame.node = index;
   frame.least = std::max(least - 1, 0);
@@ -251,11 +232,6 @@ void Automaton::leave(int32_t stack) {
   enter_repeat(frame.node, frame.least, frame.most, frame.parent);
 }
 
-void Automaton::see_plain(int32_t more) {
-  if (made_plain_ == kNoLimit) return;
-  made_plain_ = more == kNoLimit ? kNoLimit : std::max(made_plain_, more);
-}
-
 void Automaton::add(int32_t node, int32_t stack) { work_.push_back({node, stack}); }
 
 // The state of all places that those added lead to without a byte.
@@ -263,7 +239,6 @@ Automaton::State Automaton::close() {
   visited_.clear();
   made_.clear();
   made_accepts_ = false;
-  made_plain_ = 0;
   while (!work_.empty()) {
     const Place place = work_.back();
     work_.pop_back();
@@ -281,7 +256,6 @@ Automaton::State Automaton::close() {
         made_.push_back(place);
         break;
       case Op::kSplit:
-        if (node.plain) see_plain(kNoLimit);
         for (int32_t i = 0; i < node.b; ++i) add(grammar_.edges(node)[i], place.stack);
         break;
       case Op::kCall:
@@ -342,11 +316,11 @@ Automaton::State Automaton::intern() {
     throw Error("INVALID_GRAMMAR", "the grammar is too ambiguous: a text can be in more than " +
                                        std::to_string(kMaxPlaces) + " places of it");
   }
-  uint64_t hash = mix_hash(made_accepts_ ? 1 : 2, static_cast<uint32_t>(made_plain_));
+  uint64_t hash = made_accepts_ ? 1 : 2;
   for (const Place place : made_) hash = mix_hash(hash, hash_of(place));
   State state = state_numbers_.find(hash, [&](int32_t number) {
     const StateInfo& info = states_[static_cast<size_t>(number)];
-    return info.accepts == made_accepts_ && info.plain == made_plain_ && info.count == count &&
+    return info.accepts == made_accepts_ && info.count == count &&
            std::equal(made_.begin(), made_.end(), places(number));
   });
   if (state < 0) {
@@ -354,7 +328,6 @@ Automaton::State Automaton::intern() {
     StateInfo info;
     info.first = static_cast<uint32_t>(places_.size());
     info.count = static_cast<uint32_t>(count);
-    info.plain = made_plain_;
     info.accepts = made_accepts_;
     places_.insert(places_.end(), made_.begin(), made_.end());
     states_.push_back(info);
@@ -362,7 +335,6 @@ Automaton::State Automaton::intern() {
   }
   made_.clear();
   made_accepts_ = false;
-  made_plain_ = 0;
   check_size();
   return state;
 }

@@ -31,6 +31,7 @@ class Automaton {
  public:
   using State = int32_t;
   static constexpr State kDead = 0;
+  static constexpr State kNoState = -1;
   static constexpr int32_t kNoLimit = -1;
 
   static constexpr size_t kMaxPlaces = 1024;
@@ -68,20 +69,16 @@ class Automaton {
   bool accepts(State state) const { return states_[static_cast<size_t>(state)].accepts; }
   // Accepts, and nothing can follow.
   bool finished(State state) const { return accepts(state) && place_count(state) == 0; }
-  // As many plain characters may follow, whatever else; kNoLimit: any number.
-  int32_t plain(State state) const { return states_[static_cast<size_t>(state)].plain; }
-  // Whether more plain characters than plain(), which is a number, can follow by no other way
-  // either. May say no where it is so.
-  bool plain_is_all(State state);
-  // Whether every plain character leads back to the state, as in a loop that nothing marks.
-  bool loops_plain(State state);
+  // The one state that every plain character leads to: each but `"`, `\` and U+0000 to U+001F.
+  // kDead where none may follow, kNoState where they lead to several.
+  State after_plain(State state);
   // The bytes that may follow, for messages: `"`, or `"0" to "9", "-"`.
   std::string next_bytes(State state) const;
 
   size_t bytes() const;
 
  private:
-  static constexpr int32_t kNoStack = -1, kNoRow = -1, kUnknown = -1;
+  static constexpr int32_t kNoStack = -1, kNoRow = -1, kUnknown = -1, kUnasked = -2;
 
   struct Frame {
     int32_t node;  // Where a call goes on; or the REPEAT.
@@ -94,7 +91,7 @@ class Automaton {
     uint32_t first, count;  // Into places_.
     int32_t row = kNoRow;
     State saturated = kUnknown;
-    int32_t plain = 0;
+    State after_plain = kUnasked;
     bool accepts = false;
   };
 
@@ -104,7 +101,8 @@ class Automaton {
   size_t place_count(State state) const { return states_[static_cast<size_t>(state)].count; }
 
   State find_step(State state, uint8_t byte);
-  bool leads(State from, int32_t first, int32_t last, State to);
+  State find_after_plain(State state);
+  State after_all(State state, int32_t first, int32_t last);
   int32_t push(Frame frame);
   int32_t push_call(int32_t next, int32_t parent);
   void enter_repeat(int32_t node, int32_t least, int32_t most, int32_t parent);
@@ -113,7 +111,6 @@ class Automaton {
   State close();
   void drop_contained();
   State intern();
-  void see_plain(int32_t more);
   void check_size() const;
 
   const Grammar& grammar_;
@@ -131,7 +128,6 @@ class Automaton {
   std::vector<Place> work_, made_;
   PlaceSet visited_;
   bool made_accepts_ = false;
-  int32_t made_plain_ = 0;
 };
 
 }  // namespace tramontane

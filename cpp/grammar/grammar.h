@@ -13,8 +13,6 @@ enum class Op : int32_t { kEnd, kBytes, kSplit, kCall, kRepeat, kToken };
 
 struct GrammarNode {
   Op op;
-  // Added to a SPLIT or REPEAT that goes around for every plain character.
-  bool plain;
   int32_t a, b, next;
   int32_t most;  // Of a REPEAT; -1: no limit.
 };

@@ -44,16 +44,21 @@ Mask MaskTable::mask(Automaton::State state, bool dummy_space) {
 
 std::vector<uint32_t> MaskTable::find(Automaton::State state, bool dummy_space) {
   const int32_t slices = vocabulary_.slices();
-  // So many plain characters may follow, and all tokens of them are allowed.
+  // So many plain characters may follow whatever they are, so that tokens of them are allowed.
   int32_t characters = 0;
-  if (!dummy_space) characters = automaton_->plain(state);
-  if (characters == Automaton::kNoLimit || (!dummy_space && automaton_->loops_plain(state))) {
-    characters = slices;
+  bool no_more = false;  // And not one more.
+  if (!dummy_space) {
+    for (Automaton::State at = state; characters < slices; ++characters) {
+      const Automaton::State next = automaton_->after_plain(at);
+      no_more = next == Automaton::kDead;
+      if (no_more || next == Automaton::kNoState) break;
+      if (next == at) characters = slices;
+      at = next;
+    }
   }
   const uint32_t* slice = vocabulary_.slice(characters);
   std::vector<uint32_t> bits(slice, slice + vocabulary_.mask_words());
-  const bool all_plain =
-      characters > 0 && (characters >= slices - 1 || automaton_->plain_is_all(state));
+  const bool all_plain = no_more || characters >= slices - 1;
   walk(all_plain ? vocabulary_.rest() : vocabulary_.all(), state, dummy_space, &bits);
   automaton_->for_tokens(state, [&](int32_t token) {
     if (token < vocabulary_.size()) bits[token / 32] |= uint32_t{1} << (token % 32);
