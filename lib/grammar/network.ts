@@ -1,3 +1,6 @@
+import type { RuleSet } from './expression';
+import { NetworkBuilder } from './network-builder';
+
 /**
  * The tables by which native matches: a recursive transition network over bytes. A text is in the
  * language if bytes lead from the first node to an END with no call open.
@@ -33,3 +36,11 @@ export const Op = { END: 0, BYTES: 1, SPLIT: 2, CALL: 3, REPEAT: 4, TOKEN: 5 } a
 
 /** Added to an op. */
 export const PLAIN = 0x100;
+
+/**
+ * The tables of a grammar.
+ * @throws {GrammarError} for left recursion, and for what is too large or too deep
+ */
+export function buildNetwork(rules: RuleSet): Network {
+  return new NetworkBuilder(rules).build();
+}
