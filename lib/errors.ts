@@ -53,3 +53,23 @@ export class GrammarError extends TramontaneError {
     this.keyword = place.keyword;
   }
 }
+
+/** A conversation, or its tools, that cannot be encoded. */
+export class MessagesError extends TramontaneError {
+  /**
+   * The rule that was broken, by the name mistral-common gives such an error:
+   * `InvalidMessageStructureException`, `InvalidFunctionCallException`, `ValidationError`, ...
+   */
+  readonly kind: string;
+  /** Index of the message to blame, where one is. */
+  readonly index: number | undefined;
+
+  constructor(kind: string, message: string, index?: number) {
+    super(
+      'INVALID_MESSAGES',
+      index === undefined ? message : `messages[${String(index)}]: ${message}`,
+    );
+    this.kind = kind;
+    this.index = index;
+  }
+}

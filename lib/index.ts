@@ -1,5 +1,20 @@
 /** The public surface; nothing else is exported. */
-export { TramontaneError, type TramontaneErrorCode } from './errors';
+export {
+  encodeChat,
+  type ChatEncoding,
+  type ChatRequest,
+  type ChatTemplate,
+} from './chat/encode-chat';
+export { fitMessages } from './chat/fit-messages';
+export {
+  untrusted,
+  type Content,
+  type Message,
+  type TextPart,
+  type Tool,
+  type ToolCall,
+} from './chat/messages';
+export { GrammarError, MessagesError, TramontaneError, type TramontaneErrorCode } from './errors';
 export type { GptqFacts, SlidingWindow } from './files/checkpoint';
 export type { FileUrl } from './files/path';
 export type { AbortSignalLike } from './model/abort-signals';

@@ -1,0 +1,82 @@
+import { MessagesError, TramontaneError } from '../errors';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+import { encodeJinja } from './jinja';
+import { readMessages, type Message, type ReadMessage, type Tool } from './messages';
+import { encodeMistral } from './mistral';
+import type { ValidationMode } from './mistral-rules';
+import { encodeStyle, isStyle, type Style } from './styles';
+import { readTools } from './tools';
+
+/**
+ * How a model writes conversations. `mistral-v1`: Instruct v0.1 and v0.2; `mistral-v3`: v0.3. The
+ * five styles are those of the fine-tunes of the 7B. `jinja`: any other, as its file has it.
+ */
+export type ChatTemplate =
+  'mistral-v1' | 'mistral-v2' | 'mistral-v3' | Style | { readonly jinja: string };
+
+/** A conversation, and the tools the model may call. */
+export interface ChatRequest {
+  readonly messages: readonly Message[];
+  readonly tools?: readonly Tool[] | null;
+  /** The same as `prefix: true` of the last message. @default false */
+  readonly continue_final_message?: boolean;
+}
+
+/** How {@link encodeChat} judges a conversation. */
+export interface ChatEncoding {
+  /**
+   * Who may come last, by mistral-common's names: `test` and `serving` want a user or tool message,
+   * or an assistant's to continue; `finetuning` an assistant's; `agnostic` any.
+   * @default 'test'
+   */
+  readonly mode?: ValidationMode;
+}
+
+const MISTRAL: ReadonlyMap<unknown, 1 | 2 | 3> = new Map([
+  ['mistral-v1', 1],
+  ['mistral-v2', 2],
+  ['mistral-v3', 3],
+]);
+
+/**
+ * The token ids of a conversation, up to where the model's answer begins. They are put together
+ * segment by segment, so that no text becomes a control token, whatever is written in it.
+ * @param request messages and tools in OpenAI's form
+ * @throws MessagesError (INVALID_MESSAGES) naming the message and the rule; TramontaneError
+ *   INVALID_OPTION for a template that does not exist
+ */
+export function encodeChat(
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  request: ChatRequest,
+  { mode = 'test' }: ChatEncoding = {},
+): number[] {
+  if (typeof request !== 'object' || (request as unknown) === null) {
+    throw new MessagesError('ValidationError', 'the request must be an object with messages');
+  }
+  const version = MISTRAL.get(template);
+  const read = readMessages(request.messages, version === 3 ? 'AssertionError' : undefined);
+  const messages = continued(read, request.continue_final_message);
+  const tools = readTools(request.tools);
+  if (version !== undefined) return encodeMistral(tokenizer, version, { messages, tools, mode });
+  if (isStyle(template)) return encodeStyle(tokenizer, template, messages, tools);
+  const { jinja } = Object(template) as { jinja?: unknown };
+  if (typeof jinja !== 'string') {
+    throw new TramontaneError(
+      'INVALID_OPTION',
+      'the chat template must be mistral-v1, mistral-v2, mistral-v3, chatml, zephyr, openchat, ' +
+        'vicuna, alpaca or { jinja: text }',
+    );
+  }
+  return encodeJinja(tokenizer, jinja, messages, tools);
+}
+
+function continued(messages: ReadMessage[], isContinued: unknown): ReadMessage[] {
+  if (isContinued !== true) return messages;
+  const last = messages.at(-1);
+  if (last?.role !== 'assistant') {
+    const problem = 'to be continued, the last message must be an assistant one';
+    throw new MessagesError('InvalidMessageStructureException', problem, last?.index);
+  }
+  return [...messages.slice(0, -1), { ...last, prefix: true }];
+}

@@ -1,0 +1,215 @@
+/**
+ * Chat templates as files have them, in Jinja. A template writes one text, in which control tokens
+ * are named by their pieces, so that a plain rendering makes control tokens of whatever a user
+ * writes. Here the first character of every control piece that occurs in content is replaced by a
+ * character that is in no text of this conversation; the rendering is cut at control pieces, and
+ * what lies between gets its own characters back.
+ */
+import { MessagesError, TramontaneError } from '../errors';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+import { joined } from './inert';
+import type { ReadMessage } from './messages';
+import { encodeContinued } from './segments';
+import type { ReadTool } from './tools';
+
+/** What is used of `@huggingface/jinja`, whose own types are an ECMAScript module's alone. */
+interface Jinja {
+  readonly Template: new (text: string) => { render(context: Record<string, unknown>): string };
+}
+
+/** Loaded for the first model that needs it. */
+function jinja(): Jinja {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  return require('@huggingface/jinja') as Jinja;
+}
+
+/** Templates of the family have at most some 10,000 characters. */
+const MOST_TEMPLATE = 2 ** 18;
+const MOST_OUTPUT = 2 ** 24;
+/** A private-use plane: assigned to nobody, and so in hardly any text. */
+const FIRST_STAND_IN = 0xf0000;
+
+/**
+ * A template can loop as it likes, as far as its own text and the conversation allow: it is code of
+ * the model's file. Its length is bounded, and what it may write.
+ * @throws MessagesError with the template's own words where it refuses the conversation;
+ *   TramontaneError UNSUPPORTED_FILE for a template that is no Jinja
+ */
+export function encodeJinja(
+  tokenizer: Tokenizer,
+  template: string,
+  messages: readonly ReadMessage[],
+  tools: readonly ReadTool[],
+): number[] {
+  if (messages.length === 0) {
+    const problem = 'a conversation must have at least one message';
+    throw new MessagesError('InvalidMessageStructureException', problem);
+  }
+  const controls = controlPieces(tokenizer);
+  const stand = new StandIns(controls, messages, tools);
+  const rendered = render(template, {
+    messages: messages.map((message) => plain(message, stand)),
+    ...(tools.length > 0 && { tools: tools.map(({ json }) => stand.hideIn(JSON.parse(json))) }),
+    bos_token: pieceOf(tokenizer, tokenizer.bosId),
+    eos_token: pieceOf(tokenizer, tokenizer.eosId),
+    add_generation_prompt: messages.at(-1)!.role !== 'assistant',
+  });
+  const ids: number[] = [];
+  for (const part of cut(withoutEnd(rendered, messages, tokenizer), controls)) {
+    const id = controls.get(part);
+    if (id !== undefined) ids.push(id);
+    else for (const one of encodeText(tokenizer, stand.show(part), ids)) ids.push(one);
+  }
+  if (tokenizer.addBos && tokenizer.bosId !== undefined && ids[0] !== tokenizer.bosId) {
+    ids.unshift(tokenizer.bosId);
+  }
+  return ids;
+}
+
+/** Behind a control token there is no dummy space: templates write the spaces themselves. */
+function encodeText(tokenizer: Tokenizer, text: string, before: readonly number[]): number[] {
+  try {
+    return before.length === 0 ? tokenizer.encode(text) : encodeContinued(tokenizer, text);
+  } catch (error) {
+    if (error instanceof MessagesError || !(error instanceof TramontaneError)) throw error;
+    throw new MessagesError('RuntimeError', error.message);
+  }
+}
+
+function pieceOf(tokenizer: Tokenizer, id: number | undefined): string {
+  return id === undefined ? '' : (tokenizer.pieceOf(id) ?? '');
+}
+
+/** Control pieces by text; for {@link cut} the longest first. */
+function controlPieces(tokenizer: Tokenizer): ReadonlyMap<string, number> {
+  const pieces: [string, number][] = [];
+  for (let id = 0; id < tokenizer.vocabularySize; id++) {
+    if (tokenizer.isControl(id)) pieces.push([tokenizer.pieceOf(id) ?? '', id]);
+  }
+  pieces.sort(([a], [b]) => b.length - a.length);
+  return new Map(pieces.filter(([piece]) => piece !== ''));
+}
+
+function cut(text: string, controls: ReadonlyMap<string, number>): string[] {
+  if (controls.size === 0) return text === '' ? [] : [text];
+  const escaped = Array.from(controls.keys(), (piece) =>
+    piece.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'),
+  );
+  return text.split(new RegExp(`(${escaped.join('|')})`)).filter((part) => part !== '');
+}
+
+/** An answer that is continued has no end yet, though the template writes one. */
+function withoutEnd(text: string, messages: readonly ReadMessage[], tokenizer: Tokenizer): string {
+  const last = messages.at(-1)!;
+  if (!last.prefix) return text;
+  const ends = ['<|im_end|>', '<|end_of_turn|>', pieceOf(tokenizer, tokenizer.eosId)];
+  const trimmed = text.trimEnd();
+  const end = ends.find((piece) => piece !== '' && trimmed.endsWith(piece));
+  return end === undefined ? text : trimmed.slice(0, -end.length);
+}
+
+function plain(message: ReadMessage, stand: StandIns): Record<string, unknown> {
+  const { role, calls, callId, name } = message;
+  const text = joined(message.content);
+  return {
+    role,
+    content: stand.hide(text),
+    ...(calls.length > 0 && {
+      tool_calls: calls.map((call) => ({
+        ...(call.id !== undefined && { id: stand.hide(call.id) }),
+        type: 'function',
+        function: {
+          name: stand.hide(call.name),
+          arguments: stand.hideIn(parsed(call.arguments)),
+        },
+      })),
+    }),
+    ...(callId !== undefined && { tool_call_id: stand.hide(callId) }),
+    ...(name !== undefined && { name: stand.hide(name) }),
+  };
+}
+
+function parsed(values: unknown): unknown {
+  if (typeof values !== 'string') return values ?? {};
+  try {
+    return JSON.parse(values);
+  } catch {
+    return values;
+  }
+}
+
+function render(template: string, context: Record<string, unknown>): string {
+  if (template.length > MOST_TEMPLATE) {
+    throw new TramontaneError('UNSUPPORTED_FILE', 'the chat template is too long');
+  }
+  let compiled: InstanceType<Jinja['Template']>;
+  try {
+    compiled = new (jinja().Template)(template);
+  } catch (cause) {
+    const problem = `the chat template cannot be read: ${reasonOf(cause)}`;
+    throw new TramontaneError('UNSUPPORTED_FILE', problem, { cause });
+  }
+  let text: string;
+  try {
+    text = compiled.render(context);
+  } catch (cause) {
+    throw new MessagesError('TemplateError', `the chat template refuses: ${reasonOf(cause)}`);
+  }
+  if (text.length > MOST_OUTPUT) {
+    throw new MessagesError('TemplateError', 'the chat template writes too much');
+  }
+  return text;
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message.slice(0, 500) : String(cause);
+}
+
+/** First characters of control pieces, and the characters that stand for them in content. */
+class StandIns {
+  private readonly standIns = new Map<string, string>();
+  private readonly originals = new Map<string, string>();
+
+  constructor(
+    controls: ReadonlyMap<string, number>,
+    messages: readonly ReadMessage[],
+    tools: readonly ReadTool[],
+  ) {
+    const used = JSON.stringify([messages, tools]);
+    let code = FIRST_STAND_IN;
+    for (const piece of controls.keys()) {
+      const first = String.fromCodePoint(piece.codePointAt(0)!);
+      if (this.standIns.has(first)) continue;
+      while (used.includes(String.fromCodePoint(code))) code++;
+      const standIn = String.fromCodePoint(code++);
+      this.standIns.set(first, standIn);
+      this.originals.set(standIn, first);
+    }
+  }
+
+  /**
+   * Wherever such a character stands: a piece may be put together of two contents, or of the
+   * template's words and a content.
+   */
+  hide(text: string): string {
+    let hidden = text;
+    for (const [first, standIn] of this.standIns) hidden = hidden.replaceAll(first, standIn);
+    return hidden;
+  }
+
+  /** All strings and keys of a value of JSON. */
+  hideIn(value: unknown): unknown {
+    if (typeof value === 'string') return this.hide(value);
+    if (Array.isArray(value)) return value.map((item) => this.hideIn(item));
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(
+      Object.entries(value).map(([key, member]) => [this.hide(key), this.hideIn(member)]),
+    );
+  }
+
+  show(text: string): string {
+    let shown = text;
+    for (const [standIn, first] of this.originals) shown = shown.replaceAll(standIn, first);
+    return shown;
+  }
+}
