@@ -5,7 +5,7 @@ import { ANY } from './ranges';
 import type { Regex } from './regex';
 
 const MOST_NODES = 200_000;
-const MOST_WORK = 20_000_000;
+const MOST_WORK = 2_000_000;
 const WHAT = 'regular expression';
 
 /** What a node of the nondeterministic automaton does: take a character, or go on for nothing. */
