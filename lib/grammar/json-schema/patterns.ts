@@ -8,7 +8,7 @@ import { escapePointer, type Json, type JsonObject } from './json';
 import { NONE, type Nodes } from './nodes';
 
 /** Making a state of a pattern takes as much as looking at so many. */
-const PATTERN_WORK = 5;
+const PATTERN_WORK = 15;
 
 /** Patterns of a schema, each made an automaton once. */
 export class Patterns {

@@ -143,7 +143,13 @@ export class RuleWriter {
 /** About as many as there are states in what is written. */
 function numberWork(set: NumberSet): number {
   if (set.values !== undefined) return set.values.length;
-  return 100 + 16 * Math.min(Number(set.multipleOf?.digits ?? 0), 10_000);
+  // A bound of many digits has states for each of them.
+  const digits = [set.least, set.most].map((bound) => String(bound?.value.digits ?? '').length);
+  return (
+    100 +
+    20 * (digits[0]! + digits[1]!) +
+    16 * Math.min(Number(set.multipleOf?.digits ?? 0), 10_000)
+  );
 }
 
 function stringWork(set: StringSet): number {
