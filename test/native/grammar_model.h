@@ -83,6 +83,14 @@ struct Tables {
     make_plain(loop);
     return loop;
   }
+  // ASCII around and around; after a character beyond it only `next` follows.
+  int32_t ascii_and_one_other(int32_t next) {
+    const int32_t loop = add(Op::kSplit, 0, 0, 0);
+    const int32_t other = choice({bytes(0xc2, 0xdf, bytes(0x80, 0xbf, next)),
+                                  bytes(0xe1, 0xec, bytes(0x80, 0xbf, bytes(0x80, 0xbf, next)))});
+    set_edges(loop, {bytes(' ', '!', loop), bytes('#', '[', loop), bytes(']', 0x7f, loop), other});
+    return loop;
+  }
   int32_t characters(int32_t least, int32_t most_times, int32_t next) {
     const int32_t node = repeat(character(end()), least, most_times, next);
     make_plain(node);
@@ -104,9 +112,9 @@ inline int32_t random_expression(Random& random, Tables& tables, const std::vect
   const auto inner = [&](int32_t to) {
     return random_expression(random, tables, rules, depth - 1, to);
   };
-  const int32_t least = below(random, 4);
+  const int32_t least = below(random, 2) == 0 ? below(random, 4) : below(random, 12);
   const int32_t most = below(random, 3) == 0 ? kNoMost : least + below(random, 5);
-  switch (below(random, depth > 0 ? 14 : 4)) {
+  switch (below(random, depth > 0 ? 16 : 4)) {
     case 0:
       return tables.text(std::string(1, "ab\"1"[below(random, 4)]), next);
     case 1:
@@ -131,6 +139,14 @@ inline int32_t random_expression(Random& random, Tables& tables, const std::vect
       return tables.choice({inner(next), inner(next)});
     case 11:
       return tables.call(rules[static_cast<size_t>(below(random, 2))], next);
+    case 12:
+      return tables.ascii_and_one_other(tables.text("\"", next));
+    case 13: {  // Whole characters, but what they lead to differs.
+      const int32_t loop = tables.choice({});
+      const int32_t other = tables.plain(tables.text("\"", next));
+      tables.set_edges(loop, {tables.bytes('a', 'c', loop), other});
+      return loop;
+    }
     default:
       return inner(inner(next));
   }
@@ -292,9 +308,19 @@ inline Tokens random_tokens(uint32_t seed, int32_t pieces) {
   for (int byte = 0; byte < 256; ++byte) {
     add(std::string(1, static_cast<char>(byte)), TokenKind::kByte);
   }
-  const std::vector<std::string> parts = {
-      "a",    "b",   "c", "1", " ", "\"", "\\", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
-      "\xc3", "\xa9"};
+  const std::vector<std::string> parts = {"a",
+                                          "b",
+                                          "c",
+                                          "1",
+                                          " ",
+                                          "\"",
+                                          "\\",
+                                          "\xc3\xa9",
+                                          "\xe2\x82\xac",
+                                          "\xf0\x9f\x98\x80",
+                                          "\xc3",
+                                          "\xa9",
+                                          "\xed\xa0\x80"};
   for (size_t i = 0; i < 7; ++i) add(parts[i], TokenKind::kText);
   for (int32_t i = 0; i < pieces; ++i) {
     std::string text;
