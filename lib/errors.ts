@@ -16,6 +16,10 @@ export type TramontaneErrorCode =
   | 'INVALID_MESSAGES'
   /** A schema, regular expression or grammar is wrong or not supported: {@link GrammarError} says where. */
   | 'INVALID_GRAMMAR'
+  /** What was generated is not whole, so that it is no JSON yet: {@link OutputError} has the text. */
+  | 'INCOMPLETE_OUTPUT'
+  /** What was generated is not what the schema's own validation wants. */
+  | 'INVALID_OUTPUT'
   /** Memory or threads could not be had. */
   | 'OUT_OF_MEMORY'
   /** As many requests wait as may: try again later. */
@@ -71,5 +75,21 @@ export class MessagesError extends TramontaneError {
     );
     this.kind = kind;
     this.index = index;
+  }
+}
+
+/** A generation's text that is not the JSON that was asked for. */
+export class OutputError extends TramontaneError {
+  /** The text as far as it was generated. */
+  readonly text: string;
+
+  constructor(
+    code: 'INCOMPLETE_OUTPUT' | 'INVALID_OUTPUT',
+    message: string,
+    text: string,
+    options?: ErrorOptions,
+  ) {
+    super(code, message, options);
+    this.text = text;
   }
 }

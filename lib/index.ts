@@ -14,11 +14,21 @@ export {
   type Tool,
   type ToolCall,
 } from './chat/messages';
-export { GrammarError, MessagesError, TramontaneError, type TramontaneErrorCode } from './errors';
+export {
+  GrammarError,
+  MessagesError,
+  OutputError,
+  TramontaneError,
+  type TramontaneErrorCode,
+} from './errors';
 export type { GptqFacts, SlidingWindow } from './files/checkpoint';
 export type { FileUrl } from './files/path';
 export type { AbortSignalLike } from './model/abort-signals';
+export type { AnsweredCall, ToolCallDelta } from './chat/tool-calls';
+export type { ChatOptions, ChatPromptOptions, ChatTool } from './model/chat';
 export type {
+  AssistantMessage,
+  ChatResult,
   FinishReason,
   Generation,
   GenerationChunk,
@@ -27,12 +37,14 @@ export type {
   LogprobInfo,
 } from './model/generation';
 export type { GenerateOptions } from './model/generate-options';
+export { compileGrammar, type Grammar, type GrammarSource } from './model/grammar';
 export type { GptqCacheUse } from './model/gptq-cache';
 export { inspect, type Inspection } from './files/inspect';
 export { Model, type LogitsOptions } from './model/model';
 export type { LoadOptions, LoadProgress } from './model/load-options';
 export type { ModelInfo } from './model/model-info';
 export type { Prompt } from './model/prompt';
+export type { Infer, JsonSchema, Schema, StandardSchema } from './model/schema';
 export type { TokenLogprob } from './model/native';
 export { loadTokenizer } from './tokenizer/load';
 export type { TokenIds } from './tokenizer/token-ids';

@@ -14,6 +14,22 @@ import { readTools } from './tools';
 export type ChatTemplate =
   'mistral-v1' | 'mistral-v2' | 'mistral-v3' | Style | { readonly jinja: string };
 
+export const TEMPLATE_NAMES = [
+  'mistral-v1',
+  'mistral-v2',
+  'mistral-v3',
+  'chatml',
+  'zephyr',
+  'openchat',
+  'vicuna',
+  'alpaca',
+] as const;
+
+export function isTemplate(value: unknown): value is ChatTemplate {
+  if (typeof value === 'string') return (TEMPLATE_NAMES as readonly string[]).includes(value);
+  return typeof (Object(value) as { jinja?: unknown }).jinja === 'string';
+}
+
 /** A conversation, and the tools the model may call. */
 export interface ChatRequest {
   readonly messages: readonly Message[];
@@ -60,15 +76,11 @@ export function encodeChat(
   const tools = readTools(request.tools);
   if (version !== undefined) return encodeMistral(tokenizer, version, { messages, tools, mode });
   if (isStyle(template)) return encodeStyle(tokenizer, template, messages, tools);
-  const { jinja } = Object(template) as { jinja?: unknown };
-  if (typeof jinja !== 'string') {
-    throw new TramontaneError(
-      'INVALID_OPTION',
-      'the chat template must be mistral-v1, mistral-v2, mistral-v3, chatml, zephyr, openchat, ' +
-        'vicuna, alpaca or { jinja: text }',
-    );
+  if (!isTemplate(template) || typeof template === 'string') {
+    const message = `the chat template must be ${TEMPLATE_NAMES.join(', ')} or { jinja: text }`;
+    throw new TramontaneError('INVALID_OPTION', message);
   }
-  return encodeJinja(tokenizer, jinja, messages, tools);
+  return encodeJinja(tokenizer, template.jinja, messages, tools);
 }
 
 function continued(messages: ReadMessage[], isContinued: unknown): ReadMessage[] {

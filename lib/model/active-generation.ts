@@ -2,18 +2,21 @@ import { TramontaneError } from '../errors';
 import { StopStrings } from '../tokenizer/streaming/stop-strings';
 import { TokenStream } from '../tokenizer/streaming/token-stream';
 import type { Tokenizer } from '../tokenizer/tokenizer';
+import type { ToolCallDelta, ToolCallReader } from '../chat/tool-calls';
 import type {
+  ChatResult,
   FinishReason,
   Generation,
   GenerationChunk,
-  GenerationResult,
   GenerationState,
   LogprobInfo,
 } from './generation';
 import { describeWith } from './inspect-custom';
 import { fromNative, type NativeEvent, type TokenLogprob } from './native';
+import { jsonOf } from './output';
 import { Reader } from './reader';
 import type { Receiver, Route } from './requests';
+import type { Schema } from './schema';
 
 /** What a generation is made with. */
 export interface GenerationStart {
@@ -23,6 +26,14 @@ export interface GenerationStart {
   /** Tokens that end it, and have no text. */
   readonly stopTokens: Int32Array;
   readonly logprobs: boolean;
+  /** Whether a dummy space of the tokenizer may begin the text, which is dropped. */
+  readonly atStart: boolean;
+  /** Follows calls of tools, where there may be some. */
+  readonly calls: ToolCallReader | undefined;
+  /** Whether the result has the answer as a message. */
+  readonly isChat: boolean;
+  /** What json() validates by. */
+  readonly schema: Schema | undefined;
   /** Called once, when it has ended. */
   readonly onEnd: () => void;
 }
@@ -33,13 +44,13 @@ type Outcome = { readonly reason: FinishReason } | { readonly error: unknown };
 const NOTHING_RAN = { queuedMs: 0, promptMs: 0, generateMs: 0 };
 
 /** Turns one request's events into text. Made by the model; `Requests` brings the events. */
-export class ActiveGeneration implements Generation, Receiver {
+export class ActiveGeneration<T> implements Generation<T, ChatResult<T>>, Receiver {
   readonly #start: GenerationStart;
   readonly #stopTokens: ReadonlySet<number>;
   readonly #stream: TokenStream;
   readonly #stops: StopStrings;
-  readonly #ended: Promise<GenerationResult>;
-  #resolve!: (result: GenerationResult) => void;
+  readonly #ended: Promise<ChatResult<T>>;
+  #resolve!: (result: ChatResult<T>) => void;
   #reject!: (error: unknown) => void;
 
   /** The way to native; none before the prompt is encoded, and after the end. */
@@ -68,7 +79,7 @@ export class ActiveGeneration implements Generation, Receiver {
   constructor(start: GenerationStart) {
     this.#start = start;
     this.#stopTokens = new Set(start.stopTokens);
-    this.#stream = new TokenStream(start.tokenizer, { atStart: false });
+    this.#stream = new TokenStream(start.tokenizer, { atStart: start.atStart });
     this.#stops = new StopStrings(start.stop);
     this.#ended = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -82,19 +93,19 @@ export class ActiveGeneration implements Generation, Receiver {
     return (await this.result()).text;
   }
 
-  result(): Promise<GenerationResult> {
+  result(): Promise<ChatResult<T>> {
     this.#whole = true;
     this.deliver();
     return this.#ended;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<GenerationChunk, undefined> {
-    return this.#read((chunk) => chunk);
+    return this.#newReader((chunk) => chunk);
   }
 
   textStream(): AsyncIterable<string> {
     return {
-      [Symbol.asyncIterator]: () => this.#read(({ text }) => (text === '' ? undefined : text)),
+      [Symbol.asyncIterator]: () => this.#newReader(({ text }) => (text === '' ? undefined : text)),
     };
   }
 
@@ -153,7 +164,10 @@ export class ActiveGeneration implements Generation, Receiver {
 
   /** Ends it, with native's last event if native was asked. */
   end(reason: FinishReason, event?: NativeEvent): void {
-    if (this.#stopSequence === undefined) this.#passOn(this.#stream.flush());
+    if (this.#stopSequence === undefined) {
+      this.#read(this.#stream.flush());
+      this.#passOn(this.#start.calls?.flush() ?? '');
+    }
     const stopSequence = this.#stopSequence;
     if (this.#finishReason === undefined) {
       // What native ended with is true unless tokens that belong to it were dropped.
@@ -163,7 +177,10 @@ export class ActiveGeneration implements Generation, Receiver {
     const finishReason = this.#finishReason ?? reason;
     const ended = stopSequence ?? (finishReason === 'stop' ? this.#stopOfLastToken() : undefined);
     this.#close({ reason: finishReason });
-    this.#resolve({
+    const whole = finishReason === 'stop' && stopSequence === undefined;
+    const calls = this.#start.calls?.calls ?? [];
+    const content = calls.length > 0 && this.#text === '' ? null : this.#text;
+    const result: Omit<ChatResult<T>, 'json' | 'message'> = {
       text: this.#text,
       tokenIds: this.#tokenIds,
       finishReason,
@@ -175,7 +192,19 @@ export class ActiveGeneration implements Generation, Receiver {
         completionTokens: this.#tokenIds.length,
       },
       timings: event?.timings ?? NOTHING_RAN,
+      ...(this.#start.isChat && {
+        message: {
+          role: 'assistant',
+          content,
+          ...(calls.length > 0 && { tool_calls: calls }),
+        },
+      }),
+    };
+    // Not enumerable: results are logged, compared and sent as JSON.
+    Object.defineProperty(result, 'json', {
+      value: () => jsonOf(this.#text, { whole, finishReason, schema: this.#start.schema }),
     });
+    this.#resolve(result as ChatResult<T>);
   }
 
   fail(error: unknown): void {
@@ -214,7 +243,7 @@ export class ActiveGeneration implements Generation, Receiver {
     await this.#ended.catch(() => undefined);
   }
 
-  #read<T>(pick: (chunk: GenerationChunk) => T | undefined): Reader<T> {
+  #newReader<T>(pick: (chunk: GenerationChunk) => T | undefined): Reader<T> {
     if (this.#reader) {
       throw new TramontaneError(
         'INVALID_OPTION',
@@ -231,7 +260,8 @@ export class ActiveGeneration implements Generation, Receiver {
     this.#heldIds.push(token);
     if (this.#start.logprobs) this.#heldLogprobs.push({ token, logprob, top });
     if (this.#stopTokens.has(token)) return;
-    this.#passOn(this.#stream.push(token));
+    this.#start.calls?.control(token);
+    this.#read(this.#stream.push(token));
     if (this.#stopSequence === undefined) return;
     this.#pushLast('', 'stop');
     this.#closed = true;
@@ -245,6 +275,18 @@ export class ActiveGeneration implements Generation, Receiver {
     return stop.find((one) => one === piece);
   }
 
+  /** Tells text from calls of tools, in which no stop string is looked for. */
+  #read(text: string): void {
+    const { calls } = this.#start;
+    if (calls === undefined || text === '') {
+      this.#passOn(text);
+      return;
+    }
+    const reading = calls.push(text);
+    this.#passOn(reading.content);
+    if (reading.calls.length > 0) this.#push('', reading.calls);
+  }
+
   /** Makes a chunk of the text, as far as it cannot become a stop string. */
   #passOn(text: string): void {
     if (text === '') return;
@@ -253,11 +295,12 @@ export class ActiveGeneration implements Generation, Receiver {
     if (safe !== '') this.#push(safe);
   }
 
-  #push(text: string): void {
+  #push(text: string, toolCalls?: readonly ToolCallDelta[]): void {
     this.#text += text;
     this.#chunks.push({
       text,
       tokenIds: this.#heldIds,
+      ...(toolCalls && { toolCalls }),
       ...(this.#start.logprobs && { logprobs: this.#heldLogprobs }),
     });
     this.#heldIds = [];

@@ -1,9 +1,12 @@
 import { randomInt } from 'node:crypto';
 import { types } from 'node:util';
+import { TramontaneError } from '../errors';
 import { controlTokens } from '../tokenizer/streaming/stop-strings';
 import type { TokenIds } from '../tokenizer/token-ids';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import type { AbortSignalLike } from './abort-signals';
+import { grammarOf, type CompiledGrammar, type Grammar } from './grammar';
+import type { Schema } from './schema';
 import type { NativeRequest } from './native';
 import * as check from './checks';
 
@@ -11,7 +14,7 @@ import * as check from './checks';
  * Options of {@link Model.generate}. The defaults of the filters and penalties change nothing. An
  * option that is undefined counts as absent; null is an error.
  */
-export interface GenerateOptions {
+export interface GenerateOptions<S extends Schema = Schema> {
   /** Most tokens to generate. @default what the context and the KV cache have room for */
   maxTokens?: number | undefined;
   /** 0 takes the most probable token, 1 the model's own distribution. From 0 to 100. @default 0.7 */
@@ -55,6 +58,18 @@ export interface GenerateOptions {
    * @default 0
    */
   priority?: number | undefined;
+  /**
+   * Only JSON that matches this schema is generated: JSON Schema, or a schema of a library that
+   * gives one. `(await generation.result()).json()` has the value, and its type. A schema is compiled
+   * once, so do not change it; {@link compileGrammar} has more options.
+   */
+  json?: S | undefined;
+  /** Only text that matches this regular expression (ECMAScript's) as a whole is generated. */
+  regex?: string | undefined;
+  /** Only one of these texts is generated. */
+  choice?: readonly string[] | undefined;
+  /** Only text of this grammar is generated: GBNF, or what {@link compileGrammar} made. */
+  grammar?: string | Grammar | undefined;
   /** Ends the generation with finishReason 'aborted'. */
   signal?: AbortSignalLike | undefined;
 }
@@ -76,6 +91,10 @@ const NAMES = [
   'ignoreEos',
   'logprobs',
   'priority',
+  'json',
+  'regex',
+  'choice',
+  'grammar',
   'signal',
 ] as const satisfies readonly (keyof GenerateOptions)[];
 
@@ -149,9 +168,11 @@ export interface CheckedOptions {
   readonly maxTokens: number | undefined;
   readonly stop: readonly string[];
   readonly signal: AbortSignalLike | undefined;
+  /** What holds the text to a form. */
+  readonly grammar: CompiledGrammar | undefined;
 }
 
-/** @throws TramontaneError INVALID_OPTION, naming the option */
+/** @throws TramontaneError INVALID_OPTION, naming the option; INVALID_GRAMMAR */
 export function checkGenerateOptions(
   options: GenerateOptions,
   vocabulary: Vocabulary,
@@ -189,6 +210,12 @@ export function checkGenerateOptions(
   for (const id of controlTokens(stops, vocabulary.tokenizer)) {
     if (id < vocabulary.size) ends.add(id);
   }
+  const grammar = grammarOf(options);
+  if (grammar !== undefined && (allowed !== undefined || ignoreEos)) {
+    const other = ignoreEos ? 'ignoreEos' : 'allowedTokens';
+    const message = `${other} does not go with json, regex, choice or grammar, which say what ends`;
+    throw new TramontaneError('INVALID_OPTION', message);
+  }
   if (topP === 0) throw check.invalidOption('topP', 'above 0', topP);
   return {
     request: {
@@ -211,5 +238,6 @@ export function checkGenerateOptions(
       maxTokens === undefined ? undefined : check.integer('maxTokens', maxTokens, 1, 2 ** 31 - 1),
     stop: stops,
     signal: signal === undefined ? undefined : check.signal('signal', signal),
+    grammar,
   };
 }

@@ -1,3 +1,4 @@
+import type { AnsweredCall, ToolCallDelta } from '../chat/tool-calls';
 import type { TokenLogprob } from './native';
 
 /** A token's log-probability under the model's unmodified distribution, and the best alternatives'. */
@@ -17,11 +18,13 @@ export interface GenerationChunk {
   readonly tokenIds: number[];
   /** One entry per token id, where log-probabilities were asked for. */
   readonly logprobs?: LogprobInfo[];
+  /** What this chunk adds to calls of tools. */
+  readonly toolCalls?: readonly ToolCallDelta[];
   /** On the last chunk, which may have neither text nor tokens. */
   readonly finishReason?: FinishReason;
 }
 
-export interface GenerationResult {
+export interface GenerationResult<T = unknown> {
   readonly text: string;
   /** All tokens generated, the one that ended it included. */
   readonly tokenIds: number[];
@@ -44,6 +47,25 @@ export interface GenerationResult {
     /** From the first token to the last. */
     readonly generateMs: number;
   };
+  /**
+   * The text as JSON; of the schema's type, and validated by its library, where the option `json` has
+   * one. Rejects with an OutputError (INCOMPLETE_OUTPUT) that has the text when the generation ended
+   * before the JSON did, and INVALID_OUTPUT when the library does not take it.
+   */
+  json(): Promise<T>;
+}
+
+/** The result of a chat. */
+export interface ChatResult<T = unknown> extends GenerationResult<T> {
+  /** The answer, to be appended to the conversation. */
+  readonly message: AssistantMessage;
+}
+
+export interface AssistantMessage {
+  readonly role: 'assistant';
+  /** Null where tools are called. */
+  readonly content: string | null;
+  readonly tool_calls?: readonly AnsweredCall[];
 }
 
 /**
@@ -55,11 +77,12 @@ export interface GenerationResult {
  * tokens, until somebody does; then it keeps neither its pages of the KV cache from others nor the
  * process alive, but it stays until it is read, aborted, or its model disposed.
  */
-export interface Generation extends AsyncIterable<GenerationChunk>, AsyncDisposable {
+export interface Generation<T = unknown, R extends GenerationResult<T> = GenerationResult<T>>
+  extends AsyncIterable<GenerationChunk>, AsyncDisposable {
   /** All of the text. Rejects only when the generation failed. */
   text(): Promise<string>;
   /** Text, tokens, why it ended, how long it took. Rejects only when the generation failed. */
-  result(): Promise<GenerationResult>;
+  result(): Promise<R>;
   /**
    * The text alone, in pieces that are never empty, for pipes and responses:
    * `pipeline(generation.textStream(), response)`. It is the one iterator.

@@ -16,7 +16,8 @@ export async function grammarVocabulary(
   let bytes = new Uint8Array(16 * size);
   for (let id = 0, end = 0; id < size; ++id) {
     const piece = id < tokenizer.vocabularySize ? tokenizer.pieceOf(id) : undefined;
-    if (piece !== undefined && !tokenizer.isControl(id)) {
+    // <unk> stands for what has no piece, which no grammar means.
+    if (piece !== undefined && piece !== '<unk>' && !tokenizer.isControl(id)) {
       const text = tokenizer.tokenBytes(id);
       const isByte = text.length === 1 && BYTE_PIECE.test(piece);
       kinds[id] = isByte ? TokenKind.BYTE : TokenKind.TEXT;

@@ -1,4 +1,5 @@
 import { findCudaPlugin } from './cuda-plugin';
+import { isTemplate, TEMPLATE_NAMES, type ChatTemplate } from '../chat/encode-chat';
 import { TramontaneError } from '../errors';
 import type { Checkpoint, SlidingWindow } from '../files/checkpoint';
 import { defaultThreads, memoryGroups } from './process-limits';
@@ -80,6 +81,11 @@ export interface LoadOptions {
    * @default 'shared'
    */
   readonly mapping?: 'shared' | 'private' | 'read';
+  /**
+   * How the model writes conversations, for chat(): a format by its name, or `{ jinja: text }`.
+   * @default what the files say; `model.info.chat` has it
+   */
+  readonly chatTemplate?: ChatTemplate;
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Gives the load up, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -100,6 +106,7 @@ const NAMES = [
   'gptqCache',
   'preload',
   'mapping',
+  'chatTemplate',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
@@ -129,6 +136,14 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (options.preload !== undefined) check.boolean('preload', options.preload);
   const { mapping } = options;
   if (mapping !== undefined) check.oneOf('mapping', mapping, ['shared', 'private', 'read']);
+  const { chatTemplate } = options;
+  if (chatTemplate !== undefined && !isTemplate(chatTemplate)) {
+    throw check.invalidOption(
+      'chatTemplate',
+      TEMPLATE_NAMES.join(', ') + ' or { jinja }',
+      chatTemplate,
+    );
+  }
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
     throw check.invalidOption('onProgress', 'a function', options.onProgress);
   }

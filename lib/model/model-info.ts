@@ -45,6 +45,8 @@ export interface ModelInfo {
     readonly maxRunning: number;
     readonly maxWaiting: number;
   };
+  /** How the model writes conversations, and what says so; absent for a model that only continues. */
+  readonly chat?: { readonly name: string; readonly source: string };
   readonly kvCache: {
     readonly type: string;
     readonly tokens: number;
@@ -68,6 +70,7 @@ export function modelInfo(
   checkpoint: Checkpoint,
   settings: Settings,
   gptqCache: GptqCacheUse | undefined,
+  chat: ModelInfo['chat'],
 ): ModelInfo {
   const { shape } = checkpoint;
   const stats = native.stats();
@@ -97,6 +100,7 @@ export function modelInfo(
       maxRunning: settings.description.maxRunning,
       maxWaiting: settings.description.maxWaiting,
     },
+    ...(chat !== undefined && { chat }),
     kvCache: {
       type: settings.description.kvCacheType,
       tokens: native.kvCacheTokens,

@@ -1,4 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+import type { ChatTemplate } from '../chat/encode-chat';
+import type { Message } from '../chat/messages';
+import { encodeFim } from '../chat/mistral';
+import type { ToolCallReader } from '../chat/tool-calls';
 import { TramontaneError } from '../errors';
 import type { Checkpoint } from '../files/checkpoint';
 import { openCheckpoint } from '../files/open';
@@ -10,16 +14,31 @@ import type { Tokenizer } from '../tokenizer/tokenizer';
 import { onAbort } from './abort-signals';
 import { ActiveGeneration } from './active-generation';
 import * as check from './checks';
-import { checkGenerateOptions, type GenerateOptions, type Vocabulary } from './generate-options';
-import type { Generation } from './generation';
+import {
+  ChatFormat,
+  checkPromptOptions,
+  generateOptionsOf,
+  type ChatOptions,
+  type ChatPromptOptions,
+} from './chat';
+import {
+  checkGenerateOptions,
+  type CheckedOptions,
+  type GenerateOptions,
+  type Vocabulary,
+} from './generate-options';
+import type { ChatResult, Generation } from './generation';
+import type { CompiledGrammar } from './grammar';
+import { grammarVocabulary } from './grammar-vocabulary';
 import { useGptqCache, type GptqCacheUse } from './gptq-cache';
 import { describeWith } from './inspect-custom';
 import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
 import { modelInfo, type ModelInfo } from './model-info';
-import type { NativeDescription, NativeModel } from './native';
+import type { NativeDescription, NativeModel, NativeVocabulary } from './native';
 import { preload } from './preload';
 import { promptIds, type Prompt, type PromptLimits } from './prompt';
 import { loadNative, type Requests } from './requests';
+import type { Infer, Schema } from './schema';
 import { computeLogits, score } from './scores';
 
 /** Logits to compute, beside the tokens. */
@@ -78,6 +97,20 @@ interface Parts {
   readonly settings: Settings;
   readonly tokenizer: BaseTokenizer;
   readonly gptqCache: GptqCacheUse | undefined;
+  readonly chatTemplate: ChatTemplate | undefined;
+}
+
+/** How the output of a generation is held and read. */
+interface Output {
+  readonly grammar: CompiledGrammar | undefined;
+  readonly calls: ToolCallReader | undefined;
+  readonly isChat: boolean;
+  readonly schema: Schema | undefined;
+}
+
+function stopList(stop: GenerateOptions['stop']): readonly string[] {
+  if (stop === undefined) return [];
+  return Array.isArray(stop) ? (stop as readonly string[]) : [stop as string];
 }
 
 /**
@@ -89,6 +122,8 @@ export class Model implements AsyncDisposable {
   readonly #parts: Parts;
   readonly #limits: PromptLimits;
   readonly #vocabulary: Vocabulary;
+  readonly #chat: ChatFormat;
+  #heldVocabulary: Promise<NativeVocabulary> | undefined;
   #disposal: Promise<void> | undefined;
 
   private constructor(key: symbol, parts: Parts) {
@@ -104,6 +139,7 @@ export class Model implements AsyncDisposable {
     const { vocabularySize } = checkpoint.shape;
     const { contextSize } = parts.native;
     const { eosId } = tokenizer;
+    this.#chat = new ChatFormat(checkpoint, tokenizer, parts.chatTemplate);
     this.#limits = { tokenizer, vocabularySize, contextSize };
     this.#vocabulary = {
       size: vocabularySize,
@@ -143,7 +179,15 @@ export class Model implements AsyncDisposable {
       .filter((id) => id !== tokenizer.eosId && !checkpoint.endTokens.includes(id));
     const description = { ...settings.description, undrawable };
     const loaded = await loadWeights(options, checkpoint, description, progress);
-    const parts = { checkpoint, settings, tokenizer, gptqCache: undefined, ...loaded };
+    const { chatTemplate } = options;
+    const parts = {
+      checkpoint,
+      settings,
+      tokenizer,
+      chatTemplate,
+      gptqCache: undefined,
+      ...loaded,
+    };
     const model = new Model(MADE_BY_LOAD, parts);
     try {
       progress('ready', 1);
@@ -157,7 +201,7 @@ export class Model implements AsyncDisposable {
   /** Facts about the model, and what it is doing now. */
   get info(): ModelInfo {
     const { native, checkpoint, settings, gptqCache } = this.#parts;
-    return modelInfo(native, checkpoint, settings, gptqCache);
+    return modelInfo(native, checkpoint, settings, gptqCache, this.#chat.info);
   }
 
   /**
@@ -165,46 +209,123 @@ export class Model implements AsyncDisposable {
    * beside the event loop, and what is wrong with it then rejects the generation.
    * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED
    */
-  generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
+  generate<const S extends Schema = never>(
+    prompt: Prompt,
+    options: GenerateOptions<S> = {},
+  ): Generation<Infer<S>> {
     this.#checkAlive();
+    const checked = checkGenerateOptions(options, this.#vocabulary);
+    const ids = promptIds(prompt, this.#limits);
+    const { grammar } = checked;
+    return this.#start(ids, checked, {
+      grammar,
+      calls: undefined,
+      isChat: false,
+      schema: options.json,
+    });
+  }
+
+  /**
+   * Answers a conversation, in the format the model was trained on (`model.info.chat`). No text in it
+   * becomes a control token. One that would not fit is an error with both numbers, never cut:
+   * {@link fitMessages} drops its oldest turns.
+   * @param messages in OpenAI's form; of the last, `prefix: true` continues an answer
+   * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED; MessagesError; GrammarError
+   */
+  chat<const S extends Schema = never>(
+    messages: readonly Message[],
+    options: ChatOptions<S> = {},
+  ): Generation<Infer<S>, ChatResult<Infer<S>>> {
+    this.#checkAlive();
+    const rest = generateOptionsOf(options);
+    const checked = checkGenerateOptions(
+      { ...rest, stop: [...stopList(rest.stop), ...this.#chat.stops] },
+      this.#vocabulary,
+    );
+    const tools = this.#chat.tools(options);
+    const ids = promptIds(this.#chat.encode(messages, options), this.#limits);
+    return this.#start(ids, checked, {
+      grammar: tools?.grammar ?? checked.grammar,
+      calls: tools?.calls,
+      isChat: true,
+      schema: options.json,
+    });
+  }
+
+  /**
+   * The ids of a conversation as chat() has them, to count or to keep.
+   * @throws TramontaneError INVALID_OPTION; MessagesError
+   */
+  chatTokens(messages: readonly Message[], options: ChatPromptOptions = {}): number[] {
+    checkPromptOptions(options);
+    return this.#chat.encode(messages, options);
+  }
+
+  /**
+   * Writes what comes between two texts, with models whose vocabulary has tokens for it (v0.3's).
+   * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED; MessagesError
+   */
+  fim<const S extends Schema = never>(
+    prefix: string,
+    suffix: string,
+    options: GenerateOptions<S> = {},
+  ): Generation<Infer<S>> {
+    const hasTokens = this.tokenizer.isControl(this.tokenizer.idOf('[SUFFIX]') ?? -1);
+    const template = hasTokens ? 'mistral-v3' : 'mistral-v1';
+    return this.generate(encodeFim(this.tokenizer, template, { prompt: prefix, suffix }), options);
+  }
+
+  /** Starts a generation whose prompt is known, or will be. */
+  #start<T>(
+    ids: Int32Array | Promise<Int32Array>,
+    { request, maxTokens: asked, signal, stop }: CheckedOptions,
+    { grammar, ...output }: Output,
+  ): ActiveGeneration<T> {
     const {
       requests,
       native: { mostTokens },
     } = this.#parts;
     const { contextSize } = this.#limits;
-    const checked = checkGenerateOptions(options, this.#vocabulary);
-    const ids = promptIds(prompt, this.#limits);
-
-    const { request, signal, stop } = checked;
+    const isHeld = grammar !== undefined;
     let forgetSignal = (): void => undefined;
-    const generation = new ActiveGeneration({
+    const generation = new ActiveGeneration<T>({
       tokenizer: this.tokenizer,
       seed: request.seed,
       stop,
       stopTokens: request.stopTokens,
       logprobs: request.logprobs >= 0,
+      atStart: output.isChat || isHeld,
+      ...output,
       onEnd: () => {
         forgetSignal();
       },
     });
-    const start = (ids: Int32Array): void => {
+    const start = (ids: Int32Array, vocabulary?: NativeVocabulary): void => {
       if (generation.ended) return;
       if (this.#disposal || signal?.aborted) generation.end('aborted');
       else if (ids.length === contextSize) generation.end('length');
       else {
-        const maxTokens = checked.maxTokens ?? Math.max(1, mostTokens - ids.length);
+        const maxTokens = asked ?? Math.max(1, mostTokens - ids.length);
+        const held = grammar !== undefined &&
+          vocabulary !== undefined && {
+            grammar: { grammar: grammar.native, vocabulary, dummySpace: true },
+          };
         const route = requests.start(generation, (native, id) => {
-          native.generate(id, { ...request, prompt: ids, maxTokens });
+          native.generate(id, { ...request, ...held, prompt: ids, maxTokens });
         });
         generation.begin(ids.length, route);
       }
     };
-    if (ids instanceof Int32Array) {
+    if (ids instanceof Int32Array && !isHeld) {
       start(ids);
     } else {
-      ids.then(start).catch((error: unknown) => {
-        generation.fail(error);
-      });
+      Promise.all([ids, isHeld ? this.#grammarVocabulary() : undefined])
+        .then(([ids, vocabulary]) => {
+          start(ids, vocabulary);
+        })
+        .catch((error: unknown) => {
+          generation.fail(error);
+        });
     }
     if (signal && !generation.ended) {
       forgetSignal = onAbort(signal, () => {
@@ -212,6 +333,12 @@ export class Model implements AsyncDisposable {
       });
     }
     return generation;
+  }
+
+  /** The tokens as matchers want them, made for the first generation that a grammar holds. */
+  #grammarVocabulary(): Promise<NativeVocabulary> {
+    this.#heldVocabulary ??= grammarVocabulary(this.tokenizer, this.#limits.vocabularySize);
+    return this.#heldVocabulary;
   }
 
   /**

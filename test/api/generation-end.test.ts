@@ -10,13 +10,17 @@ beforeAll(async () => {
 });
 
 /** A generation with the stop string ` Lily`, and what it asked of native. */
-function begun(): { generation: ActiveGeneration; aborts: () => number } {
+function begun(): { generation: ActiveGeneration<unknown>; aborts: () => number } {
   const generation = new ActiveGeneration({
     tokenizer,
     seed: 1,
     stop: [' Lily'],
     stopTokens: Int32Array.of(2),
     logprobs: false,
+    atStart: false,
+    calls: undefined,
+    isChat: false,
+    schema: undefined,
     onEnd: () => undefined,
   });
   let aborts = 0;

@@ -1,0 +1,177 @@
+/** What a chat needs beside a generation: the model's format, its tools, and how answers are held. */
+import { randomBytes } from 'node:crypto';
+import { TramontaneError } from '../errors';
+import { callRules, HERMES_START, type CallSyntax, type ToolChoice } from '../chat/call-grammar';
+import { chooseTemplate, type ChosenTemplate } from '../chat/choose-template';
+import { encodeChat, type ChatTemplate } from '../chat/encode-chat';
+import type { Message, Tool } from '../chat/messages';
+import { withSafePrompt } from '../chat/safe-prompt';
+import { readTools } from '../chat/tools';
+import { isStyle, stopsOf } from '../chat/styles';
+import { callIds, ToolCallReader } from '../chat/tool-calls';
+import type { Checkpoint } from '../files/checkpoint';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+import * as check from './checks';
+import type { GenerateOptions } from './generate-options';
+import { CompiledGrammar, grammarOf } from './grammar';
+import { isStandardSchema, type Schema, type StandardSchema } from './schema';
+
+/** A tool whose parameters may be a schema of a library. */
+export interface ChatTool {
+  readonly type?: 'function';
+  readonly function: {
+    readonly name: string;
+    readonly description?: string;
+    /** JSON Schema, or a schema of a library, of the arguments. */
+    readonly parameters?: object | StandardSchema;
+  };
+}
+
+/** What shapes the prompt of a chat. */
+export interface ChatPromptOptions {
+  /** Functions the model may call. */
+  tools?: readonly ChatTool[] | undefined;
+  /**
+   * A guarding system prompt before all others: true for Mistral's own, or a text.
+   * @default false
+   */
+  safePrompt?: boolean | string | undefined;
+}
+
+/** Options of {@link Model.chat}: those of generate(), and of conversations. */
+export interface ChatOptions<S extends Schema = Schema>
+  extends GenerateOptions<S>, ChatPromptOptions {
+  /**
+   * `auto`: the model answers or calls tools. `none`: it answers. `required`: it calls; a name: that
+   * tool. Names and arguments of calls are held to the tools by a grammar.
+   * @default 'auto'
+   */
+  toolChoice?: ToolChoice | undefined;
+  /** Whether an answer may have more than one call. @default true */
+  parallelToolCalls?: boolean | undefined;
+}
+
+const PROMPT_NAMES = ['tools', 'safePrompt'] as const;
+const NAMES = [...PROMPT_NAMES, 'toolChoice', 'parallelToolCalls'] as const;
+
+/** A model's way to hold conversations. */
+export class ChatFormat {
+  readonly #chosen: ChosenTemplate | undefined;
+  readonly #tokenizer: Tokenizer;
+
+  constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, override: ChatTemplate | undefined) {
+    this.#tokenizer = tokenizer;
+    this.#chosen =
+      override === undefined
+        ? chooseTemplate(tokenizer, checkpoint.chatTemplate)
+        : { template: override, source: 'option' };
+  }
+
+  /** Its name, and what decided on it; undefined for a model without one. */
+  get info(): { readonly name: string; readonly source: string } | undefined {
+    if (this.#chosen === undefined) return undefined;
+    const { template, source } = this.#chosen;
+    return { name: typeof template === 'string' ? template : 'jinja', source };
+  }
+
+  encode(messages: readonly Message[], options: ChatPromptOptions): number[] {
+    const { tools = [], safePrompt = false } = options;
+    if (typeof safePrompt !== 'string') check.boolean('safePrompt', safePrompt);
+    return encodeChat(this.#tokenizer, this.#template(), {
+      messages: withSafePrompt(messages, safePrompt),
+      tools: plainTools(tools),
+    });
+  }
+
+  /** What ends an answer in this format beside the model's end tokens. */
+  get stops(): readonly string[] {
+    const template = this.#template();
+    return isStyle(template) ? stopsOf(template) : [];
+  }
+
+  /**
+   * How an answer is held and read, where tools are offered.
+   * @throws TramontaneError INVALID_OPTION; MessagesError; GrammarError
+   */
+  tools(
+    options: ChatOptions,
+  ): { readonly grammar: CompiledGrammar; readonly calls: ToolCallReader } | undefined {
+    const { tools = [], toolChoice = 'auto', parallelToolCalls = true } = options;
+    check.boolean('parallelToolCalls', parallelToolCalls);
+    checkToolChoice(toolChoice);
+    if (tools.length === 0 && toolChoice !== 'auto' && toolChoice !== 'none') {
+      throw new TramontaneError(
+        'INVALID_OPTION',
+        'toolChoice wants a call, but there are no tools',
+      );
+    }
+    if (tools.length === 0 || toolChoice === 'none') return undefined;
+    const offered = plainTools(tools);
+    readTools(offered);
+    const answer = grammarOf(options);
+    if (answer !== undefined && toolChoice !== 'auto') {
+      const message = 'json, regex, choice and grammar are of answers, but toolChoice wants a call';
+      throw new TramontaneError('INVALID_OPTION', message);
+    }
+    const syntax = this.#syntax();
+    const rules = callRules(syntax, offered, toolChoice, parallelToolCalls, answer?.rules);
+    const start = syntax.kind === 'mistral' ? { token: syntax.token } : { text: HERMES_START };
+    return {
+      grammar: new CompiledGrammar(rules),
+      calls: new ToolCallReader({ start }, callIds(randomBytes)),
+    };
+  }
+
+  #syntax(): CallSyntax {
+    const template = this.#template();
+    if (template === 'chatml') return { kind: 'hermes' };
+    const token = this.#tokenizer.idOf('[TOOL_CALLS]');
+    if (token !== undefined && template !== 'mistral-v1') {
+      return { kind: 'mistral', token, hasIds: template !== 'mistral-v2' };
+    }
+    const name = typeof template === 'string' ? template : 'jinja';
+    const message = `tools: the chat format ${name} has none; those of mistral-v3 and chatml do`;
+    throw new TramontaneError('INVALID_OPTION', message);
+  }
+
+  #template(): ChatTemplate {
+    if (this.#chosen !== undefined) return this.#chosen.template;
+    throw new TramontaneError(
+      'INVALID_OPTION',
+      'the model has no chat format: it continues text, use generate(); or load an Instruct model ' +
+        "(Mistral-7B-Instruct-v0.3), or name the format by the option chatTemplate: 'mistral-v3'",
+    );
+  }
+}
+
+function checkToolChoice(value: unknown): void {
+  if (value === 'auto' || value === 'none' || value === 'required') return;
+  if (typeof (Object(value) as { name?: unknown }).name === 'string') return;
+  throw check.invalidOption('toolChoice', 'auto, none, required or { name }', value);
+}
+
+function plainTools(tools: readonly ChatTool[]): Tool[] {
+  if (!Array.isArray(tools)) throw check.invalidOption('tools', 'an array of tools', tools);
+  return (tools as readonly ChatTool[]).map((tool) => {
+    const called = Object(tool).function as ChatTool['function'] | undefined; // eslint-disable-line @typescript-eslint/no-unsafe-member-access
+    if (!isStandardSchema(called?.parameters)) return tool;
+    const parameters = called.parameters['~standard'].jsonSchema?.input({
+      target: 'draft-2020-12',
+    }) as object;
+    return { ...tool, function: { ...called, parameters } };
+  });
+}
+
+/** The options of chat() that are generate()'s; unknown ones are left for that to refuse. */
+export function generateOptionsOf(options: ChatOptions): GenerateOptions {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw check.invalidOption('the options of chat()', 'an object', options);
+  }
+  const rest: Record<string, unknown> = { ...options };
+  for (const name of NAMES) delete rest[name]; // eslint-disable-line @typescript-eslint/no-dynamic-delete
+  return rest;
+}
+
+export function checkPromptOptions(options: ChatPromptOptions): void {
+  check.checkNames('chatTokens()', options, PROMPT_NAMES);
+}
