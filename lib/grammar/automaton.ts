@@ -82,13 +82,13 @@ export function union(a: Automaton, b: Automaton): Automaton {
   return minimize(product(a, b, (x, y) => x || y));
 }
 
-/** Every text that `a` does not accept. */
+/** Every text that `a` does not accept. Of a least automaton it is the least. */
 export function complement(a: Automaton): Automaton {
-  return minimize(product(EVERY_TEXT, a, (_, y) => !y));
+  return trimmed(product(EVERY_TEXT, a, (_, y) => !y));
 }
 
 export function isEmpty(a: Automaton): boolean {
-  return minimize(a).states.every((state) => !state.accepts);
+  return trimmed(a).states.every((state) => !state.accepts);
 }
 
 /** Whether `a` accepts all that `b` accepts. */
@@ -114,7 +114,7 @@ export function accepts({ states }: Automaton, text: string): boolean {
 
 /** How many characters the texts have: Infinity and -1 if there are no texts. */
 export function lengths(a: Automaton): { readonly least: number; readonly most: number } {
-  const { states } = minimize(a);
+  const { states } = trimmed(a);
   if (states.length === 1 && !states[0]!.accepts) return { least: Infinity, most: -1 };
   const distance = new Int32Array(states.length).fill(-1);
   distance[0] = 0;
@@ -210,6 +210,29 @@ function product(
 }
 
 const NEVER: AutomatonEdge = [Infinity, Infinity, -1];
+
+/** Without the states from which nothing is accepted. */
+function trimmed({ states }: Automaton): Automaton {
+  const sources = states.map((): number[] => []);
+  states.forEach(({ edges }, state) => {
+    for (const [, , to] of edges) sources[to]!.push(state);
+  });
+  const live = Uint8Array.from(states, ({ accepts }) => (accepts ? 1 : 0));
+  const work = Array.from(live.keys()).filter((state) => live[state] === 1);
+  for (let state = work.pop(); state !== undefined; state = work.pop()) {
+    for (const source of sources[state]!) {
+      if (live[source] === 1) continue;
+      live[source] = 1;
+      work.push(source);
+    }
+  }
+  return reachable(
+    states.map(({ accepts, edges }) => ({
+      accepts,
+      edges: edges.filter(([, , to]) => live[to] === 1),
+    })),
+  );
+}
 
 /** The states that state 0 reaches, numbered anew. */
 function reachable(states: readonly State[]): Automaton {

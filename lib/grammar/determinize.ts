@@ -5,7 +5,7 @@ import { ANY } from './ranges';
 import type { Regex } from './regex';
 
 const MOST_NODES = 200_000;
-const MOST_WORK = 2_000_000;
+const MOST_WORK = 8_000_000;
 const WHAT = 'regular expression';
 
 /** What a node of the nondeterministic automaton does: take a character, or go on for nothing. */
@@ -32,6 +32,8 @@ class Determinizer {
   private readonly a: number[] = [];
   private readonly next: number[] = [];
   private readonly sets: (readonly CharacterRange[])[] = [];
+  /** Sets by the list itself, which a repetition brings again and again, and by what is in it. */
+  private readonly indexOf = new Map<readonly CharacterRange[], number>();
   private readonly setIndex = new Map<string, number>();
   private readonly accept: number;
   private readonly start: number;
@@ -60,12 +62,16 @@ class Determinizer {
   }
 
   private set(ranges: readonly CharacterRange[]): number {
+    const same = this.indexOf.get(ranges);
+    if (same !== undefined) return same;
+    this.spend(ranges.length);
     const key = ranges.join(';');
     let index = this.setIndex.get(key);
     if (index === undefined) {
       this.setIndex.set(key, (index = this.sets.length));
       this.sets.push(ranges);
     }
+    this.indexOf.set(ranges, index);
     return index;
   }
 

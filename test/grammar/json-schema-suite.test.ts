@@ -1,8 +1,6 @@
 import { join } from 'node:path';
 import { GrammarError } from '../../lib/errors';
-import type { RuleSet } from '../../lib/grammar/expression';
-import { schemaRules } from '../../lib/grammar/json-schema/schema-rules';
-import { matches } from './expression-matcher';
+import { compileGrammar, type Grammar } from '../../lib/model/grammar';
 import { inSchemaOrder } from './schema-order';
 import { describeWithStructured, readFolder } from './structured';
 
@@ -31,10 +29,10 @@ const NOT_WRITTEN: Readonly<Record<string, readonly string[]>> = {
   'vocabulary.json': ['no validation: invalid number, but it still validates'],
 };
 
-/** The rules, or undefined where a schema is refused by name. */
-function rulesOf(schema: unknown): RuleSet | undefined {
+/** The grammar, matched by native; undefined where a schema is refused by name. */
+function grammarOf(schema: unknown): Grammar | undefined {
   try {
-    return schemaRules(schema, { openObjects: true });
+    return compileGrammar({ json: schema as never, openObjects: true });
   } catch (error) {
     expect(error).toBeInstanceOf(GrammarError);
     expect((error as GrammarError).message.length).toBeGreaterThan(10);
@@ -57,10 +55,10 @@ describeWithStructured('JSON-Schema-Test-Suite', (directory) => {
   test.each(readFolder<Group[]>(folder))('%s: nothing invalid is accepted', (name, groups) => {
     const missed: string[] = [];
     for (const { description, schema, tests } of groups) {
-      const rules = rulesOf(schema);
-      if (rules === undefined) continue;
+      const grammar = grammarOf(schema);
+      if (grammar === undefined) continue;
       for (const { data, valid, description: what } of tests) {
-        const accepted = matches(rules, JSON.stringify(inSchemaOrder(data, schema)));
+        const accepted = grammar.accepts(JSON.stringify(inSchemaOrder(data, schema)));
         if (accepted && !valid) throw new Error(`accepted: ${description}: ${what}`);
         if (!accepted && valid) missed.push(what);
       }
@@ -76,10 +74,10 @@ describeWithStructured('JSON-Schema-Test-Suite', (directory) => {
     let refused = 0;
     for (const [, groups] of readFolder<Group[]>(folder)) {
       for (const { schema, tests } of groups) {
-        const rules = rulesOf(schema);
-        if (rules === undefined) refused += tests.length;
-        for (const { data, valid } of rules === undefined ? [] : tests) {
-          if (matches(rules!, JSON.stringify(inSchemaOrder(data, schema))) === valid) right++;
+        const grammar = grammarOf(schema);
+        if (grammar === undefined) refused += tests.length;
+        for (const { data, valid } of tests) {
+          if (grammar?.accepts(JSON.stringify(inSchemaOrder(data, schema))) === valid) right++;
         }
       }
     }
@@ -91,9 +89,9 @@ describeWithStructured('JSON-Schema-Test-Suite', (directory) => {
     'the format of %s: nothing invalid is accepted',
     (_, groups) => {
       for (const { schema, tests } of groups) {
-        const rules = rulesOf(schema)!;
+        const grammar = grammarOf(schema)!;
         for (const { data, valid, description } of tests) {
-          if (!valid && matches(rules, JSON.stringify(data))) throw new Error(description);
+          if (!valid && grammar.accepts(JSON.stringify(data))) throw new Error(description);
         }
       }
     },
@@ -105,12 +103,12 @@ describeWithStructured('schemas of MaskBench', (directory) => {
 
   test.each(files)('%s: nothing invalid is accepted', (_, benchmarks) => {
     for (const { id, schema, tests } of benchmarks) {
-      const rules = rulesOf(schema);
-      if (rules === undefined) continue;
+      const grammar = grammarOf(schema);
+      if (grammar === undefined) continue;
       for (const { valid, data } of tests) {
         if (valid) continue;
         for (const text of [JSON.stringify(data), JSON.stringify(inSchemaOrder(data, schema))]) {
-          if (matches(rules, text)) throw new Error(`${id} accepts ${text}`);
+          if (grammar.accepts(text)) throw new Error(`${id} accepts ${text}`);
         }
       }
     }
@@ -120,14 +118,14 @@ describeWithStructured('schemas of MaskBench', (directory) => {
     let understood = 0;
     const counts = { valid: 0, compact: 0, spaced: 0 };
     for (const { schema, tests } of files.flatMap(([, benchmarks]) => benchmarks)) {
-      const rules = rulesOf(schema);
-      if (rules === undefined) continue;
+      const grammar = grammarOf(schema);
+      if (grammar === undefined) continue;
       understood++;
       for (const { data } of tests.filter(({ valid }) => valid)) {
         const orders = [data, inSchemaOrder(data, schema)];
         counts.valid++;
-        if (orders.some((value) => matches(rules, JSON.stringify(value)))) counts.compact++;
-        if (orders.some((value) => matches(rules, spaced(value)))) counts.spaced++;
+        if (orders.some((value) => grammar.accepts(JSON.stringify(value)))) counts.compact++;
+        if (orders.some((value) => grammar.accepts(spaced(value)))) counts.spaced++;
       }
     }
     expect(understood).toBeGreaterThanOrEqual(310);
