@@ -20,11 +20,16 @@ test.each(examples.map((code) => [code.split('\n').find((line) => line.includes(
   (_, code) => {
     // What is said of a 7B model holds for any; a tour's later stops use the model of the first.
     const program = code
-      .replace(/'(mistral-7b-v0\.1\.Q4_K_M\.gguf|mistral-7b\/|tokenizer\.model)'/g, 'path')
+      .replace(
+        /'(mistral-7b-v0\.1\.Q4_K_M\.gguf|Mistral-7B-Instruct-v0\.3\.Q4_K_M\.gguf|mistral-7b\/|tokenizer\.model)'/g,
+        'path',
+      )
       .replace(/^import .*$/gm, '');
     const script = `
       import { inspect, loadTokenizer, Model } from 'tramontane';
       const path = ${JSON.stringify(EMBEDDED_MODEL)};
+      const messages = [{ role: 'user', content: 'Hi' }]; // Of an earlier stop.
+      const weather = () => ({ sky: 'clear' });
       const outer = await Model.load(path);
       async function example(model) { ${/const model\b/.test(program) ? '{' : ''} ${program} }
       ${/const model\b/.test(program) ? '}' : ''}
