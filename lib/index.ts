@@ -43,6 +43,8 @@ export { inspect, type Inspection } from './files/inspect';
 export { Model, type LogitsOptions } from './model/model';
 export type { LoadOptions, LoadProgress } from './model/load-options';
 export type { ModelInfo } from './model/model-info';
+export type { Moderation, ModerationOptions, ModerationResult } from './model/moderation';
+export { DEFAULT_POLICY, NOT_MODERATED, type PolicyLabel } from './model/moderation-policy';
 export type { Prompt } from './model/prompt';
 export type { Infer, JsonSchema, Schema, StandardSchema } from './model/schema';
 export type { TokenLogprob } from './model/native';

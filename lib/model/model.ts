@@ -34,6 +34,17 @@ import { useGptqCache, type GptqCacheUse } from './gptq-cache';
 import { describeWith } from './inspect-custom';
 import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
 import { modelInfo, type ModelInfo } from './model-info';
+import {
+  checkPolicy,
+  moderationMessages,
+  moderationOf,
+  moderationPrompt,
+  subjectOf,
+  sumOfLogProbabilities,
+  type Moderation,
+  type ModerationOptions,
+} from './moderation';
+import { NOT_MODERATED } from './moderation-policy';
 import type { NativeDescription, NativeModel, NativeVocabulary } from './native';
 import { preload } from './preload';
 import { promptIds, type Prompt, type PromptLimits } from './prompt';
@@ -273,6 +284,34 @@ export class Model implements AsyncDisposable {
     const hasTokens = this.tokenizer.isControl(this.tokenizer.idOf('[SUFFIX]') ?? -1);
     const template = hasTokens ? 'mistral-v3' : 'mistral-v1';
     return this.generate(encodeFim(this.tokenizer, template, { prompt: prefix, suffix }), options);
+  }
+
+  /**
+   * Judges a text, or a conversation, by what the model itself makes of it: how probable each label
+   * of a policy is as its answer, of one prompt. How good that is depends on the model.
+   * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED, COMPUTE_FAILED
+   */
+  async moderate(
+    input: string | readonly Message[],
+    options: ModerationOptions = {},
+  ): Promise<Moderation> {
+    this.#checkAlive();
+    check.checkNames('moderate()', options, ['policy']);
+    const policy = checkPolicy(options.policy);
+    const subject = subjectOf(input);
+    const prompt =
+      this.#chat.info === undefined
+        ? this.tokenizer.encode(moderationPrompt(subject, policy), { bos: this.tokenizer.addBos })
+        : this.#chat.encode(moderationMessages(subject, policy), {});
+    const score = async (label: string): Promise<number> => {
+      const ids = this.tokenizer.encode(label);
+      const positions = ids.map((_, place) => prompt.length - 1 + place);
+      return sumOfLogProbabilities(await this.logits([...prompt, ...ids], { positions }), ids);
+    };
+    const labels = [...policy.map(({ label }) => label), NOT_MODERATED];
+    // The first brings the prompt into the cache, where the others find it.
+    const first = await score(labels[0]!);
+    return moderationOf(policy, [first, ...(await Promise.all(labels.slice(1).map(score)))]);
   }
 
   /** Starts a generation whose prompt is known, or will be. */
