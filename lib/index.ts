@@ -35,6 +35,7 @@ export type {
   GenerationResult,
   GenerationState,
   LogprobInfo,
+  Refusal,
 } from './model/generation';
 export type { GenerateOptions } from './model/generate-options';
 export { compileGrammar, type Grammar, type GrammarSource } from './model/grammar';
@@ -42,6 +43,7 @@ export type { GptqCacheUse } from './model/gptq-cache';
 export { inspect, type Inspection } from './files/inspect';
 export { Model, type LogitsOptions } from './model/model';
 export type { LoadOptions, LoadProgress } from './model/load-options';
+export type { GuardOptions } from './model/guard';
 export type { ModelInfo } from './model/model-info';
 export type { Moderation, ModerationOptions, ModerationResult } from './model/moderation';
 export { DEFAULT_POLICY, NOT_MODERATED, type PolicyLabel } from './model/moderation-policy';

@@ -14,6 +14,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer';
 import * as check from './checks';
 import type { GenerateOptions } from './generate-options';
 import { CompiledGrammar, grammarOf } from './grammar';
+import type { GuardOptions } from './guard';
 import { isStandardSchema, type Schema, type StandardSchema } from './schema';
 
 /** A tool whose parameters may be a schema of a library. */
@@ -47,12 +48,17 @@ export interface ChatOptions<S extends Schema = Schema>
    * @default 'auto'
    */
   toolChoice?: ToolChoice | undefined;
+  /**
+   * Has the model judge the conversation, or the answer as it comes, by a policy. What it refuses is
+   * not given out: finishReason is `refused`, and the result's `refusal` says why.
+   */
+  guard?: GuardOptions | undefined;
   /** Whether an answer may have more than one call. @default true */
   parallelToolCalls?: boolean | undefined;
 }
 
 const PROMPT_NAMES = ['tools', 'safePrompt'] as const;
-const NAMES = [...PROMPT_NAMES, 'toolChoice', 'parallelToolCalls'] as const;
+const NAMES = [...PROMPT_NAMES, 'toolChoice', 'parallelToolCalls', 'guard'] as const;
 
 /** A model's way to hold conversations. */
 export class ChatFormat {

@@ -9,8 +9,9 @@ export interface LogprobInfo extends TokenLogprob {
 /**
  * `stop`: an end token, a stop token or a stop string. `length`: maxTokens or the end of the
  * context. `aborted`: abort(), the signal, the end of a loop over it, or the model's disposal.
+ * `refused`: by the option `guard` of chat(); the result's `refusal` says what and why.
  */
-export type FinishReason = 'stop' | 'length' | 'aborted';
+export type FinishReason = 'stop' | 'length' | 'aborted' | 'refused';
 
 /** A piece of a generation's text: whole characters, and the tokens they came from. */
 export interface GenerationChunk {
@@ -59,6 +60,17 @@ export interface GenerationResult<T = unknown> {
 export interface ChatResult<T = unknown> extends GenerationResult<T> {
   /** The answer, to be appended to the conversation. */
   readonly message: AssistantMessage;
+  /** What the option `guard` refused. */
+  readonly refusal?: Refusal;
+}
+
+/** What a guard refused, and by which labels of its policy. */
+export interface Refusal {
+  readonly by: 'input' | 'output';
+  readonly labels: readonly string[];
+  readonly scores: Readonly<Record<string, number>>;
+  /** The sentence that was refused; text before it was given out. */
+  readonly text?: string;
 }
 
 export interface AssistantMessage {

@@ -31,6 +31,7 @@ import type { ChatResult, Generation } from './generation';
 import type { CompiledGrammar } from './grammar';
 import { grammarVocabulary } from './grammar-vocabulary';
 import { useGptqCache, type GptqCacheUse } from './gptq-cache';
+import { GuardedGeneration, guardSide } from './guard';
 import { describeWith } from './inspect-custom';
 import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
 import { modelInfo, type ModelInfo } from './model-info';
@@ -255,11 +256,24 @@ export class Model implements AsyncDisposable {
     );
     const tools = this.#chat.tools(options);
     const ids = promptIds(this.#chat.encode(messages, options), this.#limits);
-    return this.#start(ids, checked, {
-      grammar: tools?.grammar ?? checked.grammar,
-      calls: tools?.calls,
-      isChat: true,
-      schema: options.json,
+    const start = (): ActiveGeneration<Infer<S>> =>
+      this.#start(ids, checked, {
+        grammar: tools?.grammar ?? checked.grammar,
+        calls: tools?.calls,
+        isChat: true,
+        schema: options.json,
+      });
+    const { guard = {} } = options;
+    const [input, output] = [guardSide('input', guard), guardSide('output', guard)];
+    for (const side of [input, output]) checkPolicy(side?.policy);
+    if (input === undefined && output === undefined) return start();
+    const judge = async (subject: string | readonly Message[], side: ModerationOptions) =>
+      (await this.moderate(subject, side)).results[0];
+    return new GuardedGeneration({
+      judgeInput: input && (() => judge(messages, input)),
+      judgeOutput: output && ((sentence) => judge(sentence, output)),
+      start,
+      seed: checked.request.seed,
     });
   }
 
