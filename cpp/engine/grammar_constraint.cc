@@ -21,7 +21,7 @@ std::vector<int32_t> without_text(const Vocabulary& vocabulary,
 }  // namespace
 
 GrammarConstraint::GrammarConstraint(const std::shared_ptr<SharedGrammar>& grammar,
-                                     std::shared_ptr<const Vocabulary> vocabulary,
+                                     const std::shared_ptr<const Vocabulary>& vocabulary,
                                      const std::vector<int32_t>& stop_tokens, bool dummy_space,
                                      int32_t model_vocabulary)
     : matcher_(grammar, vocabulary, {without_text(*vocabulary, stop_tokens), dummy_space}) {

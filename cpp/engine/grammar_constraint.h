@@ -14,7 +14,7 @@ class GrammarConstraint final : public TokenConstraint {
  public:
   // `stop_tokens`: those of the generation. Such as have no text end it where the grammar accepts.
   GrammarConstraint(const std::shared_ptr<SharedGrammar>& grammar,
-                    std::shared_ptr<const Vocabulary> vocabulary,
+                    const std::shared_ptr<const Vocabulary>& vocabulary,
                     const std::vector<int32_t>& stop_tokens, bool dummy_space,
                     int32_t model_vocabulary);
 

@@ -47,7 +47,8 @@ class Automaton {
   State step(State state, uint8_t byte) {
     const int32_t row = states_[static_cast<size_t>(state)].row;
     if (row >= 0) {
-      const State known = rows_[static_cast<size_t>(row + grammar_.class_of(byte))];
+      const State known =
+          rows_[static_cast<size_t>(row) + static_cast<size_t>(grammar_.class_of(byte))];
       if (known >= 0) return known;
     }
     return find_step(state, byte);

@@ -1,6 +1,7 @@
 /** `tramontane generate`: continues a text, as it is made. */
 import { Command } from 'commander';
 import type { Generation, GenerationResult } from '../index';
+import { addFormOptions, formOf, type FormFlags } from './forms';
 import { addTextOptions, givenText, neededText, type TextFlags } from './input';
 import {
   addLoadOptions,
@@ -11,7 +12,7 @@ import {
 } from './options';
 import { EMBEDDED_MODEL, withModel } from './session';
 
-interface Flags extends TextFlags, LoadFlags, SamplingFlags {
+interface Flags extends TextFlags, FormFlags, LoadFlags, SamplingFlags {
   readonly echo?: true;
   readonly json?: true;
 }
@@ -35,10 +36,11 @@ Examples:
       the embedded model tells a story
   $ tramontane generate mistral-7b.Q4_K_M.gguf -p "The capital of France is" -n 20 -t 0
   $ tramontane generate mistral-7b.Q4_K_M.gguf -f prompt.txt --stop "\\n\\n"
+  $ tramontane generate mistral-7b.Q4_K_M.gguf -p "As JSON: " --json-schema person.json
   $ tramontane generate model-gptq/ -p "1, 2, 3," --json --logprobs 5 --seed 7`,
     )
     .action(generate);
-  return addSamplingOptions(addLoadOptions(command));
+  return addFormOptions(addSamplingOptions(addLoadOptions(command)));
 }
 
 async function generate(path: string | undefined, flags: Flags, command: Command): Promise<void> {
@@ -49,8 +51,9 @@ async function generate(path: string | undefined, flags: Flags, command: Command
     path === undefined
       ? ((await givenText(flags, command)) ?? STORY)
       : await neededText(flags, command, path);
+  const form = await formOf(flags);
   await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
-    const generation = model.generate(prompt, { ...samplingFlags(flags), signal });
+    const generation = model.generate(prompt, { ...samplingFlags(flags), ...form, signal });
     if (flags.json) {
       await writeJson(generation);
       return;

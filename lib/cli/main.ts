@@ -5,9 +5,11 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { TramontaneError } from '../index';
 import { benchCommand } from './bench';
+import { chatCommand } from './chat';
 import { doctorCommand } from './doctor';
 import { generateCommand } from './generate';
 import { inspectCommand } from './inspect';
+import { moderateCommand } from './moderate';
 import { inFlags } from './options';
 import { perplexityCommand } from './perplexity';
 import { Interrupted } from './session';
@@ -29,9 +31,11 @@ async function main(): Promise<void> {
     .addHelpText('after', '\nWithout a model, the commands use the small embedded one.');
   for (const command of [
     generateCommand(),
+    chatCommand(),
     inspectCommand(),
     tokenizeCommand(),
     perplexityCommand(),
+    moderateCommand(),
     benchCommand(),
     doctorCommand(),
   ]) {
@@ -55,7 +59,12 @@ async function main(): Promise<void> {
 }
 
 /** What the caller can only mend by another command line. */
-const WRONG_USAGE: readonly string[] = ['INVALID_OPTION', 'INVALID_PROMPT'];
+const WRONG_USAGE: readonly string[] = [
+  'INVALID_OPTION',
+  'INVALID_PROMPT',
+  'INVALID_GRAMMAR',
+  'INVALID_MESSAGES',
+];
 
 /** The exit code an error asks for. Says what commander and Ctrl-C have not said already. */
 function exitCode(error: unknown): number {

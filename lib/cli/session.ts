@@ -1,6 +1,6 @@
 /** A model for the time of one command: loaded with a progress bar, ended by Ctrl-C, disposed. */
 import { join } from 'node:path';
-import { Model } from '../index';
+import { Model, type LoadOptions } from '../index';
 import { loadFlags, type LoadFlags } from './options';
 import { Progress } from './progress';
 
@@ -29,7 +29,7 @@ export async function withModel(
   };
   process.on('SIGINT', interrupt);
   try {
-    const model = await load(path, flags, controller.signal);
+    const model = await load(path, loadFlags(flags), controller.signal);
     try {
       await body(model, controller.signal);
     } finally {
@@ -45,12 +45,16 @@ export async function withModel(
 }
 
 /** Loads a model, with a progress bar when stderr is a terminal. */
-async function load(path: string, flags: LoadFlags, signal: AbortSignal): Promise<Model> {
+export async function load(
+  path: string,
+  options: LoadOptions,
+  signal?: AbortSignal,
+): Promise<Model> {
   const progress = new Progress();
   try {
     return await Model.load(path, {
-      ...loadFlags(flags),
-      signal,
+      ...options,
+      ...(signal && { signal }),
       onProgress: ({ phase, fraction }) => {
         progress.update(phase, fraction);
       },

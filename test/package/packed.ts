@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 const root = join(__dirname, '../..');
 
@@ -40,6 +40,7 @@ export function installWithoutScripts({ tarball }: Packed, project: string): str
     dependencies: Record<string, string>;
   };
   for (const name of Object.keys(dependencies)) {
+    mkdirSync(dirname(join(modules, name)), { recursive: true }); // `@scope/name`
     symlinkSync(join(root, 'node_modules', name), join(modules, name));
   }
   return installed;
