@@ -36,6 +36,7 @@ export class NetworkBuilder {
   private readonly wanted: number[] = [];
   private readonly calls: number[] = [];
   private readonly sizes = new Map<number, number>();
+  private readonly beyondAscii = new Map<string, readonly number[]>();
   private readonly end: number;
 
   private readonly addBytes = (first: number, last: number, next: number): number =>
@@ -115,8 +116,29 @@ export class NetworkBuilder {
   }
 
   private addCharacters(ranges: readonly CharacterRange[], next: number): number {
-    const nodes = encodeCharacters(normalize(ranges), next, this.addBytes, this.addSplit);
+    const nodes = this.characterNodes(normalize(ranges), next);
     return nodes.length === 0 ? DEAD : this.addSplit(nodes);
+  }
+
+  /**
+   * What takes one of these characters and goes on at `next`. What is beyond ASCII is often the same
+   * from many states, as all of it is from each state of a set of keys: it is made once.
+   */
+  private characterNodes(ranges: readonly CharacterRange[], next: number): number[] {
+    const split = ranges.findIndex(([, last]) => last >= 0x80);
+    if (split < 0) return ranges.map(([first, last]) => this.addBytes(first, last, next));
+    const nodes = ranges.slice(0, split).map(([first, last]) => this.addBytes(first, last, next));
+    const [first, last] = ranges[split]!;
+    if (first < 0x80) nodes.push(this.addBytes(first, 0x7f, next));
+    const rest = [[Math.max(first, 0x80), last] as const, ...ranges.slice(split + 1)];
+    const key = `${next}:${rest.join(';')}`;
+    let beyond = this.beyondAscii.get(key);
+    if (beyond === undefined) {
+      beyond = encodeCharacters(rest, next, this.addBytes, this.addSplit);
+      this.beyondAscii.set(key, beyond);
+    }
+    nodes.push(...beyond);
+    return nodes;
   }
 
   /** What begins with literal text goes into one trie, single characters into one set. */
@@ -137,8 +159,7 @@ export class NetworkBuilder {
       }
     }
     if (ranges.length > 0) {
-      const ofSet = encodeCharacters(normalize(ranges), next, this.addBytes, this.addSplit);
-      for (const node of ofSet) nodes.add(node);
+      for (const node of this.characterNodes(normalize(ranges), next)) nodes.add(node);
     }
     const leaf = (rest: Expression): number => this.add(rest, next);
     for (const node of addTrie(branches, leaf, this.addBytes, this.addSplit)) nodes.add(node);
@@ -211,7 +232,7 @@ export class NetworkBuilder {
       const targets = accepts ? [next] : [];
       for (const [target, ranges] of rangesTo) {
         const known = normalize(ranges);
-        targets.push(...encodeCharacters(known, first + target, this.addBytes, this.addSplit));
+        targets.push(...this.characterNodes(known, first + target));
       }
       const around = rangesTo.get(state);
       const isPlain = around !== undefined && covers(normalize(around), PLAIN_CHARACTERS);

@@ -4,6 +4,7 @@ import { GrammarError } from '../../lib/errors';
 import { choiceRules } from '../../lib/grammar/choice';
 import { gbnfRules } from '../../lib/grammar/gbnf';
 import { buildNetwork } from '../../lib/grammar/network';
+import { compileGrammar } from '../../lib/model/grammar';
 import { describeWithReference } from '../reference';
 import { matchesNetwork, matchesRules } from './naive';
 
@@ -11,6 +12,8 @@ function accepts(grammar: string, sample: string): boolean {
   const rules = gbnfRules(grammar);
   const found = matchesNetwork(buildNetwork(rules), sample);
   expect([grammar, sample, matchesRules(rules, sample)]).toEqual([grammar, sample, found]);
+  const native = compileGrammar({ gbnf: grammar }).accepts(sample);
+  expect([grammar, sample, native]).toEqual([grammar, sample, found]);
   return found;
 }
 

@@ -382,13 +382,13 @@ TEST("prompts that start alike do not compute the common part side by side in on
   Line line;
   FakeTask* first = line.submit(1, 50, 1, 0, 5);
   FakeTask* second = line.submit(2, 50, 1, 0, 5);
+  CHECK(first->tokens() == second->tokens());
   line.submit(3, 20);
   // All three would fit into the rows of a step.
   const auto rows = line.step();
   CHECK_EQ(rows.size(), size_t{2});
   CHECK(rows.contains(1) && rows.contains(3));
   CHECK_EQ(line.step().at(2), 50 - kPageTokens);
-  CHECK(first->tokens() == second->tokens());
 }
 
 TEST("a generation does not take the pages that a prompt before it was promised") {
