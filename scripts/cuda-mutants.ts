@@ -33,7 +33,7 @@ const kernels = join(root, 'cuda', 'kernels');
 /** The source that is compiled for a mutant of a header, and the tests that run it. */
 const compiled: Record<string, string> = { 'dot.h': 'dot_simple.cu', 'tiles.h': 'tiles_simple.cu' };
 const tests = (file: string): string =>
-  /^(rows|attend|sample)/.test(file) ? 'cuda_rows' : 'cuda_linear';
+  /^(rows|attend|sample)/.test(file) ? 'cuda_rows_test' : 'cuda_linear_test';
 
 /** Barriers and waits go; of bounds checks, each condition becomes what lets everything pass. */
 const removals: readonly (readonly [RegExp, string])[] = [

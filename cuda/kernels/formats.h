@@ -2,41 +2,34 @@
 #pragma once
 
 #include "device/weights.h"
+#include "quant/blocks.h"
 
 namespace tramontane::cuda {
 
+// The table of layouts: the one that blocks of a file get on the device.
+Q4_0 layout_of(const quant::Q4_0&);
+Q4_1 layout_of(const quant::Q4_1&);
+Q5_0 layout_of(const quant::Q5_0&);
+Q5_1 layout_of(const quant::Q5_1&);
+Q8_0 layout_of(const quant::Q8_0&);
+Q8_0 layout_of(const quant::Q8_1&);
+Q2_K layout_of(const quant::Q2_K&);
+Q3_K layout_of(const quant::Q3_K&);
+Q4_K layout_of(const quant::Q4_K&);
+Q5_K layout_of(const quant::Q5_K&);
+Q6_K layout_of(const quant::Q6_K&);
+IQ4_NL layout_of(const quant::IQ4_NL&);
+IQ4_XS layout_of(const quant::IQ4_XS&);
+
+template <class Block>
+using LayoutOf = decltype(layout_of(Block{}));
+
 // Calls work(F{}) for a quantized format; `gptq_bits` is 4 or 8 and of use for GPTQ alone.
 template <class Work>
-auto with_format(Format format, int gptq_bits, Work work) {
-  switch (format) {
-    case Format::kQ4_1:
-      return work(Q4_1{});
-    case Format::kQ5_0:
-      return work(Q5_0{});
-    case Format::kQ5_1:
-      return work(Q5_1{});
-    case Format::kQ8_0:
-    case Format::kQ8_1:
-      return work(Q8_0{});
-    case Format::kQ2_K:
-      return work(Q2_K{});
-    case Format::kQ3_K:
-      return work(Q3_K{});
-    case Format::kQ4_K:
-      return work(Q4_K{});
-    case Format::kQ5_K:
-      return work(Q5_K{});
-    case Format::kQ6_K:
-      return work(Q6_K{});
-    case Format::kIQ4_NL:
-      return work(IQ4_NL{});
-    case Format::kIQ4_XS:
-      return work(IQ4_XS{});
-    case Format::kGptq:
-      return gptq_bits == 8 ? work(Gptq8{}) : work(Gptq4{});
-    default:
-      return work(Q4_0{});
-  }
+void with_format(Format format, int gptq_bits, Work work) {
+  if (format == Format::kGptq) return gptq_bits == 8 ? work(Gptq8{}) : work(Gptq4{});
+  quant::with_blocks(format,
+                     [&](auto blocks) { work(LayoutOf<typename decltype(blocks)::Block>{}); });
 }
 
 }  // namespace tramontane::cuda

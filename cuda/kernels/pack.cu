@@ -1,7 +1,6 @@
 #include "kernels/pack.h"
 
 #include "kernels/formats.h"
-#include "quant/blocks.h"
 
 namespace tramontane::cuda {
 namespace {
@@ -252,40 +251,19 @@ PlaneBytes bytes_of(F, int64_t groups) {
 
 PlaneBytes plane_bytes(Format format, int rows, int columns) {
   const int64_t groups = static_cast<int64_t>(rows) * (columns / kGroup);
-  return with_format(format, 4, [&](auto f) { return bytes_of(f, groups); });
+  PlaneBytes bytes{};
+  with_format(format, 4, [&](auto f) { bytes = bytes_of(f, groups); });
+  return bytes;
 }
 
+// Float formats stay as they are; GPTQ has its own.
 void pack(Format format, const uint8_t* raw, const Weight& to, cudaStream_t stream) {
-  switch (format) {
-    case Format::kQ4_0:
-      return launch_pack<Q4_0, quant::Q4_0, 1>(raw, to, stream);
-    case Format::kQ4_1:
-      return launch_pack<Q4_1, quant::Q4_1, 1>(raw, to, stream);
-    case Format::kQ5_0:
-      return launch_pack<Q5_0, quant::Q5_0, 1>(raw, to, stream);
-    case Format::kQ5_1:
-      return launch_pack<Q5_1, quant::Q5_1, 1>(raw, to, stream);
-    case Format::kQ8_0:
-      return launch_pack<Q8_0, quant::Q8_0, 1>(raw, to, stream);
-    case Format::kQ8_1:
-      return launch_pack<Q8_0, quant::Q8_1, 1>(raw, to, stream);
-    case Format::kQ2_K:
-      return launch_pack<Q2_K, quant::Q2_K, 8>(raw, to, stream);
-    case Format::kQ3_K:
-      return launch_pack<Q3_K, quant::Q3_K, 8>(raw, to, stream);
-    case Format::kQ4_K:
-      return launch_pack<Q4_K, quant::Q4_K, 8>(raw, to, stream);
-    case Format::kQ5_K:
-      return launch_pack<Q5_K, quant::Q5_K, 8>(raw, to, stream);
-    case Format::kQ6_K:
-      return launch_pack<Q6_K, quant::Q6_K, 8>(raw, to, stream);
-    case Format::kIQ4_NL:
-      return launch_pack<IQ4_NL, quant::IQ4_NL, 1>(raw, to, stream);
-    case Format::kIQ4_XS:
-      return launch_pack<IQ4_XS, quant::IQ4_XS, 8>(raw, to, stream);
-    default:
-      return;  // Float formats stay as they are; GPTQ has its own.
-  }
+  quant::with_blocks(format, [&](auto blocks) {
+    using Block = typename decltype(blocks)::Block;
+    using F = LayoutOf<Block>;
+    constexpr int kGroups = F::kSuperBytes > 0 ? kSuperGroups : 1;
+    launch_pack<F, Block, kGroups>(raw, to, stream);
+  });
 }
 
 void pack_gptq(const GptqSource& source, const Weight& to, cudaStream_t stream) {

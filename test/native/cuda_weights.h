@@ -8,6 +8,7 @@
 
 #include "backend/backend.h"
 #include "base/half.h"
+#include "half_offsets.h"
 #include "quant/gptq.h"
 
 namespace tramontane::test {
@@ -92,24 +93,6 @@ class TestWeight {
 
  private:
   static void put(uint8_t* to, uint16_t bits) { std::memcpy(to, &bits, sizeof bits); }
-
-  static std::vector<int> half_offsets(Format format) {
-    switch (format) {
-      case Format::kQ2_K:
-        return {80, 82};
-      case Format::kQ3_K:
-        return {108};
-      case Format::kQ6_K:
-        return {208};
-      case Format::kQ4_1:
-      case Format::kQ5_1:
-      case Format::kQ4_K:
-      case Format::kQ5_K:
-        return {0, 2};
-      default:
-        return {0};
-    }
-  }
 
   void make_gptq(const TestFormat& format, std::mt19937& random,
                  std::uniform_real_distribution<float>& scale) {

@@ -10,11 +10,13 @@
 
 #include "base/half.h"
 #include "cpu/backend/implementation.h"
+#include "half_offsets.h"
 #include "quant/blocks.h"
 #include "test.h"
 
 using namespace tramontane;
 using namespace tramontane::cpu;
+using tramontane::test::half_offsets;
 
 namespace {
 
@@ -31,25 +33,6 @@ std::vector<const Implementation*> supported() {
     if (i.supported()) all.push_back(&i);
   }
   return all;
-}
-
-// Where the f16 scales of a block lie.
-std::vector<int> half_offsets(Format format) {
-  switch (format) {
-    case Format::kQ2_K:
-      return {80, 82};
-    case Format::kQ3_K:
-      return {108};
-    case Format::kQ6_K:
-      return {208};
-    case Format::kQ4_1:
-    case Format::kQ5_1:
-    case Format::kQ4_K:
-    case Format::kQ5_K:
-      return {0, 2};
-    default:
-      return {0};
-  }
 }
 
 // Weights of random bytes. `extreme` makes the bytes of the integers all 0 or 255, where sums come
