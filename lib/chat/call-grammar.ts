@@ -127,7 +127,6 @@ function mistralList(
 export const HERMES_START = '<tool_call>';
 
 function hermesList(call: Expression, parallel: boolean): Expression {
-  // The tag is sometimes left open at the end, which the models were taught as well.
   const one = sequence(text(`${HERMES_START}\n`), call, text('\n</tool_call>'));
   return parallel ? sequence(one, repeat(sequence(text('\n'), one), 0)) : one;
 }
