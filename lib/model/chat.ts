@@ -62,21 +62,23 @@ const NAMES = [...PROMPT_NAMES, 'toolChoice', 'parallelToolCalls', 'guard'] as c
 
 /** A model's way to hold conversations. */
 export class ChatFormat {
-  readonly #chosen: ChosenTemplate | undefined;
+  readonly #checkpoint: Checkpoint;
   readonly #tokenizer: Tokenizer;
+  readonly #override: ChatTemplate | undefined;
+  /** Found when it is first asked for: most of a vocabulary is looked at, which loading need not do. */
+  #found: { readonly chosen: ChosenTemplate | undefined } | undefined;
 
   constructor(checkpoint: Checkpoint, tokenizer: Tokenizer, override: ChatTemplate | undefined) {
+    this.#checkpoint = checkpoint;
     this.#tokenizer = tokenizer;
-    this.#chosen =
-      override === undefined
-        ? chooseTemplate(tokenizer, checkpoint.chatTemplate)
-        : { template: override, source: 'option' };
+    this.#override = override;
   }
 
   /** Its name, and what decided on it; undefined for a model without one. */
   get info(): { readonly name: string; readonly source: string } | undefined {
-    if (this.#chosen === undefined) return undefined;
-    const { template, source } = this.#chosen;
+    const chosen = this.#chosen();
+    if (chosen === undefined) return undefined;
+    const { template, source } = chosen;
     return { name: typeof template === 'string' ? template : 'jinja', source };
   }
 
@@ -140,8 +142,19 @@ export class ChatFormat {
     throw new TramontaneError('INVALID_OPTION', message);
   }
 
+  #chosen(): ChosenTemplate | undefined {
+    this.#found ??= {
+      chosen:
+        this.#override === undefined
+          ? chooseTemplate(this.#tokenizer, this.#checkpoint.chatTemplate)
+          : { template: this.#override, source: 'option' },
+    };
+    return this.#found.chosen;
+  }
+
   #template(): ChatTemplate {
-    if (this.#chosen !== undefined) return this.#chosen.template;
+    const chosen = this.#chosen();
+    if (chosen !== undefined) return chosen.template;
     throw new TramontaneError(
       'INVALID_OPTION',
       'the model has no chat format: it continues text, use generate(); or load an Instruct model ' +
