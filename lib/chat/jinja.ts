@@ -5,6 +5,7 @@
  * character that is in no text of this conversation; the rendering is cut at control pieces, and
  * what lies between gets its own characters back.
  */
+import { runInNewContext } from 'node:vm';
 import { MessagesError, TramontaneError } from '../errors';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { joined } from './inert';
@@ -26,12 +27,13 @@ function jinja(): Jinja {
 /** Templates of the family have at most some 10,000 characters. */
 const MOST_TEMPLATE = 2 ** 18;
 const MOST_OUTPUT = 2 ** 24;
+/** Of one rendering, which takes a few on any conversation. */
+const MOST_MILLISECONDS = 1000;
 /** A private-use plane: assigned to nobody, and so in hardly any text. */
 const FIRST_STAND_IN = 0xf0000;
 
 /**
- * A template can loop as it likes, as far as its own text and the conversation allow: it is code of
- * the model's file. Its length is bounded, and what it may write.
+ * A template is code of the model's file: its length, its time and what it writes are bounded.
  * @throws MessagesError with the template's own words where it refuses the conversation;
  *   TramontaneError UNSUPPORTED_FILE for a template that is no Jinja
  */
@@ -151,7 +153,7 @@ function render(template: string, context: Record<string, unknown>): string {
   }
   let text: string;
   try {
-    text = compiled.render(context);
+    text = withinTime(() => compiled.render(context));
   } catch (cause) {
     throw new MessagesError('TemplateError', `the chat template refuses: ${reasonOf(cause)}`);
   }
@@ -159,6 +161,11 @@ function render(template: string, context: Record<string, unknown>): string {
     throw new MessagesError('TemplateError', 'the chat template writes too much');
   }
   return text;
+}
+
+/** Stops what a template does for ever: V8 ends a script at its time, and all that it calls. */
+function withinTime(render: () => string): string {
+  return runInNewContext('render()', { render }, { timeout: MOST_MILLISECONDS }) as string;
 }
 
 function reasonOf(cause: unknown): string {

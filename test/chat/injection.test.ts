@@ -122,6 +122,17 @@ describeWithReference('control tokens written in a conversation', (directory) =>
     }
   });
 
+  test.each([
+    ['{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}', /refuses/],
+    ['{{ raise_exception("no such order") }}', /no such order/],
+    ['{% if', /cannot be read/],
+    ['x'.repeat(2 ** 18 + 1), /too long/],
+  ])('a template that misbehaves ends in an error', (jinja, message) => {
+    const request = { messages: [{ role: 'user', content: 'x' }] } as const;
+    expect(() => encodeChat(vocabularies['v1']!, { jinja }, request)).toThrow(message);
+    expect(() => encodeChat(vocabularies['v1']!, { jinja }, request)).toThrow(TramontaneError);
+  });
+
   test('hostile requests are refused by type, never otherwise', () => {
     const tokenizer = vocabularies['v3']!;
     const values = [null, undefined, 5, 'x', '', [], {}, [null], [{ role: 'user' }], NaN, true];
