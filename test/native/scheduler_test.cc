@@ -408,8 +408,8 @@ TEST("a generation does not take the pages that a prompt before it was promised"
   CHECK(stood > 0);
   CHECK_EQ(generation->restarts, 0);
   while (line.ended.size() < 2 && ++steps < 600) {
-    line.step();
     generation->ahead = 0;
+    line.step();
   }
   CHECK_EQ(line.ended.size(), size_t{2});
 }
@@ -439,8 +439,8 @@ TEST("a prompt starts only where running generations keep a page to go on with")
     CHECK(line.step().contains(1));
   }
   CHECK_EQ(line.ended.size(), size_t{1});
-  CHECK_EQ(line.step().at(2), 128);
   CHECK_EQ(prompt->restarts, 0);
+  CHECK_EQ(line.step().at(2), 128);
 }
 
 TEST("a generation that finds no page takes those of a paused one before those of the last") {
