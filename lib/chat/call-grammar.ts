@@ -13,6 +13,7 @@ import {
   type RuleSet,
 } from '../grammar/expression';
 import { schemaRules } from '../grammar/json-schema/schema-rules';
+import { ANY, invert } from '../grammar/ranges';
 import type { Tool } from './messages';
 import { quote } from './python-json';
 
@@ -25,7 +26,7 @@ export type CallSyntax =
   /** Hermes: each in tags, as text. */
   | { readonly kind: 'hermes' };
 
-const ANY: Expression = repeat(characters([0, 0xd7ff], [0xe000, 0x10ffff]), 0);
+const ANY_TEXT: Expression = repeat(characters(...ANY), 0);
 const ID = repeat(characters([0x30, 0x39], [0x41, 0x5a], [0x61, 0x7a]), 9, 9);
 
 /**
@@ -133,7 +134,7 @@ function hermesList(call: Expression, parallel: boolean): Expression {
 
 /** Any text, but for one that begins as calls do. */
 function freeText(syntax: CallSyntax): Expression {
-  return syntax.kind === 'mistral' ? ANY : notBeginningWith(HERMES_START);
+  return syntax.kind === 'mistral' ? ANY_TEXT : notBeginningWith(HERMES_START);
 }
 
 /** @example of `<t`: nothing, `<`, or what differs from it at one of its characters, and all after */
@@ -141,8 +142,8 @@ function notBeginningWith(start: string): Expression {
   const items: Expression[] = [];
   for (let length = 0; length < start.length; length++) {
     const code = start.charCodeAt(length);
-    const other = characters([0, code - 1], [code + 1, 0xd7ff], [0xe000, 0x10ffff]);
-    items.push(sequence(text(start.slice(0, length)), optional(sequence(other, ANY))));
+    const other = characters(...invert([[code, code]]));
+    items.push(sequence(text(start.slice(0, length)), optional(sequence(other, ANY_TEXT))));
   }
   return choice(...items);
 }

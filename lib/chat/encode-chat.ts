@@ -4,16 +4,10 @@ import { encodeJinja } from './jinja';
 import { readMessages, type Message, type ReadMessage, type Tool } from './messages';
 import { encodeMistral } from './mistral';
 import type { ValidationMode } from './mistral-rules';
-import { encodeStyle, isStyle, type Style } from './styles';
+import { encodeStyle, isStyle } from './styles';
 import { readTools } from './tools';
 
-/**
- * How a model writes conversations. `mistral-v1`: Instruct v0.1 and v0.2; `mistral-v3`: v0.3. The
- * five styles are those of the fine-tunes of the 7B. `jinja`: any other, as its file has it.
- */
-export type ChatTemplate =
-  'mistral-v1' | 'mistral-v2' | 'mistral-v3' | Style | { readonly jinja: string };
-
+/** The formats that are built in. */
 export const TEMPLATE_NAMES = [
   'mistral-v1',
   'mistral-v2',
@@ -24,6 +18,12 @@ export const TEMPLATE_NAMES = [
   'vicuna',
   'alpaca',
 ] as const;
+
+/**
+ * How a model writes conversations. `mistral-v1`: Instruct v0.1 and v0.2; `mistral-v3`: v0.3. The
+ * five styles are those of the fine-tunes of the 7B. `jinja`: any other, as its file has it.
+ */
+export type ChatTemplate = (typeof TEMPLATE_NAMES)[number] | { readonly jinja: string };
 
 export function isTemplate(value: unknown): value is ChatTemplate {
   if (typeof value === 'string') return (TEMPLATE_NAMES as readonly string[]).includes(value);
@@ -73,6 +73,10 @@ export function encodeChat(
   const version = MISTRAL.get(template);
   const read = readMessages(request.messages, version === 3 ? 'AssertionError' : undefined);
   const messages = continued(read, request.continue_final_message);
+  if (messages.length === 0) {
+    const problem = 'a conversation must have at least one message';
+    throw new MessagesError('InvalidMessageStructureException', problem);
+  }
   const tools = readTools(request.tools);
   if (version !== undefined) return encodeMistral(tokenizer, version, { messages, tools, mode });
   if (isStyle(template)) return encodeStyle(tokenizer, template, messages, tools);

@@ -10,7 +10,7 @@ import { MessagesError, TramontaneError } from '../errors';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { joined } from './inert';
 import type { ReadMessage } from './messages';
-import { encodeContinued } from './segments';
+import { Segments } from './segments';
 import type { ReadTool } from './tools';
 
 /** What is used of `@huggingface/jinja`, whose own types are an ECMAScript module's alone. */
@@ -43,10 +43,6 @@ export function encodeJinja(
   messages: readonly ReadMessage[],
   tools: readonly ReadTool[],
 ): number[] {
-  if (messages.length === 0) {
-    const problem = 'a conversation must have at least one message';
-    throw new MessagesError('InvalidMessageStructureException', problem);
-  }
   const controls = controlPieces(tokenizer);
   const stand = new StandIns(controls, messages, tools);
   const rendered = render(template, {
@@ -56,26 +52,19 @@ export function encodeJinja(
     eos_token: pieceOf(tokenizer, tokenizer.eosId),
     add_generation_prompt: messages.at(-1)!.role !== 'assistant',
   });
-  const ids: number[] = [];
+  const out = new Segments(tokenizer, []);
+  const { ids } = out;
   for (const part of cut(withoutEnd(rendered, messages, tokenizer), controls)) {
     const id = controls.get(part);
     if (id !== undefined) ids.push(id);
-    else for (const one of encodeText(tokenizer, stand.show(part), ids)) ids.push(one);
+    else if (ids.length === 0) out.text(stand.show(part));
+    // Behind a control token there is no dummy space: templates write the spaces themselves.
+    else out.continued(stand.show(part));
   }
   if (tokenizer.addBos && tokenizer.bosId !== undefined && ids[0] !== tokenizer.bosId) {
     ids.unshift(tokenizer.bosId);
   }
   return ids;
-}
-
-/** Behind a control token there is no dummy space: templates write the spaces themselves. */
-function encodeText(tokenizer: Tokenizer, text: string, before: readonly number[]): number[] {
-  try {
-    return before.length === 0 ? tokenizer.encode(text) : encodeContinued(tokenizer, text);
-  } catch (error) {
-    if (error instanceof MessagesError || !(error instanceof TramontaneError)) throw error;
-    throw new MessagesError('RuntimeError', error.message);
-  }
 }
 
 function pieceOf(tokenizer: Tokenizer, id: number | undefined): string {

@@ -22,6 +22,7 @@ function structure(problem: string, index?: number): MessagesError {
 }
 
 /**
+ * @param messages at least one
  * @param version of the format: V3 alone asks for ids of calls
  * @throws MessagesError
  */
@@ -43,8 +44,7 @@ export function checkConversation(
 }
 
 function checkOrder(messages: readonly ReadMessage[], mode: ValidationMode): void {
-  const last = messages.at(-1);
-  if (last === undefined) throw structure('a conversation must have at least one message');
+  const last = messages.at(-1)!;
   if (messages.length === 1 && last.role === 'assistant') {
     throw structure('a conversation must start with a user or system message');
   }

@@ -95,7 +95,7 @@ export class Segments {
 }
 
 /** The ids of a text as they are in the middle of one: without the tokenizer's dummy space. */
-export function encodeContinued(tokenizer: Tokenizer, text: string): number[] {
+function encodeContinued(tokenizer: Tokenizer, text: string): number[] {
   if (text === '') return [];
   const before = tokenizer.encode(SENTINEL);
   const ids = tokenizer.encode(SENTINEL + text);

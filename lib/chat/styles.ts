@@ -3,13 +3,13 @@ import { MessagesError } from '../errors';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { joined } from './inert';
 import type { Call, ReadMessage } from './messages';
-import { pythonDump, pythonForm, quote } from './python-json';
+import { quote } from './python-json';
 import { Segments } from './segments';
-import type { ReadTool } from './tools';
+import { callArguments, valueOf, type ReadTool } from './tools';
 
 export type Style = 'chatml' | 'zephyr' | 'openchat' | 'vicuna' | 'alpaca';
 
-/** How a style writes a turn. `{...}` stands for a control token, or the text of that name. */
+/** How a style writes a turn. */
 interface Form {
   /** Before the text of a turn, and before an answer. */
   readonly system: string;
@@ -128,7 +128,12 @@ export function encodeStyle(
         out.turn(form.tool ?? '', hermesResult(text, message.name), form.end);
         break;
       case 'assistant':
-        out.answer(text === '' ? message.calls.map(hermesCall).join('\n') : text, message.prefix);
+        out.answer(
+          text === ''
+            ? message.calls.map((call) => hermesCall(call, message.index)).join('\n')
+            : text,
+          message.prefix,
+        );
     }
   });
   if (messages.at(-1)!.prefix) return out.finish();
@@ -140,11 +145,7 @@ function checkTurns(
   messages: readonly ReadMessage[],
   tools: readonly ReadTool[],
 ): void {
-  const last = messages.at(-1);
-  if (last === undefined) {
-    const problem = 'a conversation must have at least one message';
-    throw new MessagesError('InvalidMessageStructureException', problem);
-  }
+  const last = messages.at(-1)!;
   if (last.role === 'assistant' && !last.prefix) {
     const problem = 'the last message must be a user or tool message, or have prefix: true';
     throw new MessagesError('InvalidMessageStructureException', problem, last.index);
@@ -242,14 +243,13 @@ function hermesTools(tools: readonly ReadTool[]): string {
   );
 }
 
-function hermesCall({ name, arguments: values }: Call): string {
-  const dumped =
-    typeof values === 'string' ? (pythonForm(values) ?? quote(values)) : pythonDump(values ?? {});
-  return `<tool_call>\n{"name": ${quote(name)}, "arguments": ${dumped ?? '{}'}}\n</tool_call>`;
+function hermesCall(call: Call, index: number): string {
+  const values = callArguments(call, index);
+  return `<tool_call>\n{"name": ${quote(call.name)}, "arguments": ${values}}\n</tool_call>`;
 }
 
 function hermesResult(text: string, name: string | undefined): string {
-  const content = pythonForm(text) ?? quote(text);
+  const content = valueOf(text);
   const named = name === undefined ? content : `{"name": ${quote(name)}, "content": ${content}}`;
   return `<tool_response>\n${named}\n</tool_response>`;
 }

@@ -13,7 +13,7 @@ import type { Checkpoint } from '../files/checkpoint';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import * as check from './checks';
 import type { GenerateOptions } from './generate-options';
-import { CompiledGrammar, grammarOf } from './grammar';
+import { CompiledGrammar, grammarOf, plainSchema } from './grammar';
 import type { GuardOptions } from './guard';
 import { isStandardSchema, type Schema, type StandardSchema } from './schema';
 
@@ -174,9 +174,7 @@ function plainTools(tools: readonly ChatTool[]): Tool[] {
   return (tools as readonly ChatTool[]).map((tool) => {
     const called = Object(tool).function as ChatTool['function'] | undefined; // eslint-disable-line @typescript-eslint/no-unsafe-member-access
     if (!isStandardSchema(called?.parameters)) return tool;
-    const parameters = called.parameters['~standard'].jsonSchema?.input({
-      target: 'draft-2020-12',
-    }) as object;
+    const parameters = plainSchema(called.parameters) as object;
     return { ...tool, function: { ...called, parameters } };
   });
 }

@@ -108,8 +108,8 @@ function checkChoice(value: unknown): readonly string[] {
   return value as string[];
 }
 
-/** The JSON Schema of a schema. */
-function plainSchema(schema: Schema): unknown {
+/** The JSON Schema of a schema. @throws GrammarError where a library cannot write it */
+export function plainSchema(schema: Schema): unknown {
   if (!isStandardSchema(schema)) return schema;
   const { vendor, jsonSchema } = schema['~standard'];
   if (jsonSchema === undefined) {
