@@ -1,4 +1,3 @@
-import { TramontaneError } from '../errors';
 import { StopStrings } from '../tokenizer/streaming/stop-strings';
 import { TokenStream } from '../tokenizer/streaming/token-stream';
 import type { Tokenizer } from '../tokenizer/tokenizer';
@@ -14,7 +13,7 @@ import type {
 import { describeWith } from './inspect-custom';
 import { fromNative, type NativeEvent, type TokenLogprob } from './native';
 import { jsonOf } from './output';
-import { Reader } from './reader';
+import { OneReader } from './reader';
 import type { Receiver, Route } from './requests';
 import type { Schema } from './schema';
 
@@ -69,7 +68,7 @@ export class ActiveGeneration<T> implements Generation<T, ChatResult<T>>, Receiv
   #heldIds: number[] = [];
   #heldLogprobs: LogprobInfo[] = [];
   readonly #chunks: GenerationChunk[] = [];
-  #reader: Pick<Reader<unknown>, 'waits' | 'take' | 'end'> | undefined;
+  readonly #reader = new OneReader(this);
   /** Tokens in chunks that the reader took. */
   #taken = 0;
   /** Somebody wants all of it, whether it is read or not. */
@@ -100,13 +99,11 @@ export class ActiveGeneration<T> implements Generation<T, ChatResult<T>>, Receiv
   }
 
   [Symbol.asyncIterator](): AsyncIterator<GenerationChunk, undefined> {
-    return this.#newReader((chunk) => chunk);
+    return this.#reader.open((chunk) => chunk);
   }
 
   textStream(): AsyncIterable<string> {
-    return {
-      [Symbol.asyncIterator]: () => this.#newReader(({ text }) => (text === '' ? undefined : text)),
-    };
+    return this.#reader.texts();
   }
 
   abort(): void {
@@ -218,17 +215,10 @@ export class ActiveGeneration<T> implements Generation<T, ChatResult<T>>, Receiv
    * as far as the reader is, or without bound while somebody waits.
    */
   deliver(): void {
-    const reader = this.#reader;
-    while (reader?.waits) {
-      const chunk = this.#chunks.shift();
-      if (chunk === undefined) break;
+    this.#reader.deliver(this.#chunks, this.#outcome, (chunk) => {
       this.#taken += chunk.tokenIds.length;
-      reader.take(chunk);
-    }
-    if (this.#outcome && this.#chunks.length === 0 && reader?.waits) {
-      reader.end('error' in this.#outcome ? this.#outcome : undefined);
-    }
-    const wanted = this.#whole || (reader?.waits ?? false);
+    });
+    const wanted = this.#whole || this.#reader.waits;
     const through = wanted ? this.#tokenIds.length : this.#taken;
     if (!this.#route) return;
     if (through > this.#acknowledged) {
@@ -241,18 +231,6 @@ export class ActiveGeneration<T> implements Generation<T, ChatResult<T>>, Receiv
   async leave(): Promise<void> {
     this.abort();
     await this.#ended.catch(() => undefined);
-  }
-
-  #newReader<T>(pick: (chunk: GenerationChunk) => T | undefined): Reader<T> {
-    if (this.#reader) {
-      throw new TramontaneError(
-        'INVALID_OPTION',
-        'a generation can be iterated once: use result() or text() beside the loop',
-      );
-    }
-    const reader = new Reader(this, pick);
-    this.#reader = reader;
-    return reader;
   }
 
   #receiveToken(token: number, logprob: number, top: TokenLogprob[]): void {

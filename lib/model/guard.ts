@@ -1,5 +1,4 @@
 /** Conversations whose questions and answers the model judges by a policy. */
-import { TramontaneError } from '../errors';
 import * as check from './checks';
 import type {
   ChatResult,
@@ -10,7 +9,7 @@ import type {
 } from './generation';
 import type { ModerationOptions, ModerationResult } from './moderation';
 import { jsonOf } from './output';
-import { Reader, type ReaderSource } from './reader';
+import { OneReader, type ReaderSource } from './reader';
 
 /** What is judged: true by the default policy of {@link Model.moderate}. */
 export interface GuardOptions {
@@ -65,7 +64,7 @@ export class GuardedGeneration<T> implements Generation<T, ChatResult<T>>, Reade
   readonly #ended: Promise<ChatResult<T>>;
   readonly #chunks: GenerationChunk[] = [];
   #generation: Generation<T, ChatResult<T>> | undefined;
-  #reader: Pick<Reader<unknown>, 'waits' | 'take' | 'end'> | undefined;
+  readonly #reader = new OneReader(this);
   #wake: () => void = () => undefined;
   #whole = false;
   #aborted = false;
@@ -88,13 +87,11 @@ export class GuardedGeneration<T> implements Generation<T, ChatResult<T>>, Reade
   }
 
   [Symbol.asyncIterator](): AsyncIterator<GenerationChunk, undefined> {
-    return this.#newReader((chunk) => chunk);
+    return this.#reader.open((chunk) => chunk);
   }
 
   textStream(): AsyncIterable<string> {
-    return {
-      [Symbol.asyncIterator]: () => this.#newReader(({ text }) => (text === '' ? undefined : text)),
-    };
+    return this.#reader.texts();
   }
 
   abort(): void {
@@ -120,26 +117,8 @@ export class GuardedGeneration<T> implements Generation<T, ChatResult<T>>, Reade
   }
 
   deliver(): void {
-    const reader = this.#reader;
-    while (reader?.waits) {
-      const chunk = this.#chunks.shift();
-      if (chunk === undefined) break;
-      reader.take(chunk);
-    }
-    if (this.#outcome && this.#chunks.length === 0 && reader?.waits) {
-      reader.end('error' in this.#outcome ? this.#outcome : undefined);
-    }
+    this.#reader.deliver(this.#chunks, this.#outcome);
     this.#wake();
-  }
-
-  #newReader<U>(pick: (chunk: GenerationChunk) => U | undefined): Reader<U> {
-    if (this.#reader) {
-      const message = 'a generation can be iterated once: use result() or text() beside the loop';
-      throw new TramontaneError('INVALID_OPTION', message);
-    }
-    const reader = new Reader(this, pick);
-    this.#reader = reader;
-    return reader;
   }
 
   async #run(): Promise<ChatResult<T>> {
@@ -165,7 +144,7 @@ export class GuardedGeneration<T> implements Generation<T, ChatResult<T>>, Reade
 
   /** Somebody waits for more. */
   async #wanted(): Promise<void> {
-    while (!this.#whole && !this.#aborted && !this.#reader?.waits) {
+    while (!this.#whole && !this.#aborted && !this.#reader.waits) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -1,3 +1,4 @@
+import { TramontaneError } from '../errors';
 import type { GenerationChunk } from './generation';
 
 interface Call<T> {
@@ -64,5 +65,60 @@ export class Reader<T> implements AsyncIterator<T, undefined> {
     this.#done = true;
     if (failure) this.#calls.shift()?.reject(failure.error);
     for (const { resolve } of this.#calls.splice(0)) resolve({ done: true, value: undefined });
+  }
+}
+
+/** The reader of one generation, once there is one. */
+export class OneReader {
+  readonly #source: ReaderSource;
+  #reader: Pick<Reader<unknown>, 'waits' | 'take' | 'end'> | undefined;
+
+  constructor(source: ReaderSource) {
+    this.#source = source;
+  }
+
+  get waits(): boolean {
+    return this.#reader?.waits ?? false;
+  }
+
+  /** @throws TramontaneError INVALID_OPTION when there is one already */
+  open<T>(pick: (chunk: GenerationChunk) => T | undefined): Reader<T> {
+    if (this.#reader) {
+      throw new TramontaneError(
+        'INVALID_OPTION',
+        'a generation can be iterated once: use result() or text() beside the loop',
+      );
+    }
+    const reader = new Reader(this.#source, pick);
+    this.#reader = reader;
+    return reader;
+  }
+
+  /** The text alone, in pieces that are never empty. */
+  texts(): AsyncIterable<string> {
+    return {
+      [Symbol.asyncIterator]: () => this.open(({ text }) => (text === '' ? undefined : text)),
+    };
+  }
+
+  /**
+   * Hands out chunks while they are waited for; at the outcome and the end of them, ends the reader.
+   * @param taken is told of each
+   */
+  deliver(
+    chunks: GenerationChunk[],
+    outcome: object | undefined,
+    taken: (chunk: GenerationChunk) => void = () => undefined,
+  ): void {
+    const reader = this.#reader;
+    while (reader?.waits) {
+      const chunk = chunks.shift();
+      if (chunk === undefined) break;
+      taken(chunk);
+      reader.take(chunk);
+    }
+    if (outcome && chunks.length === 0 && reader?.waits) {
+      reader.end('error' in outcome ? (outcome) : undefined);
+    }
   }
 }
