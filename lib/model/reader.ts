@@ -118,7 +118,7 @@ export class OneReader {
       reader.take(chunk);
     }
     if (outcome && chunks.length === 0 && reader?.waits) {
-      reader.end('error' in outcome ? (outcome) : undefined);
+      reader.end('error' in outcome ? outcome : undefined);
     }
   }
 }
