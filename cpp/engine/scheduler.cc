@@ -58,10 +58,12 @@ void Scheduler::plan_generations(std::vector<Piece>* pieces) {
 }
 
 void Scheduler::plan_prompts(std::vector<Piece>* pieces) {
-  int32_t rows = prompt_rows(static_cast<int32_t>(pieces->size()));
+  const std::vector<Entry*> waiting = prompts_by_rank();
+  int32_t rows = prompt_rows(static_cast<int32_t>(pieces->size()),  //
+                             static_cast<int32_t>(waiting.size()));
   int32_t prompts = 0, looked_up = 0;
   blocked_ = false;
-  for (Entry* entry : prompts_by_rank()) {
+  for (Entry* entry : waiting) {
     const auto is_full = [&] { return static_cast<int32_t>(pieces->size()) == max_running_; };
     // A request of higher priority takes the place of one that is in the step already.
     if (rows == 0 || (is_full() && (entry->started || !last_behind(*entry, true)))) return;
@@ -101,10 +103,12 @@ std::vector<Scheduler::Entry*> Scheduler::prompts_by_rank() const {
   return prompts;
 }
 
-// Rows of prompts beside so many generations.
-int32_t Scheduler::prompt_rows(int32_t generations) const {
+// Rows of prompts, of which so many wait, beside so many generations.
+int32_t Scheduler::prompt_rows(int32_t generations, int32_t prompts) const {
   if (generations == 0) return kPromptRows;
-  const double most = kMostGap * times_.estimate(generations);
+  const double may_join = std::min(prompts, max_running_ - generations);
+  const double most =
+      kMostGap * std::max(1.0, may_join / generations) * times_.estimate(generations);
   int32_t rows = kPromptRows;
   while (rows > kLeastPromptRows && times_.estimate(generations + rows) > most) rows -= 4;
   return rows;

@@ -24,7 +24,8 @@ struct Piece {
 //
 // A step takes one token of each sequence that is generating, oldest first, then rows of prompts.
 // How many, follows from what steps cost: beside running generations no more than keep the time
-// between two of their tokens within kMostGap times what it is without prompts.
+// between two of their tokens within kMostGap times what it is without prompts; where more prompts
+// could join than generations run, within as many times that as there are prompts to a generation.
 //
 // Prompts are served by rank: higher priority first, then the smallest sum of its own
 // tokens and the tokens of prompts that had been computed when it came. A short prompt overtakes
@@ -93,7 +94,7 @@ class Scheduler {
   void plan_generations(std::vector<Piece>* pieces);
   void plan_prompts(std::vector<Piece>* pieces);
   std::vector<Entry*> prompts_by_rank() const;
-  int32_t prompt_rows(int32_t generations) const;
+  int32_t prompt_rows(int32_t generations, int32_t prompts) const;
   bool start(Entry& entry, const Sequence::Cached& cached, std::vector<Piece>* pieces);
   bool add(Entry& entry, int32_t rows, std::vector<Piece>* pieces);
   int32_t outputs(const Task& task, int32_t position, int32_t rows) const;

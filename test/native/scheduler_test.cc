@@ -319,6 +319,30 @@ TEST("beside running generations a step takes so many rows of prompts as its tim
   CHECK(total >= 30 * 8);
 }
 
+TEST("where more prompts wait than generations run, a step takes more rows of them") {
+  Line line;
+  FakeTask* running = line.submit(1, 16, 1000);
+  for (int i = 0; i < 30; ++i) {
+    line.step();
+    running->ahead = 0;
+  }
+  for (int i = 2; i <= 5; ++i) line.submit(i, 1000);
+  int32_t most = 0, total = 0;
+  for (int i = 0; i < 40; ++i) {
+    const auto rows = line.step();
+    running->ahead = 0;
+    CHECK_EQ(rows.at(1), 1);
+    int32_t all = 0;
+    for (const auto& [id, count] : rows) all += count;
+    if (i < 10) continue;  // It learns what rows cost.
+    most = std::max(most, all);
+    total += all;
+  }
+  // Four to one: four times as long as beside one, that is 14.4: 67 rows in all.
+  CHECK(most <= 70);
+  CHECK(total >= 30 * 30);
+}
+
 TEST("higher priority is served first, and takes the place of a lower one where there is none") {
   Line line(1000, 0, 2);
   line.submit(1, 10, 100);
