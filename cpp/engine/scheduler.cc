@@ -110,8 +110,9 @@ int32_t Scheduler::prompt_rows(int32_t generations, int32_t prompts) const {
   const double most =
       kMostGap * std::max(1.0, may_join / generations) * times_.estimate(generations);
   int32_t rows = kPromptRows;
-  while (rows > kLeastPromptRows && times_.estimate(generations + rows) > most) rows -= 4;
-  return rows;
+  while (rows > kLeastPromptRows && times_.estimate(generations + rows) > most) --rows;
+  // Kernels take rows in fours.
+  return std::max(kLeastPromptRows, rows - (generations + rows) % 4);
 }
 
 // Takes over what is cached of it, when there are pages for the rest beside what others were
@@ -223,15 +224,17 @@ void Scheduler::preempt(Entry& entry, std::vector<Piece>* pieces) {
 }
 
 void Scheduler::commit(const std::vector<Piece>& pieces, double seconds) {
-  int32_t rows = 0;
+  int32_t rows = 0, prompts = 0, generations = 0;
   for (const auto& [task, sequence, count] : pieces) {
     rows += count;
     const bool prompt = sequence->committed() + 1 < task->count();
+    (prompt ? prompts : generations) += 1;
     if (prompt) prompt_tokens_ += count;
     sequence->add_written(count);
     sequence->commit(task->tokens().data(), sequence->written());
   }
   times_.add(rows, seconds);
+  if (prompts > 0 && generations > 0) times_.doubt_above(rows);
 }
 
 int32_t Scheduler::drop_ended() {

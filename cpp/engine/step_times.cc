@@ -1,13 +1,17 @@
 #include "engine/step_times.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 namespace tramontane {
 namespace {
 
-// The newest step's part of the average.
-constexpr double kNewest = 0.2;
+// The newest step's part of the average; what slows a step down for once says less.
+constexpr double kNewest = 0.2, kNewestAndFaster = 0.5;
+// What a doubted time loses at once.
+constexpr double kDoubt = 0.05;
 // A row beyond all that was seen costs at most this part of a step of one row: with more, rows
 // would gain nothing by sharing a step.
 constexpr double kRowShare = 0.25;
@@ -22,7 +26,19 @@ void StepTimes::add(int32_t rows, double seconds) {
   // A step of 14 rows says of one of 16 that it takes 16 / 14 of the time.
   seconds *= static_cast<double>(kRows[nearest]) / rows;
   double& known = seconds_[nearest];
-  known = known == 0 ? seconds : known + kNewest * (seconds - known);
+  const double part = known == 0 ? 1 : seconds < known ? kNewestAndFaster : kNewest;
+  known += part * (seconds - known);
+}
+
+void StepTimes::doubt_above(int32_t rows) {
+  double row = std::numeric_limits<double>::infinity();  // Seconds of one, at best.
+  for (size_t i = 0; i < kRows.size(); ++i) {
+    if (seconds_[i] > 0) row = std::min(row, seconds_[i] / kRows[i]);
+  }
+  for (size_t i = 0; i < kRows.size(); ++i) {
+    if (kRows[i] <= rows) continue;
+    seconds_[i] = std::min(seconds_[i], std::max((1 - kDoubt) * seconds_[i], kRows[i] * row));
+  }
 }
 
 double StepTimes::estimate(int32_t rows) const {

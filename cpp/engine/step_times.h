@@ -12,6 +12,9 @@ namespace tramontane {
 class StepTimes {
  public:
   void add(int32_t rows, double seconds);
+  // A step had `rows` and no more, for what more would take. What is remembered of that may be one
+  // slow step of long ago: it is believed a little less each time, but for what rows take at best.
+  void doubt_above(int32_t rows);
   // 0 while nothing is known.
   double estimate(int32_t rows) const;
 

@@ -526,3 +526,17 @@ TEST("what steps cost is learnt, and estimated between what was seen") {
   for (int i = 0; i < 100; ++i) times.add(16, 8);
   CHECK(std::abs(times.estimate(16) - 8) < 0.01);
 }
+
+TEST("a slow step of long ago does not keep later ones small") {
+  StepTimes times;
+  times.add(1, 1);
+  times.add(8, 2);
+  times.add(16, 30);
+  for (int i = 0; i < 60; ++i) times.doubt_above(8);
+  // At best a row takes 2 / 8.
+  CHECK(std::abs(times.estimate(16) - 4) < 1e-9);
+  CHECK_EQ(times.estimate(8), 2.0);
+  times.add(16, 3);
+  for (int i = 0; i < 60; ++i) times.doubt_above(16);
+  CHECK_EQ(times.estimate(16), 3.5);
+}
