@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { TramontaneError } from '../index';
 import { benchCommand } from './bench';
+import { benchServeCommand } from './bench-serve';
 import { chatCommand } from './chat';
 import { doctorCommand } from './doctor';
 import { generateCommand } from './generate';
@@ -37,6 +38,7 @@ async function main(): Promise<void> {
     perplexityCommand(),
     moderateCommand(),
     benchCommand(),
+    benchServeCommand(),
     doctorCommand(),
   ]) {
     program.addCommand(command);

@@ -1,0 +1,147 @@
+/** Throughput against latency as an SVG that needs nothing else: one point a concurrency. */
+import type { Result } from './result';
+import { show } from './table';
+
+const WIDTH = 460;
+const HEIGHT = 320;
+const LEFT = 64;
+const RIGHT = 24;
+const TOP = 40;
+const BOTTOM = 52;
+const LEGEND = 56;
+
+/** Light and dark, as the page or the viewer is. */
+const STYLE = `
+  svg { background: #fff; color: #222; font: 12px system-ui, sans-serif }
+  text { fill: currentColor }
+  .title { font-size: 14px; font-weight: 600 }
+  .panel { font-weight: 600 }
+  .grid { stroke: currentColor; stroke-opacity: .15 }
+  .median { stroke: #1764ab; fill: #1764ab }
+  .p99 { stroke: #b8500a; fill: #b8500a }
+  polyline { fill: none !important; stroke-width: 2 }
+  polyline.p99 { stroke-dasharray: 6 4 }
+  .point { stroke: none }
+  @media (prefers-color-scheme: dark) {
+    svg { background: #16181c; color: #ddd }
+    .median { stroke: #6cb2f5; fill: #6cb2f5 }
+    .p99 { stroke: #f5a25d; fill: #f5a25d }
+  }`;
+
+interface Panel {
+  readonly title: string;
+  readonly xName: string;
+  readonly yName: string;
+  readonly x: (result: Result) => number;
+  readonly median: (result: Result) => number;
+  readonly p99: (result: Result) => number;
+}
+
+const PANELS: readonly Panel[] = [
+  {
+    title: 'Time to first token',
+    xName: 'requests/s',
+    yName: 'TTFT, ms',
+    x: (result) => result.request_throughput,
+    median: (result) => result.median_ttft_ms,
+    p99: (result) => result.p99_ttft_ms,
+  },
+  {
+    title: 'Time per output token',
+    xName: 'output tokens/s',
+    yName: 'TPOT, ms',
+    x: (result) => result.output_throughput,
+    median: (result) => result.median_tpot_ms,
+    p99: (result) => result.p99_tpot_ms,
+  },
+];
+
+/** @param results runs of different concurrencies; those nothing completed in are left out */
+export function plot(results: readonly Result[]): string {
+  const shown = results.filter(({ completed }) => completed > 0);
+  const width = PANELS.length * WIDTH;
+  const title = `${results[0]!.model_id}, ${results[0]!.backend}: throughput and latency`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${HEIGHT + LEGEND}" \
+width="${width}" height="${HEIGHT + LEGEND}" role="img" aria-label="${escape(title)}">
+<style>${STYLE}
+</style>
+<text class="title" x="16" y="24">${escape(title)}</text>
+<circle class="median point" cx="22" cy="43" r="4"/><text x="32" y="47">median</text>
+<rect class="p99 point" x="94" y="39" width="8" height="8"/><text x="108" y="47">99th percentile; \
+the numbers are requests at once</text>
+${PANELS.map((panel, index) => drawPanel(panel, shown, index * WIDTH)).join('\n')}
+</svg>
+`;
+}
+
+function drawPanel(panel: Panel, results: readonly Result[], offset: number): string {
+  const { x, median, p99 } = panel;
+  const across = axis(Math.max(0, ...results.map(x)));
+  const up = axis(Math.max(0, ...results.map(median), ...results.map(p99)));
+  const bottom = HEIGHT - BOTTOM;
+  const toX = (value: number) => round(LEFT + (value / across.end) * (WIDTH - LEFT - RIGHT));
+  const toY = (value: number) => round(bottom - (value / up.end) * (bottom - TOP));
+  const line = (kind: 'median' | 'p99') => {
+    const points = results.map((one) => `${toX(x(one))},${toY(panel[kind](one))}`);
+    return `<polyline class="${kind}" points="${points.join(' ')}"/>`;
+  };
+  const points = results.map((one) => {
+    const [cx, cy, above] = [toX(x(one)), toY(median(one)), toY(p99(one))];
+    const says = (name: string, value: number) =>
+      `<title>${one.max_concurrency ?? 'all'} at once: ${show(x(one))} ${panel.xName}, ` +
+      `${name} ${panel.yName.split(',')[0]!} ${show(value)} ms</title>`;
+    return (
+      `<circle class="median point" cx="${cx}" cy="${cy}" r="4">` +
+      `${says('median', median(one))}</circle>` +
+      `<rect class="p99 point" x="${round(cx - 4)}" y="${round(above - 4)}" width="8" height="8">` +
+      `${says('p99', p99(one))}</rect>` +
+      `<text x="${cx}" y="${round(above - 9)}" text-anchor="middle">` +
+      `${one.max_concurrency ?? 'all'}</text>`
+    );
+  });
+  return `<g transform="translate(${offset} ${LEGEND})">
+<text class="panel" x="${LEFT}" y="22">${panel.title}</text>
+${up.ticks
+  .map(
+    (tick) =>
+      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${toY(tick)}" y2="${toY(tick)}"/>` +
+      `<text x="${LEFT - 8}" y="${toY(tick) + 4}" text-anchor="end">${tick}</text>`,
+  )
+  .join('\n')}
+${across.ticks
+  .map(
+    (tick) =>
+      `<line class="grid" x1="${toX(tick)}" x2="${toX(tick)}" y1="${TOP}" y2="${bottom}"/>` +
+      `<text x="${toX(tick)}" y="${bottom + 18}" text-anchor="middle">${tick}</text>`,
+  )
+  .join('\n')}
+<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 12}" text-anchor="middle">${panel.xName}</text>
+<text transform="translate(14 ${(TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">\
+${panel.yName}</text>
+${line('median')}
+${line('p99')}
+${points.join('\n')}
+</g>`;
+}
+
+/**
+ * An axis from 0 on, of 4 to 8 steps of 1, 2 or 5 times a power of ten, with room above the greatest.
+ * @example axis(37) ends at 40, with ticks at 0, 5, ..., 40
+ */
+function axis(greatest: number): { end: number; ticks: number[] } {
+  if (greatest <= 0) return { end: 1, ticks: [0, 1] };
+  const power = 10 ** Math.floor(Math.log10(greatest / 4));
+  const step = power * [1, 2, 5, 10].find((times) => greatest / (times * power) <= 8)!;
+  const steps = Math.ceil((greatest * 1.02) / step);
+  // Products of steps such as 0.1 are off by a rounding error.
+  const ticks = Array.from({ length: steps + 1 }, (_, i) => Number((i * step).toPrecision(12)));
+  return { end: ticks.at(-1)!, ticks };
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}
+
+function escape(text: string): string {
+  return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
