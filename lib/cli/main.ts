@@ -13,6 +13,7 @@ import { inspectCommand } from './inspect';
 import { moderateCommand } from './moderate';
 import { inFlags } from './options';
 import { perplexityCommand } from './perplexity';
+import { serveCommand } from './serve';
 import { Interrupted } from './session';
 import { tokenizeCommand } from './tokenize';
 
@@ -37,6 +38,7 @@ async function main(): Promise<void> {
     tokenizeCommand(),
     perplexityCommand(),
     moderateCommand(),
+    serveCommand(),
     benchCommand(),
     benchServeCommand(),
     doctorCommand(),

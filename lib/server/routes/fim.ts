@@ -1,0 +1,90 @@
+/** POST /v1/fim/completions, in Mistral's form. */
+import type { ChatResult } from '../../model/generation';
+import { addRoute, newId, unixTime, type Call, type Context } from '../context';
+import { flag, honoured, text, type Fields } from '../protocol/fields';
+import {
+  EXTRA_FIELDS,
+  mostTokens,
+  SAMPLING_FIELDS,
+  samplingOptions,
+  type SamplingBody,
+} from '../protocol/sampling';
+import { finishReason, usageOf } from '../protocol/usage';
+import { aboutTokens } from '../work';
+import { STREAM_OPTIONS } from './completions';
+
+export const FIM_FIELDS: Fields = {
+  model: honoured('A name of a model; may be left out where there is one.', text),
+  prompt: honoured('What comes before.', text),
+  suffix: honoured('What comes behind.', text),
+  max_tokens: honoured('Most tokens of the answer.', { type: 'integer', minimum: 1 }),
+  stream: honoured('Events instead of one answer.', flag),
+  stream_options: honoured('include_usage.', STREAM_OPTIONS),
+  ...SAMPLING_FIELDS,
+  ...EXTRA_FIELDS,
+};
+
+interface FimBody extends SamplingBody {
+  readonly model?: string;
+  readonly prompt: string;
+  readonly suffix?: string;
+  readonly max_tokens?: number;
+  readonly stream?: boolean;
+}
+
+async function fim(body: FimBody, call: Call): Promise<object | undefined> {
+  const served = call.context.models.find(body.model);
+  const { prompt, suffix = '' } = body;
+  const options = {
+    ...samplingOptions(body),
+    ...mostTokens(body.max_tokens, call.context.settings),
+  };
+  const job = {
+    promptTokens: aboutTokens(prompt + suffix),
+    start: (signal: AbortSignal) => served.model.fim(prompt, suffix, { ...options, signal }),
+  };
+  const events = call.work(served).run([job]);
+  const head = { id: newId('fim-'), created: unixTime(), model: served.name };
+  let result: ChatResult | undefined;
+  let written = '';
+  if (body.stream !== true) {
+    for await (const event of events) {
+      written += event.chunk?.text ?? '';
+      result = (event.result as ChatResult | undefined) ?? result;
+    }
+    const choice = {
+      index: 0,
+      message: { role: 'assistant', content: written },
+      finish_reason: finishReason(result!.finishReason),
+    };
+    return { ...head, object: 'chat.completion', choices: [choice], usage: usageOf([result!]) };
+  }
+  return call.stream(async (stream) => {
+    const chunkHead = { ...head, object: 'chat.completion.chunk' };
+    for await (const { chunk, result: end } of events) {
+      if (chunk && chunk.text !== '') {
+        const delta = { role: 'assistant', content: chunk.text };
+        await stream.send({ ...chunkHead, choices: [{ index: 0, delta, finish_reason: null }] });
+      }
+      if (!end) continue;
+      // Mistral's last chunk has the usage, asked for or not.
+      const choice = {
+        index: 0,
+        delta: { content: '' },
+        finish_reason: finishReason(end.finishReason),
+      };
+      await stream.send({ ...chunkHead, choices: [choice], usage: usageOf([end]) });
+    }
+    await stream.send('[DONE]');
+  });
+}
+
+export function fimRoutes(context: Context): void {
+  addRoute<FimBody>(context, {
+    path: '/v1/fim/completions',
+    summary: 'Writes what comes between two texts.',
+    fields: FIM_FIELDS,
+    required: ['prompt'],
+    answer: fim,
+  });
+}

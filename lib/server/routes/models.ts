@@ -1,0 +1,51 @@
+/** GET /v1/models, /health, /ready, /metrics */
+import type { Context } from '../context';
+import type { Served } from '../models';
+import { ApiError } from '../protocol/errors';
+
+function modelObject(name: string, served: Served): object {
+  return {
+    id: name,
+    object: 'model',
+    created: served.created,
+    owned_by: 'tramontane',
+    // As vLLM has them: what clients of it look at.
+    root: served.name,
+    parent: null,
+    max_model_len: served.model.info.contextSize,
+  };
+}
+
+export function modelRoutes({ app, models }: Context): void {
+  app.get('/v1/models', { schema: { summary: 'The models there are.' } }, () => ({
+    object: 'list',
+    data: models.all.flatMap((served) => served.names.map((name) => modelObject(name, served))),
+  }));
+  // Names such as mistralai/Mistral-7B-v0.1 have a slash, which clients may or may not escape.
+  app.get<{ Params: { '*': string } }>(
+    '/v1/models/*',
+    { schema: { summary: 'One model.' } },
+    ({ params }) => modelObject(params['*'], models.find(params['*'])),
+  );
+}
+
+export function stateRoutes(context: Context & { isDraining(): boolean }): void {
+  const { app, metrics } = context;
+  app.get('/health', { schema: { summary: 'The server runs.' }, config: { isOpen: true } }, () => ({
+    status: 'ok',
+  }));
+  app.get(
+    '/ready',
+    { schema: { summary: 'The server takes requests.' }, config: { isOpen: true } },
+    () => {
+      if (!context.isDraining()) return { status: 'ready' };
+      throw new ApiError(503, 'the server is ending', { code: 'shutting_down', retryAfter: 5 });
+    },
+  );
+  app.get(
+    '/metrics',
+    { schema: { summary: 'Counters and histograms, for Prometheus.' } },
+    async (_, reply) =>
+      reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+  );
+}

@@ -1,0 +1,38 @@
+/** GET /: the chat page. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Context } from '../context';
+
+const PAGE = join(__dirname, '../page/index.html');
+
+/** What the page may load: itself. Its script and style are known by their hashes. */
+export function pagePolicy(html: string): string {
+  const hashes = (tag: string) =>
+    [...html.matchAll(new RegExp(`<${tag}>([\\s\\S]*?)</${tag}>`, 'g'))]
+      .map(([, text]) => `'sha256-${createHash('sha256').update(text!).digest('base64')}'`)
+      .join(' ');
+  return [
+    "default-src 'none'",
+    `script-src ${hashes('script')}`,
+    `style-src ${hashes('style')}`,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ');
+}
+
+export function pageRoutes({ app }: Context): void {
+  const html = readFileSync(PAGE, 'utf8');
+  const headers = {
+    'content-security-policy': pagePolicy(html),
+    'x-content-type-options': 'nosniff',
+    'referrer-policy': 'no-referrer',
+    'cache-control': 'no-cache',
+  };
+  app.get('/', { schema: { hide: true } }, (_, reply) =>
+    reply.headers(headers).type('text/html; charset=utf-8').send(html),
+  );
+}

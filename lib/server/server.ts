@@ -1,0 +1,235 @@
+/** The server: what every request passes through, and the routes. */
+import type { IncomingMessage } from 'node:http';
+import fastifyCors from '@fastify/cors';
+import fastifySwagger from '@fastify/swagger';
+import fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
+import { newId, type Context } from './context';
+import { keyIn, Keys } from './keys';
+import { Metrics } from './metrics';
+import { ModelTable, type Models } from './models';
+import { checkServerOptions, type ServerOptions, type Settings } from './options';
+import { ApiError, apiError } from './protocol/errors';
+import { schemaError, type Fields } from './protocol/fields';
+import { chatRoutes } from './routes/chat';
+import { completionRoutes } from './routes/completions';
+import { fimRoutes } from './routes/fim';
+import { modelRoutes, stateRoutes } from './routes/models';
+import { moderationRoutes } from './routes/moderations';
+import { pageRoutes } from './routes/page';
+import { tokenRoutes } from './routes/tokens';
+import { ClientGone } from './work';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answers without a key. */
+    readonly isOpen?: boolean;
+    readonly fields?: Fields;
+    /** The field that errors about prompts are of. */
+    readonly promptField?: string | undefined;
+  }
+}
+
+/** A fastify instance that serves models. */
+export type Server = FastifyInstance & {
+  /**
+   * Takes no more requests, lets those that run or wait come to their end, and closes.
+   * @param seconds after which those that are left are aborted; 0: at once
+   */
+  drain(seconds: number): Promise<void>;
+};
+
+/** Node's own 5 s would end connections that load balancers are about to use. */
+const KEEP_ALIVE_MS = 72_000;
+/** Time for a client to send its headers, and all of its request. */
+const HEADERS_MS = 20_000;
+const REQUEST_MS = 60_000;
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/i;
+
+/**
+ * A server of models with OpenAI's API: `await createServer(model).listen({ port: 8000 })`. The
+ * models stay the caller's, to be disposed of after it is closed.
+ * @throws TramontaneError INVALID_OPTION
+ */
+export function createServer(models: Models, options: ServerOptions = {}): Server {
+  const settings = checkServerOptions(options);
+  const table = new ModelTable(models, settings);
+  const keys = new Keys(settings.apiKeys);
+  const metrics = new Metrics(table.all);
+  const ending = new AbortController();
+  const names = new WeakMap<FastifyRequest, string>();
+  let draining = false;
+  let active = 0;
+  let onIdle = (): void => undefined;
+
+  const app = fastify({
+    logger: settings.logger as boolean,
+    bodyLimit: settings.bodyLimit,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: REQUEST_MS,
+    http: { headersTimeout: HEADERS_MS },
+    genReqId: requestId,
+    requestIdHeader: false,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 1024 },
+    ajv: {
+      customOptions: {
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: false,
+        strict: false,
+      },
+    },
+  });
+
+  app.setSchemaErrorFormatter((errors) => schemaError(errors[0]!));
+  app.addHook('onRequest', (request, reply, done) => {
+    void reply.header('x-request-id', request.id);
+    checkHost(request, settings);
+    names.set(request, checkKey(request, keys));
+    if (request.routeOptions.config.isOpen === true) {
+      done();
+      return;
+    }
+    if (draining) {
+      const details = { code: 'shutting_down', retryAfter: 5 };
+      throw new ApiError(503, 'the server is ending', details);
+    }
+    active += 1;
+    reply.raw.once('close', () => {
+      active -= 1;
+      if (active === 0) onIdle();
+    });
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    metrics.answered(request.method, request.routeOptions.url ?? 'none', reply.statusCode);
+    done();
+  });
+  app.setErrorHandler((error, request, reply) => answerError(error as Error, request, reply));
+  app.setNotFoundHandler((request) => {
+    const message = `there is no ${request.method} ${request.url.split('?')[0]!}`;
+    throw new ApiError(404, message, { code: 'not_found' });
+  });
+
+  if (settings.allowedOrigins.length > 0) {
+    const origins = settings.allowedOrigins;
+    void app.register(fastifyCors, {
+      origin: origins.includes('*') ? '*' : [...origins],
+      credentials: false,
+      exposedHeaders: ['x-request-id', 'retry-after'],
+    });
+  }
+  void app.register(fastifySwagger, {
+    openapi: { openapi: '3.1.0', info: { title: 'tramontane', version: '1' } },
+  });
+  void app.register((scope, _, done) => {
+    const context: Context & { isDraining(): boolean } = {
+      app: scope,
+      settings,
+      models: table,
+      metrics,
+      ending: ending.signal,
+      keyOf: (request) => names.get(request) ?? '',
+      isDraining: () => draining,
+    };
+    stateRoutes(context);
+    modelRoutes(context);
+    completionRoutes(context);
+    chatRoutes(context);
+    fimRoutes(context);
+    moderationRoutes(context);
+    tokenRoutes(context);
+    if (settings.ui) pageRoutes(context);
+    scope.get('/openapi.json', { schema: { summary: 'This description.' } }, () => app.swagger());
+    done();
+  });
+
+  const drain = async (seconds: number): Promise<void> => {
+    draining = true;
+    if (active > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, seconds * 1000);
+        onIdle = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    ending.abort();
+    await app.close();
+  };
+  app.addHook('preClose', (done) => {
+    draining = true;
+    ending.abort();
+    done();
+  });
+  return Object.assign(app, { drain });
+}
+
+/** The client's own id of a request, if it is one that may stand in a log. */
+function requestId({ headers }: IncomingMessage): string {
+  const id = headers['x-request-id'];
+  return typeof id === 'string' && /^[\w.:-]{1,128}$/.test(id) ? id : newId('req-');
+}
+
+/**
+ * A page of somebody else's that a name leads to this machine (DNS rebinding) sends that name.
+ * @throws ApiError 403
+ */
+function checkHost(request: FastifyRequest, { allowedHosts, apiKeys }: Settings): void {
+  const host = request.headers.host ?? '';
+  if (allowedHosts.length > 0) {
+    const name = host.replace(/:\d+$/, '').toLowerCase();
+    if (allowedHosts.some((allowed) => allowed.toLowerCase() === name)) return;
+  } else {
+    const isLoopback = /^(::ffff:)?127\.|^::1$/.test(request.socket.localAddress ?? '');
+    if (apiKeys.length > 0 || !isLoopback || LOOPBACK.test(host)) return;
+  }
+  throw new ApiError(403, 'the server is not to be called by this host name: see --allowed-hosts', {
+    code: 'host_not_allowed',
+  });
+}
+
+/** @throws ApiError 401 */
+function checkKey(request: FastifyRequest, keys: Keys): string {
+  if (keys.count === 0 || request.routeOptions.config.isOpen === true) return '';
+  const key = keyIn(request.headers);
+  const name = key === undefined ? undefined : keys.nameOf(key);
+  if (name !== undefined) return name;
+  const problem = key === undefined ? 'an API key is missing' : 'the API key is wrong';
+  const message = `${problem}: send the header "Authorization: Bearer KEY"`;
+  throw new ApiError(401, message, { code: 'invalid_api_key' });
+}
+
+function answerError(error: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (error instanceof ClientGone) {
+    reply.raw.destroy();
+    return reply.hijack();
+  }
+  const known = knownError(error, request);
+  if (known.status >= 500 && known.status !== 503) {
+    request.log.error({ err: error }, 'a request failed');
+  }
+  if (known.retryAfter !== undefined) void reply.header('retry-after', String(known.retryAfter));
+  if (known.status === 401) void reply.header('www-authenticate', 'Bearer');
+  return reply.code(known.status).send(known.body);
+}
+
+function knownError(error: Error, request: FastifyRequest): ApiError {
+  const { code = '', statusCode = 500 } = error as Partial<FastifyError>;
+  if (code.startsWith('FST_') && statusCode < 500) {
+    return new ApiError(statusCode, error.message, {
+      code: code.replace('FST_ERR_', '').toLowerCase(),
+    });
+  }
+  if (error instanceof SyntaxError && statusCode === 400) {
+    return new ApiError(400, `the body is no JSON: ${error.message}`, { code: 'invalid_json' });
+  }
+  return apiError(error, request.routeOptions.config.promptField);
+}
