@@ -9,8 +9,6 @@
 namespace tramontane {
 namespace {
 
-// Added to an op. A hint: what it says is found without it.
-constexpr int32_t kPlain = 0x100;
 // Of all SPLITs together, so that checking takes a bounded time.
 constexpr int64_t kMaxEdges = int64_t{1} << 24;
 
@@ -32,7 +30,7 @@ Grammar::Grammar(const std::vector<int32_t>& nodes, std::vector<int32_t> edges,
   nodes_.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     const int32_t* row = &nodes[4 * i];
-    nodes_.push_back({static_cast<Op>(row[0] & ~kPlain), row[1], row[2], row[3], most[i]});
+    nodes_.push_back({static_cast<Op>(row[0]), row[1], row[2], row[3], most[i]});
   }
   check_nodes();
   const std::vector<bool> empty = find_empty();

@@ -1,6 +1,6 @@
 import { GrammarError } from '../errors';
 import type { Automaton, AutomatonEdge, CharacterRange } from './expression';
-import { MOST_STATES, minimize, tooLarge } from './minimize';
+import { MOST_STATES, isLeast, knownLeast, minimize, tooLarge } from './minimize';
 import { ANY, normalize } from './ranges';
 
 export { toAutomaton } from './determinize';
@@ -71,24 +71,83 @@ export function ofTexts(texts: readonly string[]): Automaton {
   }
   finish(0);
   states[0]!.edges.sort((a, b) => a[0] - b[0]);
-  return reachable(states);
+  return knownLeast(reachable(states));
 }
 
 export function intersect(a: Automaton, b: Automaton): Automaton {
-  return minimize(product(a, b, (x, y) => x && y));
+  if (a === b) return minimize(a);
+  const found = intersections.get(a)?.get(b);
+  if (found !== undefined) return found;
+  const common = product(a, b, (x, y) => x && y);
+  const made = common.states.some((state) => state.accepts) ? minimize(common) : NO_TEXT;
+  remember(a, b, made);
+  remember(b, a, made);
+  return made;
+}
+
+/** The same patterns meet again and again. */
+const intersections = new WeakMap<Automaton, WeakMap<Automaton, Automaton>>();
+const complements = new WeakMap<Automaton, Automaton>();
+
+function remember(a: Automaton, b: Automaton, made: Automaton): void {
+  let others = intersections.get(a);
+  if (others === undefined) intersections.set(a, (others = new WeakMap()));
+  others.set(b, made);
+}
+
+/** What `a` accepts and `b` does not. */
+export function subtract(a: Automaton, b: Automaton): Automaton {
+  return isEmpty(intersect(a, b)) ? a : intersect(a, complement(b));
 }
 
 export function union(a: Automaton, b: Automaton): Automaton {
   return minimize(product(a, b, (x, y) => x || y));
 }
 
-/** Every text that `a` does not accept. Of a least automaton it is the least. */
+/** Every text that `a` does not accept. */
 export function complement(a: Automaton): Automaton {
-  return trimmed(product(EVERY_TEXT, a, (_, y) => !y));
+  let found = complements.get(a);
+  if (found === undefined) complements.set(a, (found = turned(minimize(a))));
+  return found;
+}
+
+/** Of a least automaton, which has at most one state from which all is accepted. */
+function turned({ states }: Automaton): Automaton {
+  const takesAll = states.map(
+    ({ accepts, edges }, state) =>
+      accepts && edges.every(([, , to]) => to === state) && gapsOf(edges).length === 0,
+  );
+  if (takesAll[0] === true) return NO_TEXT;
+  const sink = states.length;
+  const result = states.map(({ accepts, edges }): State => {
+    const kept = edges.filter(([, , to]) => takesAll[to] !== true);
+    for (const [first, last] of gapsOf(edges)) kept.push([first, last, sink]);
+    return { accepts: !accepts, edges: kept.sort((a, b) => a[0] - b[0]) };
+  });
+  result.push({
+    accepts: true,
+    edges: [...ANY.map(([first, last]): AutomatonEdge => [first, last, sink])],
+  });
+  return knownLeast(reachable(result));
+}
+
+function gapsOf(edges: readonly AutomatonEdge[]): CharacterRange[] {
+  const gaps: CharacterRange[] = [];
+  let i = 0;
+  for (const [low, high] of ANY) {
+    let next = low;
+    for (; i < edges.length && edges[i]![0] <= high; i++) {
+      const [first, last] = edges[i]!;
+      if (first > next) gaps.push([next, first - 1]);
+      next = last + 1;
+    }
+    if (next <= high) gaps.push([next, high]);
+  }
+  return gaps;
 }
 
 export function isEmpty(a: Automaton): boolean {
-  return trimmed(a).states.every((state) => !state.accepts);
+  return lengths(a).most < 0;
 }
 
 /** Whether `a` accepts all that `b` accepts. */
@@ -112,9 +171,22 @@ export function accepts({ states }: Automaton, text: string): boolean {
   return states[state]!.accepts;
 }
 
+export interface Lengths {
+  readonly least: number;
+  readonly most: number;
+}
+
+const lengthsOf = new WeakMap<Automaton, Lengths>();
+
 /** How many characters the texts have: Infinity and -1 if there are no texts. */
-export function lengths(a: Automaton): { readonly least: number; readonly most: number } {
-  const { states } = trimmed(a);
+export function lengths(a: Automaton): Lengths {
+  let found = lengthsOf.get(a);
+  if (found === undefined) lengthsOf.set(a, (found = findLengths(a)));
+  return found;
+}
+
+function findLengths(a: Automaton): Lengths {
+  const { states } = isLeast(a) ? a : trimmed(a);
   if (states.length === 1 && !states[0]!.accepts) return { least: Infinity, most: -1 };
   const distance = new Int32Array(states.length).fill(-1);
   distance[0] = 0;
@@ -152,9 +224,7 @@ function longest(states: Automaton['states']): number {
   return done === states.length ? most : Infinity;
 }
 
-const EVERY_TEXT: Automaton = {
-  states: [{ accepts: true, edges: ANY.map(([first, last]): AutomatonEdge => [first, last, 0]) }],
-};
+const NO_TEXT = knownLeast({ states: [{ accepts: false, edges: [] }] });
 
 /** Both at once. A state that is -1 accepts nothing any more. */
 function product(
@@ -167,7 +237,8 @@ function product(
   const bAlone = accept(false, true);
   const width = b.states.length + 1;
   const known = new Map<number, number>();
-  const pairs: (readonly [number, number])[] = [];
+  const xOf: number[] = [];
+  const yOf: number[] = [];
   const states: State[] = [];
   let work = 0;
   const find = (x: number, y: number): number => {
@@ -176,14 +247,16 @@ function product(
     if (state !== undefined) return state;
     if (states.length >= MOST_STATES) throw tooLarge('automaton');
     known.set(key, (state = states.length));
-    pairs.push([x, y]);
+    xOf.push(x);
+    yOf.push(y);
     const isAccepted = accept(a.states[x]?.accepts ?? false, b.states[y]?.accepts ?? false);
     states.push({ accepts: isAccepted, edges: [] });
     return state;
   };
   find(0, 0);
-  for (let at = 0; at < pairs.length; at++) {
-    const [x, y] = pairs[at]!;
+  for (let at = 0; at < states.length; at++) {
+    const x = xOf[at]!;
+    const y = yOf[at]!;
     const xs = a.states[x]?.edges ?? [];
     const ys = b.states[y]?.edges ?? [];
     work += xs.length + ys.length + 1;

@@ -125,6 +125,8 @@ class Determinizer {
     const states: { sets: Int32Array; accepts: boolean }[] = [];
     const known = new Map<string, number>();
     const rows: Int32Array[] = [];
+    // The same nodes come from state after state: that a match may begin anew, and what goes around.
+    const closed = new Map<string, number>();
 
     const close = (nodes: readonly number[], isStart: boolean): number => {
       const found = this.closure(nodes, isStart, stamp, stamps++);
@@ -155,9 +157,13 @@ class Determinizer {
         this.spend(classesOfSet[this.a[node]!]!.length);
       }
       this.spend(classes);
-      rows[state] = Int32Array.from(targets, (nodes) =>
-        nodes.length === 0 ? -1 : close(nodes, false),
-      );
+      rows[state] = Int32Array.from(targets, (nodes) => {
+        if (nodes.length === 0) return -1;
+        const key = nodes.join();
+        let to = closed.get(key);
+        if (to === undefined) closed.set(key, (to = close(nodes, false)));
+        return to;
+      });
     }
     const next = new Int32Array(states.length * classes);
     rows.forEach((row, state) => {

@@ -25,14 +25,28 @@ export function tooLarge(what: string): GrammarError {
 
 /** The least automaton of the same language, without states that lead nowhere. */
 export function minimize(automaton: Automaton): Automaton {
-  return minimizeTable(toTable(automaton));
+  return isLeast(automaton) ? automaton : minimizeTable(toTable(automaton));
+}
+
+const leastOnes = new WeakSet<Automaton>();
+
+/** Notes that an automaton has neither states to merge nor states that lead nowhere. */
+export function knownLeast(automaton: Automaton): Automaton {
+  leastOnes.add(automaton);
+  return automaton;
+}
+
+export function isLeast(automaton: Automaton): boolean {
+  return leastOnes.has(automaton);
 }
 
 export function minimizeTable(table: Table): Automaton {
   const live = liveStates(table);
-  if (live[0] === 0) return { states: [{ accepts: false, edges: [] }] };
-  const block = refine(table, live);
-  return quotient(table, block);
+  return knownLeast(
+    live[0] === 0
+      ? { states: [{ accepts: false, edges: [] }] }
+      : quotient(table, refine(table, live)),
+  );
 }
 
 function toTable({ states }: Automaton): Table {
@@ -44,28 +58,20 @@ function toTable({ states }: Automaton): Table {
   const count = Math.max(bounds.length - 1, 0);
   if (states.length * count > MOST_CELLS) throw tooLarge('automaton');
   const indexOf = new Map(Array.from(bounds, (bound, index) => [bound, index]));
-  const column = new Int32Array(states.length * count).fill(-1);
+  // [intervals][states]: where each interval leads.
+  const columns = new Int32Array(count * states.length).fill(-1);
   states.forEach(({ edges }, state) => {
     for (const [first, last, to] of edges) {
-      column.fill(to, state * count + indexOf.get(first)!, state * count + indexOf.get(last + 1)!);
+      const end = indexOf.get(last + 1)!;
+      for (let i = indexOf.get(first)!; i < end; i++) columns[i * states.length + state] = to;
     }
   });
-  const classOf = new Int32Array(count);
-  let classes = Math.min(count, 1);
-  for (let state = 0; state < states.length && classes < count; state++) {
-    const seen = new Map<number, number>();
-    for (let i = 0; i < count; i++) {
-      const key = classOf[i]! * (states.length + 1) + column[state * count + i]! + 1;
-      let name = seen.get(key);
-      if (name === undefined) seen.set(key, (name = seen.size));
-      classOf[i] = name;
-    }
-    classes = seen.size;
-  }
-  const next = new Int32Array(states.length * classes).fill(-1);
+  const { classOf, examples } = sameColumns(columns, count, states.length);
+  const classes = examples.length;
+  const next = new Int32Array(states.length * classes);
   for (let state = 0; state < states.length; state++) {
-    for (let i = 0; i < count; i++) {
-      next[state * classes + classOf[i]!] = column[state * count + i]!;
+    for (let c = 0; c < classes; c++) {
+      next[state * classes + c] = columns[examples[c]! * states.length + state]!;
     }
   }
   return {
@@ -75,6 +81,34 @@ function toTable({ states }: Automaton): Table {
     classOf,
     classes,
   };
+}
+
+/** Classes of equal columns, each with one of them. */
+function sameColumns(columns: Int32Array, count: number, height: number) {
+  const classOf = new Int32Array(count);
+  const examples: number[] = [];
+  const byHash = new Map<number, number[]>();
+  const equal = (i: number, j: number): boolean => {
+    for (let k = 0; k < height; k++) {
+      if (columns[i * height + k] !== columns[j * height + k]) return false;
+    }
+    return true;
+  };
+  for (let i = 0; i < count; i++) {
+    let hash = 0;
+    for (let k = i * height; k < (i + 1) * height; k++) {
+      hash = (Math.imul(hash, 0x01000193) + columns[k]!) | 0;
+    }
+    let candidates = byHash.get(hash);
+    if (candidates === undefined) byHash.set(hash, (candidates = []));
+    let found = candidates.find((name) => equal(examples[name]!, i));
+    if (found === undefined) {
+      candidates.push((found = examples.length));
+      examples.push(i);
+    }
+    classOf[i] = found;
+  }
+  return { classOf, examples };
 }
 
 /** [states]: 1 where an accepting state can be reached. */
@@ -201,24 +235,27 @@ function refine({ next, accepts, classes }: Table, live: Uint8Array): Int32Array
 /** One state of each block that state 0 reaches, numbered as they are found. */
 function quotient(table: Table, block: Int32Array): Automaton {
   const { next, accepts, intervals, classOf, classes } = table;
-  const number = new Map<number, number>([[block[0]!, 0]]);
+  // Of the blocks one may be of the state that takes what goes nowhere.
+  const number = new Int32Array(block.length + 1).fill(-1);
+  number[block[0]!] = 0;
   const found = [0];
   const states: { accepts: boolean; edges: AutomatonEdge[] }[] = [];
   for (let at = 0; at < found.length; at++) {
     const state = found[at]!;
     const edges: [number, number, number][] = [];
-    intervals.forEach(([first, last], i) => {
+    let before: [number, number, number] | undefined;
+    for (let i = 0; i < intervals.length; i++) {
       const target = next[state * classes + classOf[i]!]!;
-      if (target < 0 || block[target]! < 0) return;
-      let to = number.get(block[target]!);
-      if (to === undefined) {
-        number.set(block[target]!, (to = found.length));
+      if (target < 0 || block[target]! < 0) continue;
+      let to = number[block[target]!]!;
+      if (to < 0) {
+        number[block[target]!] = to = found.length;
         found.push(target);
       }
-      const before = edges.at(-1);
+      const [first, last] = intervals[i]!;
       if (before?.[2] === to && before[1] + 1 === first) before[1] = last;
-      else edges.push([first, last, to]);
-    });
+      else edges.push((before = [first, last, to]));
+    }
     states.push({ accepts: accepts[state] === 1, edges });
   }
   return { states };

@@ -2,9 +2,9 @@ import { GrammarError } from '../errors';
 import { Analysis } from './analysis';
 import type { Automaton, CharacterRange, Expression, Rule, RuleSet } from './expression';
 import { minimize } from './minimize';
-import { type Network, Op, PLAIN } from './network';
+import { type Network, Op } from './network';
 import { NonEmpty } from './non-empty';
-import { covers, normalize } from './ranges';
+import { normalize } from './ranges';
 import { Tables } from './tables';
 import { type Branch, addTrie, headOf } from './trie';
 import { encodeCharacters } from './utf8';
@@ -14,13 +14,6 @@ const UNROLLED = 24;
 /** Rules of no more nodes than this are put where they are called. */
 const INLINED = 8;
 const INT32_MAX = 2 ** 31 - 1;
-
-const PLAIN_CHARACTERS: readonly CharacterRange[] = [
-  [0x20, 0x21],
-  [0x23, 0x5b],
-  [0x5d, 0xd7ff],
-  [0xe000, 0x10ffff],
-];
 
 /** What an expression becomes that no text has. */
 const DEAD = -1;
@@ -191,8 +184,7 @@ export class NetworkBuilder {
     }
     const body = this.add(item, this.end);
     if (body === DEAD) return least === 0 ? next : DEAD;
-    const op = Op.REPEAT + (this.takesPlain(item) ? PLAIN : 0);
-    const node = this.tables.add(op, body, least, next);
+    const node = this.tables.add(Op.REPEAT, body, least, next);
     this.tables.setMost(node, most === Infinity ? -1 : most);
     return node;
   }
@@ -201,8 +193,7 @@ export class NetworkBuilder {
     const node = this.tables.add(Op.SPLIT, 0, 0, 0);
     const body = this.add(item, node);
     const targets = body === DEAD ? [next] : [body, next];
-    const op = Op.SPLIT + (this.takesPlain(item) ? PLAIN : 0);
-    this.tables.set(node, op, this.tables.addEdges(targets), targets.length, 0);
+    this.tables.set(node, Op.SPLIT, this.tables.addEdges(targets), targets.length, 0);
     return node;
   }
 
@@ -234,11 +225,8 @@ export class NetworkBuilder {
         const known = normalize(ranges);
         targets.push(...this.characterNodes(known, first + target));
       }
-      const around = rangesTo.get(state);
-      const isPlain = around !== undefined && covers(normalize(around), PLAIN_CHARACTERS);
-      const op = Op.SPLIT + (isPlain ? PLAIN : 0);
       const edgesAt = this.tables.addEdges(targets);
-      this.tables.set(first + state, op, edgesAt, targets.length, 0);
+      this.tables.set(first + state, Op.SPLIT, edgesAt, targets.length, 0);
     });
     return first;
   }
@@ -281,37 +269,6 @@ export class NetworkBuilder {
         return limit + 1;
       default:
         return 1;
-    }
-  }
-
-  /** Whether each plain character is by itself a text of `item`. */
-  private takesPlain(item: Expression): boolean {
-    const ranges: CharacterRange[] = [];
-    this.addSingles(item, ranges);
-    return covers(normalize(ranges), PLAIN_CHARACTERS);
-  }
-
-  private addSingles(unresolved: Expression, ranges: CharacterRange[]): void {
-    const expression = this.inlined(unresolved);
-    switch (expression.type) {
-      case 'characters':
-        for (const range of expression.ranges) ranges.push(range);
-        break;
-      case 'choice':
-        for (const item of expression.items) this.addSingles(item, ranges);
-        break;
-      case 'sequence':
-        if (expression.items.length === 1) this.addSingles(expression.items[0]!, ranges);
-        break;
-      case 'repeat':
-        if (expression.least <= 1 && expression.most >= 1) this.addSingles(expression.item, ranges);
-        break;
-      case 'automaton': {
-        const { states } = expression.automaton;
-        for (const [first, last, to] of states[0]?.edges ?? []) {
-          if (states[to]!.accepts) ranges.push([first, last]);
-        }
-      }
     }
   }
 }

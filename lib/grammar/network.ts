@@ -18,9 +18,7 @@ import { NetworkBuilder } from './network-builder';
  * | TOKEN  | the token's id           |                  | `next`, having taken that token     |
  *
  * The `most` of a REPEAT is in `most[node]`, -1 where there is none; its body takes at least one
- * byte each time. The body ends in an END, as a rule does. PLAIN is added to the op of a SPLIT or
- * REPEAT that goes around for every plain character: each but `"`, `\` and U+0000 to U+001F, so that
- * what strings allow need not be found token by token.
+ * byte each time. The body ends in an END, as a rule does.
  *
  * @example `a{2,3}`: node 0 REPEAT a=1 b=2 next=3, most[0] = 3; 1 BYTES 97 97 next=2; 2 END; 3 END
  */
@@ -33,9 +31,6 @@ export interface Network {
 }
 
 export const Op = { END: 0, BYTES: 1, SPLIT: 2, CALL: 3, REPEAT: 4, TOKEN: 5 } as const;
-
-/** Added to an op. */
-export const PLAIN = 0x100;
 
 /**
  * The tables of a grammar.

@@ -33,7 +33,8 @@ export const DOT: readonly CharacterRange[] = invert([
 ]);
 
 /** Sorted, disjoint, merged where they touch, without surrogates. */
-export function normalize(ranges: readonly CharacterRange[]): CharacterRange[] {
+export function normalize(ranges: readonly CharacterRange[]): readonly CharacterRange[] {
+  if (isNormal(ranges)) return ranges;
   const sorted = ranges.filter(([first, last]) => first <= last).sort((a, b) => a[0] - b[0]);
   const merged: [number, number][] = [];
   for (const [first, last] of sorted) {
@@ -48,8 +49,18 @@ export function normalize(ranges: readonly CharacterRange[]): CharacterRange[] {
   );
 }
 
+function isNormal(ranges: readonly CharacterRange[]): boolean {
+  let before = -2;
+  for (const [first, last] of ranges) {
+    if (first <= before + 1 || last < first) return false;
+    if (last >= 0xd800 && first <= 0xdfff) return false;
+    before = last;
+  }
+  return before <= 0x10ffff;
+}
+
 /** The characters that `ranges` lacks. */
-export function invert(ranges: readonly CharacterRange[]): CharacterRange[] {
+export function invert(ranges: readonly CharacterRange[]): readonly CharacterRange[] {
   const gaps: CharacterRange[] = [];
   let next = 0;
   for (const [first, last] of normalize(ranges)) {
@@ -60,19 +71,11 @@ export function invert(ranges: readonly CharacterRange[]): CharacterRange[] {
   return normalize(gaps);
 }
 
-/** Whether sorted, disjoint `ranges` have every character of `wanted`. */
-export function covers(
-  ranges: readonly CharacterRange[],
-  wanted: readonly CharacterRange[],
-): boolean {
-  return wanted.every(([first, last]) => ranges.some((r) => r[0] <= first && last <= r[1]));
-}
-
-const properties = new Map<string, CharacterRange[] | undefined>();
+const properties = new Map<string, readonly CharacterRange[] | undefined>();
 let everyCharacter: string | undefined;
 
 /** The characters of a Unicode property, as in `\p{name}`; undefined if JavaScript knows none. */
-export function unicodeProperty(name: string): CharacterRange[] | undefined {
+export function unicodeProperty(name: string): readonly CharacterRange[] | undefined {
   if (!/^[A-Za-z_]{1,40}(=[A-Za-z_]{1,40})?$/.test(name)) return undefined;
   if (properties.has(name)) return properties.get(name);
   let runs: RegExp;

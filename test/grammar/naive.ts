@@ -1,6 +1,6 @@
 /** Matchers that are slow and plainly right, for what the grammar's code is compared with. */
 import type { Expression, RuleSet } from '../../lib/grammar/expression';
-import { type Network, Op, PLAIN } from '../../lib/grammar/network';
+import { type Network, Op } from '../../lib/grammar/network';
 
 /** Whether `text` is in the language: from sets of the places where each expression may end. */
 export function matchesRules({ rules }: RuleSet, text: string): boolean {
@@ -91,7 +91,7 @@ export function matchesNetwork(network: Network, text: string): boolean {
 
 export function nodeAt({ nodes }: Network, node: number): [number, number, number, number] {
   const [op, a, b, next] = nodes.subarray(4 * node, 4 * node + 4) as unknown as number[];
-  return [op! & ~PLAIN, a!, b!, next!];
+  return [op!, a!, b!, next!];
 }
 
 function closure(network: Network, from: readonly Place[]): Place[] {

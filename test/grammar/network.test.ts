@@ -12,7 +12,7 @@ import {
   sequence,
   text,
 } from '../../lib/grammar/expression';
-import { Op, PLAIN, buildNetwork } from '../../lib/grammar/network';
+import { Op, buildNetwork } from '../../lib/grammar/network';
 import { parseRegex } from '../../lib/grammar/regex';
 import { regexRules } from '../../lib/grammar/regex-expression';
 import { matchesNetwork, matchesRules } from './naive';
@@ -149,29 +149,8 @@ test('large counts are counted, small ones and loops are not', () => {
     rulesOf(optional(letters)),
   ]) {
     const { nodes } = buildNetwork(rules);
-    expect([...nodes].some((value, i) => i % 4 === 0 && (value & ~PLAIN) === Op.REPEAT)).toBe(
-      false,
-    );
+    expect([...nodes].some((value, i) => i % 4 === 0 && value === Op.REPEAT)).toBe(false);
   }
-});
-
-test('loops are plain if they go around for every plain character, and else not', () => {
-  const plainOps = (expression: Expression): number[] =>
-    [...buildNetwork(rulesOf(sequence(text('"'), expression, text('"')))).nodes].filter(
-      (op, i) => i % 4 === 0 && op >= PLAIN,
-    );
-  const plain = characters([0x20, 0x21], [0x23, 0x5b], [0x5d, 0x10ffff]);
-  const escape = sequence(text('\\'), characters([0x6e, 0x6e]));
-  expect(plainOps(repeat(choice(plain, escape), 0))).toEqual([Op.SPLIT + PLAIN]);
-  expect(plainOps(repeat(choice(escape, plain), 3, 1000))).toEqual([Op.REPEAT + PLAIN]);
-  expect(plainOps(repeat(characters([0x20, 0x21], [0x23, 0x5b], [0x5d, 0x10fffe]), 0))).toEqual([]);
-  expect(plainOps(repeat(sequence(plain, plain), 0, 100))).toEqual([]);
-  const automaton = (source: string): Expression => ({
-    type: 'automaton',
-    automaton: toAutomaton(parseRegex(source), { anchored: true }),
-  });
-  expect(plainOps(automaton('[^"\\\\\\x00-\\x1f]*'))).toEqual([Op.SPLIT + PLAIN]);
-  expect(plainOps(automaton('[a-z]*'))).toEqual([]);
 });
 
 test('left recursion is refused by the name of the rule, also behind what may be empty', () => {

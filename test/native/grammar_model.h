@@ -15,7 +15,6 @@
 
 namespace tramontane::test {
 
-constexpr int32_t kPlainFlag = 0x100;
 constexpr int32_t kNoMost = -1;
 
 // Tables, from the end of what they match to its start: each call adds what goes on at `next`, and
@@ -36,7 +35,6 @@ struct Tables {
     nodes[static_cast<size_t>(split) * 4 + 2] = static_cast<int32_t>(to.size());
     edges.insert(edges.end(), to.begin(), to.end());
   }
-  void make_plain(int32_t node) { nodes[static_cast<size_t>(node) * 4] |= kPlainFlag; }
   Tables& start(int32_t node) {
     set_edges(0, {node});
     return *this;
@@ -80,7 +78,6 @@ struct Tables {
   int32_t any_characters(int32_t next) {
     const int32_t loop = add(Op::kSplit, 0, 0, 0);
     set_edges(loop, {character(loop), next});
-    make_plain(loop);
     return loop;
   }
   // ASCII around and around; after a character beyond it only `next` follows.
@@ -92,9 +89,7 @@ struct Tables {
     return loop;
   }
   int32_t characters(int32_t least, int32_t most_times, int32_t next) {
-    const int32_t node = repeat(character(end()), least, most_times, next);
-    make_plain(node);
-    return node;
+    return repeat(character(end()), least, most_times, next);
   }
 
   Grammar grammar() const { return Grammar(nodes, edges, most); }
@@ -230,7 +225,7 @@ class NaiveMatcher {
   void follow(Position place) {
     if (!seen_.insert(place).second) return;
     const int32_t* row = node(place.node);
-    switch (static_cast<Op>(row[0] & ~kPlainFlag)) {
+    switch (static_cast<Op>(row[0])) {
       case Op::kBytes:
       case Op::kToken:
         places_.insert(place);

@@ -9,7 +9,7 @@ import {
   type Automaton,
   type Expression,
 } from '../expression';
-import { complement, intersect, isEmpty } from '../automaton';
+import { accepts, complement, intersect, isEmpty, subtract } from '../automaton';
 import type { Node, ObjectSet } from './form';
 import type { Layout } from './layout';
 import { NONE, type Nodes } from './nodes';
@@ -153,20 +153,24 @@ function extraMember(
   const isClosed = !openObjects && set.restIsImplicit && set.hasProperties;
   const names = [...new Set([...set.named.keys(), ...set.required])];
   nodes.spend(names.reduce((sum, name) => sum + name.length, 0));
-  const others = names.length === 0 ? undefined : complement(textAutomaton(names));
   const items: Expression[] = [];
-  let left: Automaton | undefined = others;
+  const add = (keys: Automaton | undefined, node: Node): void => {
+    if (!(keys && isEmpty(keys))) items.push(sequence(keyText(keys), layout.colon, value(node)));
+  };
   for (const { keys, node } of set.classes) {
-    const without = complement(keys);
-    nodes.spendOn(keys, left);
-    nodes.spendOn(keys, others);
-    left = left === undefined ? without : intersect(left, without);
-    const own = others === undefined ? keys : intersect(keys, others);
-    if (!isEmptyNode(node) && !isEmpty(own))
-      items.push(sequence(keyText(own), layout.colon, value(node)));
+    if (isEmptyNode(node)) continue;
+    const own = names.filter((name) => accepts(keys, name));
+    const automaton = own.length === 0 ? undefined : textAutomaton(own);
+    nodes.spendOn(keys, automaton);
+    add(automaton === undefined ? keys : subtract(keys, automaton), node);
   }
-  if (!isClosed && set.rest !== NONE && !isEmptyNode(set.rest) && !(left && isEmpty(left))) {
-    items.push(sequence(keyText(left), layout.colon, value(set.rest)));
+  if (!isClosed && set.rest !== NONE && !isEmptyNode(set.rest)) {
+    let left = names.length === 0 ? undefined : complement(textAutomaton(names));
+    for (const { keys } of set.classes) {
+      nodes.spendOn(keys, left);
+      left = left === undefined ? complement(keys) : intersect(left, complement(keys));
+    }
+    add(left, set.rest);
   }
   return items.length === 0 ? undefined : choice(...items);
 }

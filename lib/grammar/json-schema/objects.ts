@@ -1,5 +1,5 @@
 import { GrammarError } from '../../errors';
-import { accepts, complement, intersect, isEmpty } from '../automaton';
+import { accepts, intersect, isEmpty, subtract } from '../automaton';
 import type { Automaton } from '../expression';
 import type { KeyClass, Node, ObjectSet } from './form';
 import { ANY, MOST_ALTERNATIVES, NONE, type Nodes } from './nodes';
@@ -79,8 +79,8 @@ export function withClass(nodes: Nodes, classes: readonly KeyClass[], added: Key
   for (const { keys, node } of classes) {
     nodes.spendOn(keys, added.keys);
     push(result, intersect(keys, added.keys), nodes.all([node, added.node]));
-    push(result, intersect(keys, complement(added.keys)), node);
-    left = intersect(left, complement(keys));
+    push(result, subtract(keys, added.keys), node);
+    left = subtract(left, keys);
   }
   push(result, left, added.node);
   if (result.length > MOST_ALTERNATIVES) {
@@ -107,10 +107,7 @@ function intersectClasses(nodes: Nodes, a: ObjectSet, b: ObjectSet): readonly Ke
     [b, a],
   ] as const) {
     for (const { keys, node } of these.classes) {
-      const alone = those.classes.reduce(
-        (rest, other) => intersect(rest, complement(other.keys)),
-        keys,
-      );
+      const alone = those.classes.reduce((rest, other) => subtract(rest, other.keys), keys);
       push(result, alone, nodes.all([node, those.rest]));
     }
   }

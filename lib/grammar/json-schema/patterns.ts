@@ -1,5 +1,5 @@
 import { GrammarError } from '../../errors';
-import { accepts, complement, intersect, isEmpty, toAutomaton } from '../automaton';
+import { accepts, intersect, isEmpty, subtract, toAutomaton } from '../automaton';
 import type { Automaton } from '../expression';
 import { parseRegex } from '../regex';
 import type { Document } from './document';
@@ -48,7 +48,7 @@ export class Patterns {
     const named = new Map<string, Node>();
     for (const [key, node] of set.named) named.set(key, accepts(allowed, key) ? node : NONE);
     const classes = set.classes.map(({ keys, node }) => ({ keys: intersect(keys, allowed), node }));
-    const rest = set.classes.reduce((left, { keys }) => intersect(left, complement(keys)), allowed);
+    const rest = set.classes.reduce((left, { keys }) => subtract(left, keys), allowed);
     return {
       ...set,
       named,

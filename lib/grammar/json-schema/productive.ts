@@ -29,13 +29,15 @@ export function productive(rules: readonly Rule[]): RuleSet {
       }
     }
   }
-  const numbers = new Map<number, number>([[0, 0]]);
+  // Rules that are the same to the object, as all free strings are, become one.
+  const numbers = new Map<Expression, number>([[rules[0]!.expression, 0]]);
   const reached = [0];
   const number = (rule: number): number => {
-    let found = numbers.get(rule);
+    const { expression } = rules[rule]!;
+    let found = numbers.get(expression);
     if (found === undefined) {
       found = reached.push(rule) - 1;
-      numbers.set(rule, found);
+      numbers.set(expression, found);
     }
     return found;
   };

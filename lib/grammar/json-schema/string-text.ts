@@ -21,6 +21,12 @@ const PLAIN: readonly CharacterRange[] = [
   [0x5d, 0xd7ff],
   [0xe000, 0x10ffff],
 ];
+/** What needs an escape. */
+const NOT_PLAIN: readonly CharacterRange[] = [
+  [0, 0x1f],
+  [0x22, 0x22],
+  [0x5c, 0x5c],
+];
 
 const HEX = characters([0x30, 0x39], [0x41, 0x46], [0x61, 0x66]);
 /** One code point: surrogates are a pair, or none. */
@@ -56,7 +62,13 @@ const CHARACTER: Expression = choice(
   ),
 );
 
+const FREE_STRING = countedString(0, Infinity);
+
 export function freeString(least = 0, most = Infinity): Expression {
+  return least === 0 && most === Infinity ? FREE_STRING : countedString(least, most);
+}
+
+function countedString(least: number, most: number): Expression {
   return sequence(text('"'), repeat(CHARACTER, least, most), text('"'));
 }
 
@@ -114,7 +126,10 @@ function same(a: readonly AutomatonEdge[], b: readonly AutomatonEdge[]): boolean
 
 /** One of these characters, spelled. */
 function characterOf(ranges: readonly CharacterRange[]): Expression {
-  const plain = ranges.flatMap((range) => clip(range, PLAIN));
+  const plain: CharacterRange[] = [];
+  for (const [first, last] of ranges) {
+    clip(first, last, PLAIN, (from, until) => plain.push([from, until]));
+  }
   const items = [...ESCAPED].filter(([code]) =>
     ranges.some(([from, to]) => from <= code && code <= to),
   );
@@ -150,6 +165,7 @@ function spell({ states }: Automaton): Automaton {
   }));
   // Escapes that lead to the same states are read by the same states.
   const known = new Map<string, number>();
+  const readers = new Map<string, number>();
   const reader = (spellings: readonly (readonly [string, number])[]): number => {
     const name = spellings.map(([rest, to]) => `${rest}>${to}`).join(' ');
     let state = known.get(name);
@@ -174,22 +190,39 @@ function spell({ states }: Automaton): Automaton {
   };
   states.forEach(({ edges }, i) => {
     const plain: AutomatonEdge[] = [];
-    const escapes: (readonly [string, number])[] = [];
+    const escaped: AutomatonEdge[] = [];
     for (const [first, last, to] of edges) {
-      for (const [from, until] of clip([first, last], PLAIN)) plain.push([from, until, to]);
-      if (first <= 0x5c) {
-        for (const [code, spelling] of ESCAPED)
-          if (first <= code && code <= last) escapes.push([spelling.slice(1), to]);
-      }
+      clip(first, last, PLAIN, (from, until) => plain.push([from, until, to]));
+      clip(first, last, NOT_PLAIN, (from, until) => escaped.push([from, until, to]));
     }
-    if (escapes.length > 0) plain.push([0x5c, 0x5c, reader(escapes)]);
-    result[i]!.edges = plain.sort((a, b) => a[0] - b[0]);
+    if (escaped.length > 0) {
+      const key = escaped.join(';');
+      let state = readers.get(key);
+      if (state === undefined) {
+        const spellings: (readonly [string, number])[] = [];
+        for (const [first, last, to] of escaped) {
+          for (let code = first; code <= last; code++) {
+            spellings.push([ESCAPED.get(code)!.slice(1), to]);
+          }
+        }
+        readers.set(key, (state = reader(spellings)));
+      }
+      plain.push([0x5c, 0x5c, state]);
+      plain.sort((a, b) => a[0] - b[0]);
+    }
+    result[i]!.edges = plain;
   });
   return trim({ states: result });
 }
 
-function clip([first, last]: CharacterRange, to: readonly CharacterRange[]): CharacterRange[] {
-  return to
-    .map(([from, until]): CharacterRange => [Math.max(first, from), Math.min(last, until)])
-    .filter(([from, until]) => from <= until);
+/** The parts of a range that are in a list of them. */
+function clip(
+  first: number,
+  last: number,
+  to: readonly CharacterRange[],
+  add: (first: number, last: number) => void,
+): void {
+  for (const [from, until] of to) {
+    if (from <= last && first <= until) add(Math.max(first, from), Math.min(last, until));
+  }
 }

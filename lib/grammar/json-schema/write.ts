@@ -1,6 +1,7 @@
 import { GrammarError } from '../../errors';
 import { choice, NOTHING, text, type Expression, type RuleSet } from '../expression';
 import { arrayText } from './array-text';
+import type { Decimal } from './decimal';
 import type { Document } from './document';
 import { Refusal, type Form, type Node, type NumberSet, type StringSet, type Union } from './form';
 import { COMPACT, prettyLayout } from './layout';
@@ -24,6 +25,9 @@ const MOST_LEVELS = 16;
 export class RuleWriter {
   readonly #rules: { name: string; expression: Expression }[] = [];
   readonly #known = new Map<string, Expression>();
+  /** Of strings and numbers that come again and again, and of choices of such. */
+  readonly #scalars = new Map<string, Expression | undefined>();
+  readonly #identities = new Map<object, number>();
   readonly #queue: { node: Node; level: number; rule: number }[] = [];
 
   constructor(
@@ -96,17 +100,51 @@ export class RuleWriter {
         items.push(made);
       }
     };
-    add(form.numbers, 'number', (set) => {
-      this.nodes.spend(numberWork(set));
-      return numberText(set);
-    });
-    add(form.strings, 'string', (set) => {
-      this.nodes.spend(stringWork(set));
-      return stringText(set);
-    });
+    add(form.numbers, 'number', (set) =>
+      this.#once(this.#numberKey(set), () => {
+        this.nodes.spend(numberWork(set));
+        return numberText(set);
+      }),
+    );
+    add(form.strings, 'string', (set) =>
+      this.#once(this.#stringKey(set), () => {
+        this.nodes.spend(stringWork(set));
+        return stringText(set);
+      }),
+    );
+    const scalars = items.length;
     add(form.objects, 'object', (set) => objectText(set, this.options.openObjects, writer));
     add(form.arrays, 'array', (set) => arrayText(set, writer));
-    return choice(...items);
+    if (items.length > scalars || scalars < 2) return choice(...items);
+    // As one object, which makes one rule of the rules that have it.
+    const key = items.map((item) => this.#identity(item)).join();
+    return this.#once(key, () => choice(...items))!;
+  }
+
+  #once(key: string, make: () => Expression | undefined): Expression | undefined {
+    if (!this.#scalars.has(key)) this.#scalars.set(key, make());
+    return this.#scalars.get(key);
+  }
+
+  #identity(object: object): number {
+    let found = this.#identities.get(object);
+    if (found === undefined) this.#identities.set(object, (found = this.#identities.size));
+    return found;
+  }
+
+  #numberKey(set: NumberSet): string {
+    if (set.values !== undefined) return `numbers ${set.values.join()}`;
+    const bounds = [set.least, set.most].map(
+      (bound) => bound && `${decimalKey(bound.value)}${bound.exclusive ? '!' : ''}`,
+    );
+    const multiple = set.multipleOf && decimalKey(set.multipleOf);
+    return `${set.kind} ${bounds.join(' ')} ${multiple}`;
+  }
+
+  #stringKey(set: StringSet): string {
+    if (set.values !== undefined) return `strings ${JSON.stringify([...set.values])}`;
+    const { automaton, least, most } = set;
+    return `pattern ${automaton && this.#identity(automaton)} ${least} ${most}`;
   }
 
   /** The keyword is guessed: of those of its type, the ones that ask for much. */
@@ -160,10 +198,18 @@ function stringWork(set: StringSet): number {
   return Math.min(states * (levels + 1), 50_000);
 }
 
+function decimalKey({ digits, scale }: Decimal): string {
+  return `${digits}e-${scale}`;
+}
+
+const NULL = text('null');
+const TRUE = text('true');
+const FALSE = text('false');
+
 function words(form: Form): Expression[] {
   const items: Expression[] = [];
-  if (form.null) items.push(text('null'));
-  if (form.true) items.push(text('true'));
-  if (form.false) items.push(text('false'));
+  if (form.null) items.push(NULL);
+  if (form.true) items.push(TRUE);
+  if (form.false) items.push(FALSE);
   return items;
 }
