@@ -17,7 +17,7 @@ export interface RandomPrompts {
 const COUNTED_AT_ONCE = 8;
 
 /** Tries to get a prompt's length right: a word may be two tokens, so that one can be left over. */
-const FITTINGS = 8;
+const FITTINGS = 12;
 
 /**
  * Prompts of random words, as long as the server's tokenizer says, or of one word a token where it
@@ -69,10 +69,10 @@ export class RandomWorkload {
       const { count, context } = await this.client.countTokens(words.join(' '), this.signal);
       if (context !== undefined) this.check(context);
       if (count === tokens) break;
-      if (count > tokens) {
-        const most = words.length - Math.max(prefix.length, 1);
-        words.length -= Math.min(count - tokens, most);
-      } else more(tokens - count);
+      const tokensAWord = count / words.length;
+      const change = Math.max(1, Math.round(Math.abs(count - tokens) / tokensAWord));
+      if (count < tokens) more(change);
+      else words.length = Math.max(words.length - change, prefix.length, 1);
     }
     return words;
   }

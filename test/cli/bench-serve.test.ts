@@ -14,8 +14,9 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { arrivals } from '../../lib/bench-serve/arrivals';
+import type { Client, Prompt } from '../../lib/bench-serve/client';
 import { EventStream } from '../../lib/bench-serve/event-stream';
-import type { Sample } from '../../lib/bench-serve/load';
+import { Load, type Sample } from '../../lib/bench-serve/load';
 import { plot } from '../../lib/bench-serve/plot';
 import { Random } from '../../lib/bench-serve/random';
 import { resultOf, type Result, type Settings } from '../../lib/bench-serve/result';
@@ -327,6 +328,45 @@ describe('arrivals', () => {
   });
 });
 
+describe('a load', () => {
+  const prompts = ['a', 'b', 'c', 'd', 'e'].map((input) => ({ input, outputTokens: 1 }));
+
+  test('sends no more at once than it may, in order, and the others wait in its queue', async () => {
+    const sent: unknown[] = [];
+    const release: (() => void)[] = [];
+    const client = {
+      generate: async ({ input }: Prompt) => {
+        sent.push(input);
+        await new Promise<void>((resolve) => release.push(resolve));
+        return { kind: 'none', message: '' };
+      },
+    } as unknown as Client;
+    const load = new Load(client, 2, new AbortController().signal);
+    const ended = load.run(prompts, [0, 0, 0, 0, 0]);
+    for (let done = 0; done < prompts.length; ++done) {
+      await wait(1);
+      expect(sent).toEqual(['a', 'b', 'c', 'd', 'e'].slice(0, done + 2));
+      expect(load.running).toBe(Math.min(2, prompts.length - done));
+      release[done]!();
+    }
+    expect((await ended).failures).toHaveLength(5);
+  });
+
+  test('sends each when it is due', async () => {
+    const sent: number[] = [];
+    const client = {
+      generate: () => {
+        sent.push(performance.now());
+        return Promise.resolve({ kind: 'none', message: '' });
+      },
+    } as unknown as Client;
+    const load = new Load(client, Infinity, new AbortController().signal);
+    await load.run(prompts.slice(0, 3), [0, 0.02, 0.04]);
+    const early = sent.filter((at, index) => at < load.startedAt + index * 20 - 2);
+    expect(early).toEqual([]);
+  });
+});
+
 describe('random prompts', () => {
   test('are as long as the server counts, words of two tokens or not', async () => {
     stub.tokensOf = (word) => (word.length > 4 ? 2 : 1);
@@ -477,10 +517,11 @@ describe('requests', () => {
     expect(stub.sockets).toBeLessThanOrEqual(3);
   });
 
-  test('at a rate take as long as it says', async () => {
-    const result = await measure(...small, '--request-rate', '20');
-    expect(result.request_rate).toBe(20);
-    expect(result.duration).toBeGreaterThanOrEqual(0.29); // The last arrives at 6 / 20.
+  test('come at the rate and burstiness asked for', async () => {
+    const traffic = ['--request-rate', '200', '--burstiness', '0.5', '--max-concurrency', '3'];
+    const result = await measure(...small, ...traffic);
+    expect(result).toMatchObject({ request_rate: 200, burstiness: 0.5, max_concurrency: 3 });
+    expect(result).toHaveProperty('p99_e2el_including_client_queue_ms');
   });
 
   test('without usage have their chunks counted, and that is said', async () => {
@@ -663,4 +704,19 @@ describe('wrong usage', () => {
     expect(status).toBe(1);
     expect(stub.received).toEqual([]);
   });
+});
+
+test('measures `tramontane serve`', async () => {
+  const server = start('serve', '--port', '0', '--log-level', 'error');
+  const [line] = (await once(server.stdout, 'data')) as [Buffer];
+  url = /^listening on (\S+)/.exec(line.toString())![1]!;
+  for (const endpoint of ['completions', 'chat']) {
+    const args = ['--endpoint', endpoint, '--ignore-eos', '--max-concurrency', '3'];
+    const result = await measure(...small, ...args);
+    expect(result).toMatchObject({ completed: 6, failed: 0, total_output_tokens: 30 });
+    expect(result).toMatchObject({ without_usage: 0, ended_early: 0 });
+    if (endpoint === 'completions') expect(result.total_input_tokens).toBe(6 * 20);
+  }
+  server.kill('SIGTERM');
+  await once(server, 'close');
 });
