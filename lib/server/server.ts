@@ -1,4 +1,5 @@
 /** The server: what every request passes through, and the routes. */
+import { EventEmitter, once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import fastifyCors from '@fastify/cors';
 import fastifySwagger from '@fastify/swagger';
@@ -49,6 +50,9 @@ const KEEP_ALIVE_MS = 72_000;
 const HEADERS_MS = 20_000;
 const REQUEST_MS = 60_000;
 
+/** Time for what is aborted at the end to say so to its client. */
+const LAST_WORDS_S = 2;
+
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/i;
 
 /**
@@ -65,7 +69,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
   const names = new WeakMap<FastifyRequest, string>();
   let draining = false;
   let active = 0;
-  let onIdle = (): void => undefined;
+  const idle = new EventEmitter();
 
   const app = fastify({
     logger: settings.logger as boolean,
@@ -75,7 +79,9 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     http: { headersTimeout: HEADERS_MS },
     genReqId: requestId,
     requestIdHeader: false,
-    forceCloseConnections: 'idle',
+    // Also those that have had no request yet, which browsers and fetch() open beforehand: to Node
+    // they are not idle. Requests that run are waited for before.
+    forceCloseConnections: true,
     routerOptions: { maxParamLength: 1024 },
     ajv: {
       customOptions: {
@@ -103,7 +109,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     active += 1;
     reply.raw.once('close', () => {
       active -= 1;
-      if (active === 0) onIdle();
+      if (active === 0) idle.emit('idle');
     });
     done();
   });
@@ -150,24 +156,20 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     done();
   });
 
+  const untilIdle = async (seconds: number): Promise<void> => {
+    if (active === 0) return;
+    const signal = AbortSignal.timeout(seconds * 1000);
+    await once(idle, 'idle', { signal }).catch(() => undefined);
+  };
   const drain = async (seconds: number): Promise<void> => {
     draining = true;
-    if (active > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, seconds * 1000);
-        onIdle = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-    ending.abort();
+    await untilIdle(seconds);
     await app.close();
   };
-  app.addHook('preClose', (done) => {
+  app.addHook('preClose', async () => {
     draining = true;
     ending.abort();
-    done();
+    await untilIdle(LAST_WORDS_S);
   });
   return Object.assign(app, { drain });
 }
