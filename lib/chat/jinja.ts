@@ -11,7 +11,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer';
 import { joined } from './inert';
 import type { ReadMessage } from './messages';
 import { Segments } from './segments';
-import type { ReadTool } from './tools';
+import { callArguments, type ReadTool } from './tools';
 
 /** What is used of `@huggingface/jinja`, whose own types are an ECMAScript module's alone. */
 interface Jinja {
@@ -28,7 +28,7 @@ function jinja(): Jinja {
 const MOST_TEMPLATE = 2 ** 18;
 const MOST_OUTPUT = 2 ** 24;
 /** Of one rendering, which takes a few on any conversation. */
-const MOST_MILLISECONDS = 1000;
+const MOST_MILLISECONDS = 500;
 /** A private-use plane: assigned to nobody, and so in hardly any text. */
 const FIRST_STAND_IN = 0xf0000;
 
@@ -43,11 +43,14 @@ export function encodeJinja(
   messages: readonly ReadMessage[],
   tools: readonly ReadTool[],
 ): number[] {
+  for (const { calls, index } of messages) for (const call of calls) callArguments(call, index);
   const controls = controlPieces(tokenizer);
   const stand = new StandIns(controls, messages, tools);
   const rendered = render(template, {
     messages: messages.map((message) => plain(message, stand)),
-    ...(tools.length > 0 && { tools: tools.map(({ json }) => stand.hideIn(JSON.parse(json))) }),
+    ...(tools.length > 0 && {
+      tools: tools.map((tool, index) => stand.hideIn(valueOf(tool, index))),
+    }),
     bos_token: pieceOf(tokenizer, tokenizer.bosId),
     eos_token: pieceOf(tokenizer, tokenizer.eosId),
     add_generation_prompt: messages.at(-1)!.role !== 'assistant',
@@ -120,6 +123,16 @@ function plain(message: ReadMessage, stand: StandIns): Record<string, unknown> {
   };
 }
 
+/** @throws MessagesError for infinite numbers, which the other formats write as Python does */
+function valueOf({ json }: ReadTool, index: number): unknown {
+  try {
+    return JSON.parse(json) as unknown;
+  } catch {
+    const problem = `tools[${String(index)}]: function.parameters must be JSON`;
+    throw new MessagesError('InvalidToolSchemaException', problem);
+  }
+}
+
 function parsed(values: unknown): unknown {
   if (typeof values !== 'string') return values ?? {};
   try {
@@ -171,7 +184,9 @@ class StandIns {
     messages: readonly ReadMessage[],
     tools: readonly ReadTool[],
   ) {
-    const used = JSON.stringify([messages, tools]);
+    const used = JSON.stringify([messages, tools], (_, value: unknown) =>
+      typeof value === 'bigint' ? String(value) : value,
+    );
     let code = FIRST_STAND_IN;
     for (const piece of controls.keys()) {
       const first = String.fromCodePoint(piece.codePointAt(0)!);

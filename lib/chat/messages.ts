@@ -103,10 +103,7 @@ export function readMessages(
 }
 
 function readMessage(message: unknown, index: number, imageKind: string): ReadMessage {
-  const fields = (typeof message === 'object' && message !== null ? message : {}) as Record<
-    string,
-    unknown
-  >;
+  const fields = fieldsOf(message);
   const { role: roleName, content, tool_calls: calls, prefix } = fields;
   const role = typeof roleName === 'string' ? ROLES[roleName] : undefined;
   if (role === undefined) {
@@ -159,14 +156,19 @@ function readCalls(calls: unknown, index: number): Call[] {
     throw new MessagesError('ValidationError', 'tool_calls must be an array', index);
   }
   return calls.map((call: unknown) => {
-    const { id, function: called } = Object(call) as Record<string, unknown>;
-    const { name, arguments: values } = Object(called) as Record<string, unknown>;
+    const { id, function: called } = fieldsOf(call);
+    const { name, arguments: values } = fieldsOf(called);
     if (typeof name !== 'string') {
       const problem = 'a tool call must have function.name';
       throw new MessagesError('ValidationError', problem, index);
     }
     return { id: optionalString('the id of a tool call', id, index), name, arguments: values };
   });
+}
+
+/** None of a function, whose own `arguments` cannot be read. */
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
 }
 
 function optionalString(what: string, value: unknown, index: number): string | undefined {

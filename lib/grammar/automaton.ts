@@ -1,6 +1,6 @@
 import { GrammarError } from '../errors';
 import type { Automaton, AutomatonEdge, CharacterRange } from './expression';
-import { MOST_STATES, isLeast, knownLeast, minimize, tooLarge } from './minimize';
+import { MOST_STATES, countEdges, isLeast, knownLeast, minimize, tooLarge } from './minimize';
 import { ANY, normalize } from './ranges';
 
 export { toAutomaton } from './determinize';
@@ -119,9 +119,11 @@ function turned({ states }: Automaton): Automaton {
   );
   if (takesAll[0] === true) return NO_TEXT;
   const sink = states.length;
+  let all = 0;
   const result = states.map(({ accepts, edges }): State => {
     const kept = edges.filter(([, , to]) => takesAll[to] !== true);
     for (const [first, last] of gapsOf(edges)) kept.push([first, last, sink]);
+    countEdges(kept.length, (all += kept.length));
     return { accepts: !accepts, edges: kept.sort((a, b) => a[0] - b[0]) };
   });
   result.push({
@@ -241,6 +243,7 @@ function product(
   const yOf: number[] = [];
   const states: State[] = [];
   let work = 0;
+  let all = 0;
   const find = (x: number, y: number): number => {
     const key = (x + 1) * width + y + 1;
     let state = known.get(key);
@@ -278,6 +281,7 @@ function product(
       if (last === xLast) i++;
       if (last === yLast) j++;
     }
+    countEdges(edges.length, (all += edges.length));
   }
   return { states };
 }

@@ -1,6 +1,6 @@
 import { GrammarError } from '../errors';
 import type { Automaton, CharacterRange } from './expression';
-import { MOST_STATES, minimizeTable, tooLarge } from './minimize';
+import { MOST_CELLS, MOST_STATES, minimizeTable, tooLarge } from './minimize';
 import { ANY } from './ranges';
 import type { Regex } from './regex';
 
@@ -138,7 +138,9 @@ class Determinizer {
           : `${isStart ? '^' : ''}${accepts ? '$' : ''}${found.sort().join()}`;
       let state = known.get(key);
       if (state !== undefined) return state;
-      if (states.length >= MOST_STATES) throw tooLarge(WHAT);
+      if (states.length >= MOST_STATES || states.length * classes > MOST_CELLS) {
+        throw tooLarge(WHAT);
+      }
       known.set(key, (state = states.length));
       states.push({ sets: found === 'all' ? new Int32Array(0) : found, accepts });
       if (found === 'all') {

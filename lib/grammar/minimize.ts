@@ -3,7 +3,9 @@ import type { Automaton, AutomatonEdge, CharacterRange } from './expression';
 
 /** States of one automaton, and cells of one table: states by classes of characters. */
 export const MOST_STATES = 20_000;
-const MOST_CELLS = 8_000_000;
+export const MOST_CELLS = 1_000_000;
+/** Of one automaton: some 12 MB. Real schemas have a few thousand. */
+export const MOST_EDGES = 200_000;
 
 /**
  * A deterministic automaton over classes of characters that it does not tell apart. State 0 is
@@ -17,6 +19,22 @@ export interface Table {
   readonly intervals: readonly CharacterRange[];
   readonly classOf: Int32Array;
   readonly classes: number;
+}
+
+let edgesMade = 0;
+
+/** How many edges automata were made of until now, by which a schema's may be counted. */
+export function madeEdges(): number {
+  return edgesMade;
+}
+
+/**
+ * Counts edges that were made.
+ * @param all how many the automaton has by now
+ */
+export function countEdges(made: number, all: number): void {
+  edgesMade += made;
+  if (all > MOST_EDGES) throw tooLarge('automaton');
 }
 
 export function tooLarge(what: string): GrammarError {
@@ -239,6 +257,7 @@ function quotient(table: Table, block: Int32Array): Automaton {
   const number = new Int32Array(block.length + 1).fill(-1);
   number[block[0]!] = 0;
   const found = [0];
+  let all = 0;
   const states: { accepts: boolean; edges: AutomatonEdge[] }[] = [];
   for (let at = 0; at < found.length; at++) {
     const state = found[at]!;
@@ -256,6 +275,7 @@ function quotient(table: Table, block: Int32Array): Automaton {
       if (before?.[2] === to && before[1] + 1 === first) before[1] = last;
       else edges.push((before = [first, last, to]));
     }
+    countEdges(edges.length, (all += edges.length));
     states.push({ accepts: accepts[state] === 1, edges });
   }
   return { states };

@@ -9,6 +9,7 @@ import {
   type ArraySet,
   type Bound,
   type Form,
+  type Node,
   type NumberSet,
   type ObjectSet,
   type StringSet,
@@ -27,7 +28,7 @@ export interface Context {
   readonly document: Document;
   readonly nodes: Nodes;
   readonly patterns: Patterns;
-  readonly form: (schema: Json) => Form;
+  readonly form: (node: Node) => Form;
 }
 
 const NUMBER_WORDS = ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'];
@@ -227,7 +228,9 @@ function readObjects(context: Context, schema: JsonObject): ObjectSet {
   };
   const names = schema.get('propertyNames');
   if (names === undefined) return set;
-  const allowed = stringAutomaton(context.form(names).strings);
+  const allowed = stringAutomaton(
+    context.form(schemaAt(context, schema, 'propertyNames', names)).strings,
+  );
   if (allowed === undefined)
     throw document.error(schema, 'propertyNames', 'Names of this kind are not supported.');
   return patterns.restrictNames(set, allowed);

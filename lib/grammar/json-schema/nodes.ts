@@ -1,5 +1,6 @@
 import { GrammarError } from '../../errors';
 import type { Automaton } from '../expression';
+import { madeEdges } from '../minimize';
 import type { Node } from './form';
 import { canonical, type Json, type JsonObject } from './json';
 
@@ -16,6 +17,8 @@ export const ANY: Node = 0;
 export const NONE: Node = 1;
 const MOST_NODES = 50_000;
 const MOST_WORK = 1_000_000;
+/** Of all automata, some 32 MB. */
+const MOST_EDGES = 500_000;
 /** Alternatives of one type. */
 export const MOST_ALTERNATIVES = 256;
 
@@ -25,6 +28,8 @@ export class Nodes {
   readonly #schemas = new Map<JsonObject, Node>();
   readonly #known = new Map<string, Node>();
   #work = MOST_WORK;
+  /** Schemas are read one at a time. */
+  readonly #edgesBefore = madeEdges();
 
   /**
    * Counts what combining schemas takes, in names, items and states that are looked at.
@@ -32,7 +37,7 @@ export class Nodes {
    */
   spend(work: number): void {
     this.#work -= work;
-    if (this.#work < 0) {
+    if (this.#work < 0 || madeEdges() - this.#edgesBefore > MOST_EDGES) {
       throw new GrammarError('The schema combines to too much.', { keyword: 'allOf' });
     }
   }

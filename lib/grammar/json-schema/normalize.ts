@@ -43,7 +43,7 @@ export class Normalizer {
     this.#options = options;
     this.#algebra = new Algebra(nodes);
     this.#emptiness = new Emptiness(nodes, (node) => this.form(node));
-    const form = (schema: Json): Form => this.#formOf(schema);
+    const form = (node: Node): Form => this.form(node);
     this.#context = { document, nodes, patterns: new Patterns(document, nodes), form };
   }
 
@@ -99,10 +99,6 @@ export class Normalizer {
     }
   }
 
-  #formOf(schema: Json): Form {
-    return this.form(this.#nodes.schema(schema));
-  }
-
   #pruned(form: Form): Form {
     return {
       ...form,
@@ -126,7 +122,7 @@ export class Normalizer {
       } else if (keyword === 'enum') {
         form = algebra.both(form, this.#enumForm(schema, value));
       } else if (keyword === '$ref') {
-        form = algebra.both(form, this.#formOf(this.#schemaFor(schema)));
+        form = algebra.both(form, this.form(this.#nodes.schema(this.#schemaFor(schema))));
       } else if (keyword === 'allOf') {
         for (const item of this.#branches(schema, keyword)) form = algebra.both(form, item);
       } else if (keyword === 'anyOf') {

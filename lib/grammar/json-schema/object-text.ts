@@ -28,6 +28,8 @@ export interface Writer {
 }
 
 const MOST_RULES = 4_000;
+/** A state of keys takes as much as looking at so many: it may need states for escapes. */
+const SPELLING_WORK = 100;
 
 interface Member {
   readonly expression: Expression;
@@ -155,7 +157,11 @@ function extraMember(
   nodes.spend(names.reduce((sum, name) => sum + name.length, 0));
   const items: Expression[] = [];
   const add = (keys: Automaton | undefined, node: Node): void => {
-    if (!(keys && isEmpty(keys))) items.push(sequence(keyText(keys), layout.colon, value(node)));
+    if (keys !== undefined) {
+      if (isEmpty(keys)) return;
+      nodes.spend(SPELLING_WORK * keys.states.length);
+    }
+    items.push(sequence(keyText(keys), layout.colon, value(node)));
   };
   for (const { keys, node } of set.classes) {
     if (isEmptyNode(node)) continue;

@@ -1,4 +1,5 @@
 import { ofTexts } from '../automaton';
+import { tooLarge } from '../minimize';
 import {
   characters,
   choice,
@@ -158,6 +159,9 @@ export function spelled(automaton: Automaton): Automaton {
 /** Formats and patterns come again and again. */
 const spelledBefore = new WeakMap<Automaton, Automaton>();
 
+/** States of one automaton: with more a grammar's tables would soon be full. */
+const MOST_SPELLED = 50_000;
+
 function spell({ states }: Automaton): Automaton {
   const result: { accepts: boolean; edges: AutomatonEdge[] }[] = states.map(({ accepts }) => ({
     accepts,
@@ -171,6 +175,7 @@ function spell({ states }: Automaton): Automaton {
     let state = known.get(name);
     if (state === undefined) {
       state = result.length;
+      if (state >= MOST_SPELLED) throw tooLarge('automaton');
       known.set(name, state);
       const made = { accepts: false, edges: [] as AutomatonEdge[] };
       result.push(made);

@@ -1,5 +1,6 @@
 import { accepts, complement, intersect, isEmpty, lengths, ofTexts, union } from '../automaton';
 import type { Automaton, AutomatonState } from '../expression';
+import { MOST_EDGES } from '../minimize';
 import { Refusal, type StringPattern, type StringSet, type Union } from './form';
 import { trim } from './trim';
 
@@ -69,7 +70,10 @@ export function counted({
   if (found.least >= least && found.most <= most) return automaton;
   const levels = most === Infinity ? least : most;
   const count = automaton.states.length;
-  if ((levels + 1) * count > MOST_COUNTED_STATES) return undefined;
+  const edges = automaton.states.reduce((sum, state) => sum + state.edges.length, 0);
+  if ((levels + 1) * count > MOST_COUNTED_STATES || (levels + 1) * edges > MOST_EDGES) {
+    return undefined;
+  }
   const states: AutomatonState[] = [];
   for (let level = 0; level <= levels; level++) {
     const next = level === levels ? (most === Infinity ? level : undefined) : level + 1;
