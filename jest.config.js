@@ -10,6 +10,7 @@ module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
+  modulePathIgnorePatterns: ['<rootDir>/test/clients/'],
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',

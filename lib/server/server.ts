@@ -16,6 +16,7 @@ import { ModelTable, type Models } from './models';
 import { checkServerOptions, type ServerOptions, type Settings } from './options';
 import { ApiError, apiError } from './protocol/errors';
 import { schemaError, type Fields } from './protocol/fields';
+import { readRest } from './read-rest';
 import { chatRoutes } from './routes/chat';
 import { completionRoutes } from './routes/completions';
 import { fimRoutes } from './routes/fim';
@@ -50,6 +51,8 @@ const KEEP_ALIVE_MS = 72_000;
 const HEADERS_MS = 20_000;
 const REQUEST_MS = 60_000;
 
+/** Of a body that is too large, what is waited for before that is said. */
+const REST_BYTES = 64 * 2 ** 20;
 /** Time for what is aborted at the end to say so to its client. */
 const LAST_WORDS_S = 2;
 
@@ -117,7 +120,11 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     metrics.answered(request.method, request.routeOptions.url ?? 'none', reply.statusCode);
     done();
   });
-  app.setErrorHandler((error, request, reply) => answerError(error as Error, request, reply));
+  app.setErrorHandler(async (error, request, reply) => {
+    const { statusCode } = error as FastifyError;
+    if (statusCode === 413) await readRest(request.raw, REST_BYTES);
+    return answerError(error as Error, request, reply);
+  });
   app.setNotFoundHandler((request) => {
     const message = `there is no ${request.method} ${request.url.split('?')[0]!}`;
     throw new ApiError(404, message, { code: 'not_found' });

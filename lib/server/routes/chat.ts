@@ -1,9 +1,10 @@
 /** POST /v1/chat/completions */
 import type { Message } from '../../chat/messages';
-import type { ToolCallDelta } from '../../chat/tool-calls';
 import type { ChatOptions, ChatTool } from '../../model/chat';
 import type { ChatResult, GenerationChunk, LogprobInfo } from '../../model/generation';
 import { addRoute, newId, unixTime, type Call, type Context } from '../context';
+import { callDeltas, type CallDeltas } from '../protocol/call-deltas';
+import { withOwnCallIds } from '../protocol/call-ids';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, refused, text, type Fields } from '../protocol/fields';
 import { chatLogprobs } from '../protocol/logprobs';
@@ -104,6 +105,8 @@ export const CHAT_FIELDS: Fields = {
   audio: refused('answers are text.'),
   web_search_options: refused('there is no web search.'),
   prediction: refused('answers are not predicted.'),
+  guardrails: refused('ask /v1/moderations.'),
+  prompt_mode: refused('the models do not reason beforehand.'),
   reasoning_effort: refused('the models do not reason beforehand.', 'none'),
   moderation: refused('ask /v1/moderations.'),
   service_tier: inert('There is one.', text),
@@ -149,8 +152,11 @@ function jobsOf(body: ChatBody, call: Call): readonly Job[] {
   if (top !== undefined && !logprobs) {
     throw badField('top_logprobs', 'top_logprobs goes with logprobs: true');
   }
-  const { tools, safe_prompt: safePrompt, parallel_tool_calls: parallelToolCalls } = body;
+  const { tools, safe_prompt: safePrompt } = body;
+  const messages = withOwnCallIds(body.messages);
   const chosen = toolChoice(body.tool_choice);
+  // A tool that is named is called once.
+  const parallelToolCalls = typeof chosen === 'object' ? false : body.parallel_tool_calls;
   const shape = {
     ...(tools && tools.length > 0 && { tools, ...(chosen && { toolChoice: chosen }) }),
     ...(tools && parallelToolCalls !== undefined && { parallelToolCalls }),
@@ -158,7 +164,7 @@ function jobsOf(body: ChatBody, call: Call): readonly Job[] {
     ...(logprobs && { logprobs: top ?? 0 }),
     ...mostTokens(body.max_completion_tokens ?? body.max_tokens, call.context.settings),
   };
-  const promptTokens = aboutChatTokens(body.messages, tools);
+  const promptTokens = aboutChatTokens(messages, tools);
   return Array.from({ length: n }, (_, choice) => {
     const options = {
       ...samplingOptions(body, { ...(responseFormat && { responseFormat }), choice }),
@@ -166,20 +172,8 @@ function jobsOf(body: ChatBody, call: Call): readonly Job[] {
     };
     return {
       promptTokens,
-      start: (signal: AbortSignal) => model.chat(body.messages, { ...options, signal }),
+      start: (signal: AbortSignal) => model.chat(messages, { ...options, signal }),
     };
-  });
-}
-
-/** Deltas of calls as OpenAI streams them: what a call is first, then pieces of its arguments. */
-function callDeltas(calls: readonly ToolCallDelta[]): object[] {
-  return calls.flatMap(({ index, id, name, arguments: json }) => {
-    const pieces: object[] = [];
-    if (name !== undefined) {
-      pieces.push({ index, id, type: 'function', function: { name, arguments: '' } });
-    }
-    if (json !== '') pieces.push({ index, function: { arguments: json } });
-    return pieces;
   });
 }
 
@@ -219,7 +213,7 @@ async function chat(body: ChatBody, call: Call): Promise<object | undefined> {
 
   const usage = body.stream_options?.include_usage === true ? { usage: null } : {};
   const chunkHead = { ...head, object: 'chat.completion.chunk' };
-  const begun = new Set<number>();
+  const begun = new Map<number, CallDeltas>();
   const called = new Set<number>();
   return call.stream(async (stream) => {
     const send = (index: number, delta: object, more: object = {}) =>
@@ -231,16 +225,20 @@ async function chat(body: ChatBody, call: Call): Promise<object | undefined> {
     const sendChunk = async (index: number, chunk: GenerationChunk): Promise<void> => {
       const infos = chunk.logprobs ?? [];
       const more = logprobs ? { logprobs: chatLogprobs(tokenizer, infos) } : {};
-      if (!begun.has(index)) {
-        begun.add(index);
+      let calls = begun.get(index);
+      if (calls === undefined) {
+        calls = callDeltas(call.request.headers);
+        begun.set(index, calls);
         await send(index, { role: 'assistant', content: '', refusal: null });
       }
-      for (const delta of callDeltas(chunk.toolCalls ?? [])) {
-        called.add(index);
+      if (chunk.toolCalls !== undefined && chunk.toolCalls.length > 0) called.add(index);
+      for (const delta of calls.next(chunk.toolCalls ?? [])) {
         await send(index, { tool_calls: [delta] });
       }
       if (chunk.text !== '' || infos.length > 0) await send(index, { content: chunk.text }, more);
       if (chunk.finishReason === undefined) return;
+      const rest = calls.rest();
+      if (rest.length > 0) await send(index, { tool_calls: rest });
       const reason = finishReason(chunk.finishReason);
       await send(index, {}, { finish_reason: chatFinishReason(reason, called.has(index), body) });
     };

@@ -1,7 +1,7 @@
 /** POST /v1/fim/completions, in Mistral's form. */
 import type { ChatResult } from '../../model/generation';
 import { addRoute, newId, unixTime, type Call, type Context } from '../context';
-import { flag, honoured, text, type Fields } from '../protocol/fields';
+import { flag, honoured, inert, text, type Fields } from '../protocol/fields';
 import {
   EXTRA_FIELDS,
   mostTokens,
@@ -22,6 +22,8 @@ export const FIM_FIELDS: Fields = {
   stream_options: honoured('include_usage.', STREAM_OPTIONS),
   ...SAMPLING_FIELDS,
   ...EXTRA_FIELDS,
+  metadata: inert('Nothing is kept.', { type: 'object' }),
+  prompt_cache_key: inert('Prompts that begin alike share their start anyway.', text),
 };
 
 interface FimBody extends SamplingBody {

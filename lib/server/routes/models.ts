@@ -13,6 +13,17 @@ function modelObject(name: string, served: Served): object {
     root: served.name,
     parent: null,
     max_model_len: served.model.info.contextSize,
+    // As Mistral has them: its clients take no model without.
+    type: 'base',
+    max_context_length: served.model.info.contextSize,
+    capabilities: {
+      completion_chat: true,
+      completion_fim: true,
+      function_calling: true,
+      moderation: true,
+      fine_tuning: false,
+      vision: false,
+    },
   };
 }
 

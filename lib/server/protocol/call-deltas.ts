@@ -1,0 +1,55 @@
+/** Pieces of tool calls, as streams of chats have them. */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { ToolCallDelta } from '../../chat/tool-calls';
+
+/** Of one answer: what its next deltas are in the stream, and what was held back until its end. */
+export interface CallDeltas {
+  next(calls: readonly ToolCallDelta[]): readonly object[];
+  rest(): readonly object[];
+}
+
+/** In OpenAI's form, or in Mistral's for its own clients, which take each delta for a whole call. */
+export function callDeltas(headers: IncomingHttpHeaders): CallDeltas {
+  const isMistral = /\bmistral(-client|ai)\b/.test(headers['user-agent'] ?? '');
+  return isMistral ? new WholeCalls() : new CallPieces();
+}
+
+/** What a call is first, then pieces of its arguments. */
+class CallPieces implements CallDeltas {
+  next(calls: readonly ToolCallDelta[]): readonly object[] {
+    return calls.flatMap(({ index, id, name, arguments: json }) => {
+      const pieces: object[] = [];
+      if (name !== undefined) {
+        pieces.push({ index, id, type: 'function', function: { name, arguments: '' } });
+      }
+      if (json !== '') pieces.push({ index, function: { arguments: json } });
+      return pieces;
+    });
+  }
+
+  rest(): readonly object[] {
+    return [];
+  }
+}
+
+class WholeCalls implements CallDeltas {
+  readonly #calls: { readonly head: object; readonly name: string; json: string }[] = [];
+
+  next(calls: readonly ToolCallDelta[]): readonly object[] {
+    for (const { index, id, name, arguments: json } of calls) {
+      if (name !== undefined) {
+        this.#calls[index] = { head: { index, id, type: 'function' }, name, json };
+      } else {
+        this.#calls[index]!.json += json;
+      }
+    }
+    return [];
+  }
+
+  rest(): readonly object[] {
+    return this.#calls.map(({ head, name, json }) => ({
+      ...head,
+      function: { name, arguments: json },
+    }));
+  }
+}
