@@ -7,6 +7,8 @@ export { toAutomaton } from './determinize';
 export { minimize } from './minimize';
 
 const MOST_WORK = 20_000_000;
+/** Making a state of two takes as much as so many edges. */
+const STATE_WORK = 8;
 
 interface State {
   accepts: boolean;
@@ -283,6 +285,7 @@ function product(
     }
     countEdges(edges.length, (all += edges.length));
   }
+  countEdges(STATE_WORK * states.length, all);
   return { states };
 }
 

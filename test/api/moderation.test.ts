@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import { Model, NOT_MODERATED, type Message, type PolicyLabel } from '../../lib';
 import { moderationMessages } from '../../lib/model/moderation';
+import { DEFAULT_POLICY } from '../../lib/model/moderation-policy';
+import { describeWithReference } from '../reference';
 
 const POLICY: readonly PolicyLabel[] = [
   { label: 'sad', definition: 'makes one cry' },
@@ -15,35 +17,66 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
+/** Sums of the log-probabilities of each label's tokens, one position at a time. */
+async function forced(
+  judge: Model,
+  subject: string,
+  policy: readonly PolicyLabel[],
+  labels: readonly string[],
+): Promise<number[]> {
+  const prompt = judge.chatTokens(moderationMessages(subject, policy));
+  const sums: number[] = [];
+  for (const label of labels) {
+    let sum = 0;
+    const given = [...prompt];
+    for (const id of judge.tokenizer.encode(label)) {
+      const logits = Array.from(await judge.logits(given));
+      const top = Math.max(...logits);
+      const mass = logits.reduce((total, logit) => total + Math.exp(logit - top), 0);
+      sum += logits[id]! - top - Math.log(mass);
+      given.push(id);
+    }
+    sums.push(sum);
+  }
+  return sums;
+}
+
+function expectForced(scores: Readonly<Record<string, number>>, sums: readonly number[]): void {
+  const total = sums.reduce((mass, sum) => mass + Math.exp(sum), 0);
+  Object.values(scores).forEach((score, index) => {
+    expect(Math.abs(Math.log(score) - (sums[index]! - Math.log(total)))).toBeLessThan(1e-5);
+  });
+  expect(Math.abs(Object.values(scores).reduce((a, b) => a + b) - 1)).toBeLessThan(1e-6);
+}
+
 test('scores sum to 1 and are those of each label forced on the model token by token', async () => {
   const subject = 'The dog was lost.';
   const { results } = await model.moderate(subject, { policy: POLICY });
   const [{ category_scores: scores, flagged, categories }] = results;
-  expect(Object.keys(scores)).toEqual(['sad', 'very happy', NOT_MODERATED]);
-  expect(Object.values(scores).reduce((a, b) => a + b)).toBeCloseTo(1, 6);
-
-  const prompt = model.chatTokens(moderationMessages(subject, POLICY));
-  const forced: number[] = [];
-  for (const label of Object.keys(scores)) {
-    let sum = 0;
-    const given = [...prompt];
-    for (const id of model.tokenizer.encode(label)) {
-      const logits = Array.from(await model.logits(given)); // One position at a time.
-      const mass = logits.reduce((total, logit) => total + Math.exp(logit), 0);
-      sum += logits[id]! - Math.log(mass);
-      given.push(id);
-    }
-    forced.push(sum);
-  }
-  const total = forced.reduce((mass, sum) => mass + Math.exp(sum), 0);
-  Object.values(scores).forEach((score, index) => {
-    expect(Math.abs(Math.log(score) - (forced[index]! - Math.log(total)))).toBeLessThan(1e-5);
-  });
+  const labels = Object.keys(scores);
+  expect(labels).toEqual(['sad', 'very happy', NOT_MODERATED]);
+  expectForced(scores, await forced(model, subject, POLICY, labels));
   expect(categories).toEqual({
     sad: scores['sad']! >= 0.5,
     'very happy': scores['very happy']! >= 0.001,
   });
   expect(flagged).toBe(Object.values(categories).includes(true));
+});
+
+describeWithReference('a model that was trained to chat', (directory) => {
+  test('scores of the 13 labels are those forced on it', async () => {
+    const path = join(directory, 'smollm2/SmolLM2-135M-Instruct.Q4_1.gguf');
+    const judge = await Model.load(path);
+    try {
+      const subject = 'I will hurt you.';
+      const { category_scores: scores } = (await judge.moderate(subject)).results[0];
+      const labels = Object.keys(scores);
+      expect(labels).toHaveLength(14);
+      expectForced(scores, await forced(judge, subject, DEFAULT_POLICY, labels));
+    } finally {
+      await judge.dispose();
+    }
+  });
 });
 
 test('a conversation is judged as what was said, the 13 labels by default', async () => {

@@ -29,7 +29,7 @@ export interface Writer {
 
 const MOST_RULES = 4_000;
 /** A state of keys takes as much as looking at so many: it may need states for escapes. */
-const SPELLING_WORK = 100;
+const SPELLING_WORK = 200;
 
 interface Member {
   readonly expression: Expression;

@@ -160,7 +160,7 @@ export function spelled(automaton: Automaton): Automaton {
 const spelledBefore = new WeakMap<Automaton, Automaton>();
 
 /** States of one automaton: with more a grammar's tables would soon be full. */
-const MOST_SPELLED = 50_000;
+const MOST_SPELLED = 40_000;
 
 function spell({ states }: Automaton): Automaton {
   const result: { accepts: boolean; edges: AutomatonEdge[] }[] = states.map(({ accepts }) => ({
