@@ -240,5 +240,5 @@ function knownError(error: Error, request: FastifyRequest): ApiError {
   if (error instanceof SyntaxError && statusCode === 400) {
     return new ApiError(400, `the body is no JSON: ${error.message}`, { code: 'invalid_json' });
   }
-  return apiError(error, request.routeOptions.config.promptField);
+  return apiError(error, request.routeOptions.config.promptField, Object(request.body) as object);
 }

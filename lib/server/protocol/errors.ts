@@ -91,11 +91,20 @@ function inFields(message: string): { readonly message: string; readonly param?:
   return /^(seed|stop|temperature|tools)\b/.test(message) ? { message, param: name } : { message };
 }
 
+const FORMS = ['guided_json', 'guided_regex', 'guided_choice', 'guided_grammar'];
+
+/** The field that a grammar which cannot be had is of. */
+function grammarField(message: string, body: object): string {
+  if (message.startsWith('the parameters of the tool')) return 'tools';
+  return FORMS.find((name) => Object.hasOwn(body, name)) ?? 'response_format';
+}
+
 /**
  * What a failure says to the client.
  * @param prompt the name of the field with the prompt
+ * @param body of the request, where it was read
  */
-export function apiError(error: unknown, prompt = 'prompt'): ApiError {
+export function apiError(error: unknown, prompt = 'prompt', body: object = {}): ApiError {
   if (error instanceof ApiError) return error;
   if (!(error instanceof TramontaneError)) {
     return new ApiError(500, 'something went wrong in the server; its log says what', {
@@ -108,10 +117,12 @@ export function apiError(error: unknown, prompt = 'prompt'): ApiError {
       const isTooLong = /\b(context|KV cache)\b/.test(message);
       return badField(prompt, message, isTooLong ? 'context_length_exceeded' : 'invalid_prompt');
     }
-    case 'INVALID_MESSAGES':
-      return badField('messages', message, 'invalid_messages');
+    case 'INVALID_MESSAGES': {
+      const { message: text, param = 'messages' } = inFields(message);
+      return badField(param, text, 'invalid_messages');
+    }
     case 'INVALID_GRAMMAR':
-      return badField('response_format', message, 'invalid_grammar');
+      return badField(grammarField(message, body), message, 'invalid_grammar');
     case 'INVALID_OPTION': {
       const { message: text, param } = inFields(message);
       return new ApiError(400, text, { param, code: 'invalid_value' });

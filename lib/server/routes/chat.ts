@@ -155,6 +155,9 @@ function jobsOf(body: ChatBody, call: Call): readonly Job[] {
   const { tools, safe_prompt: safePrompt } = body;
   const messages = withOwnCallIds(body.messages);
   const chosen = toolChoice(body.tool_choice);
+  if (!tools?.length && chosen !== undefined && chosen !== 'auto' && chosen !== 'none') {
+    throw badField('tool_choice', 'tool_choice goes with tools');
+  }
   // A tool that is named is called once.
   const parallelToolCalls = typeof chosen === 'object' ? false : body.parallel_tool_calls;
   const shape = {
