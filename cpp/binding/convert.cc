@@ -171,6 +171,10 @@ void check_pair(const char* first, size_t first_size, const char* second, size_t
                                     " and " + std::to_string(second_size) + " entries");
 }
 
+uint64_t to_salt(const Napi::Value& value) {
+  return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value());
+}
+
 std::vector<int32_t> to_tokens(const Napi::Value& value) {
   const auto array = value.As<Napi::Int32Array>();
   return {array.Data(), array.Data() + array.ElementLength()};
@@ -183,6 +187,7 @@ GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabula
   request.stop_tokens = to_tokens(object.Get("stopTokens"));
   request.logprobs = get_int(object, "logprobs");
   request.priority = get_int(object, "priority");
+  request.cache_salt = to_salt(object.Get("cacheSalt"));
   if (has(object, "allowedTokens")) {
     request.constraint =
         std::make_unique<AllowList>(to_tokens(object.Get("allowedTokens")), vocabulary);

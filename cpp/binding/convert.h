@@ -14,6 +14,7 @@ WeightPlace to_weight(const Napi::Object& object);
 ModelDescription to_description(const Napi::Object& object);
 EngineOptions to_engine_options(const Napi::Object& description);
 GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabulary);
+uint64_t to_salt(const Napi::Value& value);
 std::vector<int32_t> to_tokens(const Napi::Value& value);
 // Throws Error when two arrays that belong together differ in length: native indexes both by one.
 void check_pair(const char* first, size_t first_size, const char* second, size_t second_size);

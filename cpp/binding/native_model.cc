@@ -111,7 +111,7 @@ Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// score(id, tokens, positions, out): logits at `positions` into `out`; without these two, the
+// score(id, tokens, cacheSalt, positions, out): logits at `positions` into `out`; without these two, the
 // likelihood of `tokens`.
 Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
   const uint64_t id = to_id(info[0]);
@@ -119,9 +119,10 @@ Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
     throw_errors(info.Env(), "starting a request", [&] {
       ScoreRequest request;
       request.tokens = to_tokens(info[1]);
-      if (!info[2].IsUndefined()) {
-        auto out = info[3].As<Napi::Float32Array>();
-        request.positions = to_tokens(info[2]);
+      request.cache_salt = to_salt(info[2]);
+      if (!info[3].IsUndefined()) {
+        auto out = info[4].As<Napi::Float32Array>();
+        request.positions = to_tokens(info[3]);
         const auto vocabulary = static_cast<size_t>(running_.model->shape().vocabulary);
         check_pair("logits", out.ElementLength(), "positions by the vocabulary",
                    request.positions.size() * vocabulary);

@@ -18,6 +18,7 @@ struct GenerateRequest {
   std::vector<int32_t> stop_tokens;  // End the generation; the last token of the output then.
   int32_t logprobs = -1;             // Best alternatives to report; -1: no log-probabilities.
   int32_t priority = 0;              // Higher ones are served first.
+  uint64_t cache_salt = 0;           // Prompts share keys with those of the same one alone.
   std::unique_ptr<TokenConstraint> constraint;  // Null: everything is allowed.
 };
 
@@ -25,6 +26,7 @@ struct GenerateRequest {
 struct ScoreRequest {
   std::vector<int32_t> tokens;
   std::vector<int32_t> positions;  // Ascending, distinct; logits of these go to `out`.
+  uint64_t cache_salt = 0;
   float* out = nullptr;  // [positions][vocabulary], kept alive by the caller until the end
                          // of the request is reported. Null: perplexity.
 };

@@ -26,9 +26,10 @@ class Task {
  public:
   using Clock = std::chrono::steady_clock;
 
-  Task(uint64_t id, int32_t priority, std::vector<int32_t> tokens)
+  Task(uint64_t id, int32_t priority, std::vector<int32_t> tokens, uint64_t cache_salt = 0)
       : id(id),
         priority(priority),
+        cache_salt(cache_salt),
         prompt_length(static_cast<int32_t>(tokens.size())),
         tokens_(std::move(tokens)) {}
   virtual ~Task() = default;
@@ -37,6 +38,7 @@ class Task {
 
   const uint64_t id;
   const int32_t priority;  // Higher ones are served first.
+  const uint64_t cache_salt;  // Pages are shared with tasks of the same one alone.
   const int32_t prompt_length;
 
   const std::vector<int32_t>& tokens() const { return tokens_; }

@@ -64,8 +64,9 @@ const Secret& secret() {
 
 }  // namespace
 
-PageKey PageKey::root(int32_t adapter) {
+PageKey PageKey::root(int32_t adapter, uint64_t salt) {
   PageKey key;
+  key.high = salt;
   key.low = static_cast<uint32_t>(adapter);
   return key;
 }

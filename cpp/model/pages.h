@@ -19,8 +19,9 @@ struct PageKey {
   uint64_t high = 0, low = 0;
   bool operator==(const PageKey&) const = default;
 
-  // The key before the first page of a sequence that uses this adapter.
-  static PageKey root(int32_t adapter);
+  // The key before the first page of a sequence that uses this adapter, and shares pages with those
+  // of the same salt alone.
+  static PageKey root(int32_t adapter, uint64_t salt);
   // The key of the page that follows this one and holds tokens[0 .. kPageTokens).
   PageKey next(const int32_t* tokens) const;
 };

@@ -24,12 +24,13 @@ int32_t most_tokens(const SequenceLimits& limits, int32_t pages) {
   return pages * kPageTokens;
 }
 
-Sequence::Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter)
+Sequence::Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter, uint64_t salt)
     : pool_(pool),
       limits_(limits),
       adapter_(adapter),
+      salt_(salt),
       ring_(pages_needed(limits, limits.context, limits.max_step_tokens)),
-      key_(PageKey::root(adapter)) {}
+      key_(PageKey::root(adapter, salt)) {}
 
 Sequence::~Sequence() { release(); }
 
@@ -128,7 +129,7 @@ void Sequence::release() {
   // From the end, so that the beginning, which more prompts share, is reused last.
   while (end_page_ > first_page_) pool_.release(entry(--end_page_), Reuse::kLast);
   first_page_ = end_page_ = written_ = committed_ = published_pages_ = 0;
-  key_ = PageKey::root(adapter_);
+  key_ = PageKey::root(adapter_, salt_);
 }
 
 }  // namespace tramontane

@@ -27,7 +27,8 @@ struct SequenceLimits {
 // works.
 class Sequence {
  public:
-  Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter = 0);
+  // Only sequences of the same salt find each other's pages.
+  Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter = 0, uint64_t salt = 0);
   ~Sequence();
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
@@ -77,6 +78,7 @@ class Sequence {
   PagePool& pool_;
   const SequenceLimits limits_;
   const int32_t adapter_;
+  const uint64_t salt_;
   const int32_t ring_;                     // Most entries of the table.
   std::vector<int32_t> table_;             // Entries of pages not held are stale.
   int32_t first_page_ = 0, end_page_ = 0;  // Absolute numbers of the pages held.

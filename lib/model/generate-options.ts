@@ -1,4 +1,4 @@
-import { randomInt } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import { types } from 'node:util';
 import { TramontaneError } from '../errors';
 import { controlTokens } from '../tokenizer/streaming/stop-strings';
@@ -59,6 +59,12 @@ export interface GenerateOptions<S extends Schema = Schema> {
    */
   priority?: number | undefined;
   /**
+   * Prompts that begin alike share what was computed of them only with the same salt, so that
+   * nobody learns from the time it takes what others have asked.
+   * @default none: all share
+   */
+  cacheSalt?: string | undefined;
+  /**
    * Only JSON that matches this schema is generated: JSON Schema, or a schema of a library that
    * gives one. `(await generation.result()).json()` has the value, and its type. A schema is compiled
    * once, so do not change it; {@link compileGrammar} has more options.
@@ -91,6 +97,7 @@ const NAMES = [
   'ignoreEos',
   'logprobs',
   'priority',
+  'cacheSalt',
   'json',
   'regex',
   'choice',
@@ -151,6 +158,18 @@ function logitBias(value: unknown, vocabulary: Vocabulary): Map<number, number> 
     biases.set(id, bias);
   });
   return biases;
+}
+
+/**
+ * A salt as native takes it, 48 bits; 0 for none.
+ * @throws TramontaneError INVALID_OPTION
+ */
+export function saltOf(salt: unknown): number {
+  if (salt === undefined) return 0;
+  if (typeof salt !== 'string' || salt === '') {
+    throw check.invalidOption('cacheSalt', 'a text that is not empty', salt);
+  }
+  return createHash('sha256').update(salt).digest().readUIntBE(0, 6);
 }
 
 /** What options of one model may name. */
@@ -233,6 +252,7 @@ export function checkGenerateOptions(
       stopTokens: Int32Array.from(ends),
       logprobs: logprobs === undefined ? -1 : check.integer('logprobs', logprobs, 0, 100),
       priority: check.integer('priority', priority, -100, 100),
+      cacheSalt: saltOf(options.cacheSalt),
     },
     maxTokens:
       maxTokens === undefined ? undefined : check.integer('maxTokens', maxTokens, 1, 2 ** 31 - 1),

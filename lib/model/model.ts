@@ -23,6 +23,7 @@ import {
 } from './chat';
 import {
   checkGenerateOptions,
+  saltOf,
   type CheckedOptions,
   type GenerateOptions,
   type Vocabulary,
@@ -57,6 +58,8 @@ import { computeLogits, score } from './scores';
 export interface LogitsOptions {
   /** Positions whose next-token logits are wanted, in any order. @default the last */
   positions?: TokenIds | undefined;
+  /** As of {@link GenerateOptions}. */
+  cacheSalt?: string | undefined;
 }
 
 interface Loaded {
@@ -310,7 +313,8 @@ export class Model implements AsyncDisposable {
     options: ModerationOptions = {},
   ): Promise<Moderation> {
     this.#checkAlive();
-    check.checkNames('moderate()', options, ['policy']);
+    check.checkNames('moderate()', options, ['policy', 'cacheSalt']);
+    const { cacheSalt } = options;
     const policy = checkPolicy(options.policy);
     const subject = subjectOf(input);
     const prompt =
@@ -320,7 +324,7 @@ export class Model implements AsyncDisposable {
     const score = async (label: string): Promise<number> => {
       const ids = this.tokenizer.encode(label);
       const positions = ids.map((_, place) => prompt.length - 1 + place);
-      return sumOfLogProbabilities(await this.logits([...prompt, ...ids], { positions }), ids);
+      return sumOfLogProbabilities(await this.logits([...prompt, ...ids], { positions, cacheSalt }), ids);
     };
     const labels = [...policy.map(({ label }) => label), NOT_MODERATED];
     // The first brings the prompt into the cache, where the others find it.
@@ -400,13 +404,14 @@ export class Model implements AsyncDisposable {
    * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, OUT_OF_MEMORY, DISPOSED, COMPUTE_FAILED
    */
   async logits(prompt: Prompt, options: LogitsOptions = {}): Promise<Float32Array> {
-    check.checkNames('logits()', options, ['positions']);
+    check.checkNames('logits()', options, ['positions', 'cacheSalt']);
+    const salt = saltOf(options.cacheSalt);
     const ids = await this.#idsForScore(prompt);
     const { positions = [ids.length - 1] } = options;
     const largest = ids.length - 1;
     const asked = check.list('positions', positions, { what: 'position', largest });
     if (asked.length === 0) throw check.invalidOption('positions', 'not empty', positions);
-    return computeLogits(this.#parts.requests, ids, asked, this.#limits.vocabularySize);
+    return computeLogits(this.#parts.requests, ids, salt, asked, this.#limits.vocabularySize);
   }
 
   /**
@@ -419,7 +424,7 @@ export class Model implements AsyncDisposable {
     if (ids.length < 2) {
       throw new TramontaneError('INVALID_PROMPT', 'perplexity() needs at least two tokens');
     }
-    return Math.exp((await score(this.#parts.requests, ids)) / (ids.length - 1));
+    return Math.exp((await score(this.#parts.requests, ids, 0)) / (ids.length - 1));
   }
 
   /** Ends everything in flight as aborted, and gives the memory back. May be called again. */

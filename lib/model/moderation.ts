@@ -11,6 +11,8 @@ import { DEFAULT_POLICY, NOT_MODERATED, type PolicyLabel } from './moderation-po
 export interface ModerationOptions {
   /** What is looked for. @default 13 labels after Mistral's guide */
   readonly policy?: readonly PolicyLabel[] | undefined;
+  /** As of generate(). */
+  readonly cacheSalt?: string | undefined;
 }
 
 /** What a text was found to be; in the form of OpenAI's and Mistral's services. */

@@ -69,6 +69,8 @@ export interface NativeRequest {
   /** -1: none */
   readonly logprobs: number;
   readonly priority: number;
+  /** 0 to 2^48; only requests of the same one find each other's keys. */
+  readonly cacheSalt: number;
 }
 
 export interface TokenLogprob {
@@ -105,7 +107,13 @@ export interface NativeModel {
   readonly backendReason: string;
   generate(id: number, request: NativeRequest): void;
   /** Logits at `positions` (ascending, distinct) into `out`; without them the likelihood of `tokens`. */
-  score(id: number, tokens: Int32Array, positions?: Int32Array, out?: Float32Array): void;
+  score(
+    id: number,
+    tokens: Int32Array,
+    cacheSalt: number,
+    positions?: Int32Array,
+    out?: Float32Array,
+  ): void;
   abort(id: number): void;
   /** So many more of the request's tokens were taken: native runs at most 8 ahead of that. */
   acknowledge(id: number, tokens: number): void;

@@ -7,6 +7,7 @@ import type { Receiver, Requests } from './requests';
 export function score(
   requests: Requests,
   tokens: Int32Array,
+  cacheSalt: number,
   positions?: Int32Array,
   out?: Float32Array,
 ): Promise<number> {
@@ -21,7 +22,7 @@ export function score(
       fail: reject,
     };
     const route = requests.start(receiver, (native, id) => {
-      native.score(id, tokens, positions, out);
+      native.score(id, tokens, cacheSalt, positions, out);
     });
     route.await(true);
   });
@@ -31,13 +32,14 @@ export function score(
 export async function computeLogits(
   requests: Requests,
   tokens: Int32Array,
+  cacheSalt: number,
   asked: Int32Array,
   vocabularySize: number,
 ): Promise<Float32Array> {
   // Native computes each position once, in ascending order.
   const positions = Int32Array.from(new Set(asked)).sort();
   const computed = allocate(positions.length, vocabularySize);
-  await score(requests, tokens, positions, computed);
+  await score(requests, tokens, cacheSalt, positions, computed);
   if (
     positions.length === asked.length &&
     positions.every((position, i) => position === asked[i])

@@ -54,6 +54,7 @@ export class Call {
       metrics,
       timeoutMs: settings.requestTimeout * 1000,
       ending,
+      logPrompts: settings.logPrompts,
     });
   }
 

@@ -100,7 +100,9 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
   app.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-request-id', request.id);
     checkHost(request, settings);
-    names.set(request, checkKey(request, keys));
+    const key = checkKey(request, keys);
+    names.set(request, key);
+    if (key !== '') request.log = reply.log = request.log.child({ key });
     if (request.routeOptions.config.isOpen === true) {
       done();
       return;

@@ -11,11 +11,17 @@ export class ClientGone extends Error {
   override readonly name = 'ClientGone';
 }
 
+/** What all generations of a request have in common. */
+export interface JobOptions {
+  readonly signal: AbortSignal;
+  readonly cacheSalt: string | undefined;
+}
+
 /** One generation of a request. */
 export interface Job {
   /** Of its prompt, about: what the queue counts. */
   readonly promptTokens: number;
-  start(signal: AbortSignal): Generation;
+  start(options: JobOptions): Generation;
 }
 
 /** A piece of one of a request's generations, or its end. */
@@ -40,6 +46,7 @@ export interface WorkOptions {
   readonly timeoutMs: number;
   /** Aborted when the server ends and does not wait any longer. */
   readonly ending: AbortSignal;
+  readonly logPrompts: boolean;
 }
 
 /** A request's work. Ends with the client, the time limit, or the server. */
@@ -48,10 +55,13 @@ export class Work {
   readonly #options: WorkOptions;
   readonly #controller = new AbortController();
   readonly #startedAt = performance.now();
+  /** What a model's option `cacheSalt` is: clients of one key may learn of each other, others not. */
+  readonly cacheSalt: string | undefined;
 
   constructor(options: WorkOptions) {
     this.#options = options;
     this.signal = this.#controller.signal;
+    this.cacheSalt = options.key === '' ? undefined : options.key;
     const { reply, timeoutMs, ending } = options;
     const stop = (reason: Error) => {
       this.#controller.abort(reason);
@@ -81,6 +91,8 @@ export class Work {
     const counts = jobs.map((job) => job.promptTokens);
     const tickets = served.admission.admit(key, counts, this.signal);
     for (const ticket of tickets) ticket.catch(() => undefined);
+    const { logPrompts, request } = this.#options;
+    if (logPrompts) request.log.info({ body: request.body }, 'prompt');
     try {
       const streams = jobs.map((job, index) => this.#one(job, tickets[index]!, index));
       yield* streams.length === 1 ? streams[0]! : merge(streams);
@@ -110,12 +122,12 @@ export class Work {
   }
 
   async *#one(job: Job, ticket: Promise<Ticket>, index: number): AsyncGenerator<WorkEvent> {
-    const { served, key, metrics } = this.#options;
+    const { served, key, metrics, logPrompts, request } = this.#options;
     const slot = await ticket;
     const queuedMs = performance.now() - this.#startedAt;
     let last: number | undefined;
     try {
-      const generation = job.start(this.signal);
+      const generation = job.start({ signal: this.signal, cacheSalt: this.cacheSalt });
       for await (const chunk of generation) {
         const now = performance.now();
         if (last === undefined) metrics.firstToken(served.name, now - this.#startedAt);
@@ -135,6 +147,7 @@ export class Work {
         queuedMs,
         totalMs: performance.now() - this.#startedAt,
       });
+      if (logPrompts) request.log.info({ index, answer: result.text }, 'answer');
       yield { index, result };
     } catch (error) {
       if (this.signal.aborted) metrics.aborted(served.name);

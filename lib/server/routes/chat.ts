@@ -18,7 +18,7 @@ import {
   type SamplingBody,
 } from '../protocol/sampling';
 import { finishReason, usageOf } from '../protocol/usage';
-import { aboutTokens, type Job } from '../work';
+import { aboutTokens, type Job, type JobOptions } from '../work';
 import { STREAM_OPTIONS } from './completions';
 
 const MOST_CHOICES = 128;
@@ -175,7 +175,7 @@ function jobsOf(body: ChatBody, call: Call): readonly Job[] {
     };
     return {
       promptTokens,
-      start: (signal: AbortSignal) => model.chat(messages, { ...options, signal }),
+      start: (job: JobOptions) => model.chat(messages, { ...options, ...job }),
     };
   });
 }

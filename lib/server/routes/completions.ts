@@ -16,7 +16,7 @@ import {
   type SamplingBody,
 } from '../protocol/sampling';
 import { finishReason, usageOf } from '../protocol/usage';
-import { aboutTokens, type Job } from '../work';
+import { aboutTokens, type Job, type JobOptions } from '../work';
 
 const MOST_CHOICES = 128;
 /** OpenAI's: of a completion that names no number. */
@@ -106,10 +106,10 @@ function jobsOf(body: CompletionBody, { model }: Served, call: Call): readonly J
       }
       return {
         promptTokens: typeof prompt === 'string' ? aboutTokens(prompt) : prompt.length,
-        start: (signal: AbortSignal) =>
+        start: (job: JobOptions) =>
           suffix === undefined
-            ? model.generate(prompt, { ...options, signal })
-            : model.fim(prompt as string, suffix, { ...options, signal }),
+            ? model.generate(prompt, { ...options, ...job })
+            : model.fim(prompt as string, suffix, { ...options, ...job }),
       };
     }),
   );

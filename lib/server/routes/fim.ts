@@ -10,7 +10,7 @@ import {
   type SamplingBody,
 } from '../protocol/sampling';
 import { finishReason, usageOf } from '../protocol/usage';
-import { aboutTokens } from '../work';
+import { aboutTokens, type JobOptions } from '../work';
 import { STREAM_OPTIONS } from './completions';
 
 export const FIM_FIELDS: Fields = {
@@ -43,7 +43,7 @@ async function fim(body: FimBody, call: Call): Promise<object | undefined> {
   };
   const job = {
     promptTokens: aboutTokens(prompt + suffix),
-    start: (signal: AbortSignal) => served.model.fim(prompt, suffix, { ...options, signal }),
+    start: (job: JobOptions) => served.model.fim(prompt, suffix, { ...options, ...job }),
   };
   const events = call.work(served).run([job]);
   const head = { id: newId('fim-'), created: unixTime(), model: served.name };

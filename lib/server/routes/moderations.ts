@@ -16,7 +16,7 @@ async function judge(call: Call, name: string | undefined, inputs: readonly Inpu
     const found = [];
     for (const input of inputs) {
       work.signal.throwIfAborted();
-      found.push((await served.model.moderate(input)).results[0]);
+      found.push((await served.model.moderate(input, { cacheSalt: work.cacheSalt })).results[0]);
     }
     return found;
   });
