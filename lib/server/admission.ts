@@ -28,11 +28,17 @@ interface Waiting {
 
 interface KeyState {
   running: number;
+  /** When it last had a turn, in turns; 0: never. */
+  turn: number;
   readonly waiting: Waiting[];
   /** Tokens it may use now; below 0, it waits for the minute to go on. */
   allowance: number;
   /** When the allowance was right. */
   at: number;
+}
+
+function isBefore(a: KeyState, b: KeyState): boolean {
+  return a.running < b.running || (a.running === b.running && a.turn < b.turn);
 }
 
 const MINUTE_MS = 60_000;
@@ -47,10 +53,10 @@ const NEWEST = 0.1;
  */
 export class Admission {
   readonly #limits: AdmissionLimits;
-  /** In order of their last turn. */
   readonly #keys = new Map<string, KeyState>();
   readonly #now: () => number;
   #running = 0;
+  #turns = 0;
   #queued = 0;
   #queuedTokens = 0;
   #serviceMs = 1000;
@@ -149,25 +155,23 @@ export class Admission {
     const { slots, hasKeys } = this.#limits;
     while (this.#running < slots) {
       const isLast = hasKeys && slots > 1 && this.#running === slots - 1;
-      let next: [string, KeyState] | undefined;
-      for (const [name, key] of this.#keys) {
+      let next: KeyState | undefined;
+      for (const key of this.#keys.values()) {
         if (key.waiting.length === 0 || (isLast && key.running > 0)) continue;
-        if (next === undefined || key.running < next[1].running) next = [name, key];
+        if (next === undefined || isBefore(key, next)) next = key;
       }
       if (next === undefined) return;
-      this.#start(...next);
+      this.#start(next);
     }
   }
 
-  #start(name: string, key: KeyState): void {
+  #start(key: KeyState): void {
     const { tokens, start } = key.waiting.shift()!;
     this.#queued -= 1;
     this.#queuedTokens -= tokens;
     this.#running += 1;
     key.running += 1;
-    // Its turn was now.
-    this.#keys.delete(name);
-    this.#keys.set(name, key);
+    key.turn = ++this.#turns;
     const startedAt = this.#now();
     let ended = false;
     start({
@@ -187,7 +191,7 @@ export class Admission {
     const now = this.#now();
     let key = this.#keys.get(name);
     if (key === undefined) {
-      key = { running: 0, waiting: [], allowance: tokensPerMinute, at: now };
+      key = { running: 0, turn: 0, waiting: [], allowance: tokensPerMinute, at: now };
       this.#keys.set(name, key);
     }
     if (tokensPerMinute !== Infinity) {

@@ -96,6 +96,8 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     },
   });
 
+  // JSON alone, or a page of another origin could post without being asked first (CORS).
+  app.removeContentTypeParser('text/plain');
   app.setSchemaErrorFormatter((errors) => schemaError(errors[0]!));
   app.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-request-id', request.id);

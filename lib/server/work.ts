@@ -1,4 +1,5 @@
 /** What a request has the models do, from its turn in the queue to its last token. */
+import { setMaxListeners } from 'node:events';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Generation, GenerationChunk, GenerationResult } from '../model/generation';
 import type { Ticket } from './admission';
@@ -61,6 +62,8 @@ export class Work {
   constructor(options: WorkOptions) {
     this.#options = options;
     this.signal = this.#controller.signal;
+    // As many as there are answers.
+    setMaxListeners(0, this.signal);
     this.cacheSalt = options.key === '' ? undefined : options.key;
     const { reply, timeoutMs, ending } = options;
     const stop = (reason: Error) => {

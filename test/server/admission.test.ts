@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Admission, type AdmissionLimits, type Ticket } from '../../lib/server/admission';
 import { ApiError } from '../../lib/server/protocol/errors';
 
@@ -11,6 +12,7 @@ const LIMITS: AdmissionLimits = {
 };
 
 const never = new AbortController().signal;
+setMaxListeners(0, never);
 
 /** Lets callbacks of promises run. */
 const settle = () => new Promise(setImmediate);
@@ -114,11 +116,11 @@ test('what is aborted in the queue leaves it', async () => {
   line.enter('', 'runs');
   line.enter('', 'goes', controller.signal);
   line.enter('', 'stays');
+  await settle();
   controller.abort();
   await line.next();
   expect(line.served).toEqual(['runs', 'stays']);
   expect([line.admission.queued, line.admission.queuedTokens]).toEqual([0, 0]);
-  controller.abort();
   expect(line.admission.running).toBe(1);
 });
 
