@@ -55,7 +55,6 @@ async function post(server: Server, url: string, body: unknown, headers = {}): P
 
 /** The data of the events of a stream. */
 function eventsOf(text: string): any[] {
-  // eslint-disable-line prettier/prettier
   return text
     .split('\n\n')
     .filter((event) => event.startsWith('data: {'))
