@@ -127,10 +127,10 @@ describeWith('kubectl', 'kubectl', () => {
     const file = keyed.args.find((arg) => arg.startsWith('--api-key-file='))!.split('=')[1]!;
     const mounts = keyed.volumeMounts.map(({ mountPath }) => mountPath);
     expect(mounts.some((path) => file.startsWith(`${path}/`))).toBe(true);
-    expect(keyed.args).not.toContain('--insecure-no-auth');
+    expect(keyed.args).not.toContain('--no-auth');
 
     const [open] = pods(render('llm-d')).spec.containers;
-    expect(open.args).toContain('--insecure-no-auth');
+    expect(open.args).toContain('--no-auth');
     expect(open.args.join(' ')).not.toContain('--api-key-file');
     expect(open.volumeMounts.map(({ name }) => name)).toEqual(['models']);
   });
