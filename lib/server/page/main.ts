@@ -40,6 +40,7 @@ class Page {
     this.drawMessages();
     this.listen();
     this.scrollToEnd();
+    this.focusPrompt();
     void this.loadModels();
   }
 

@@ -11,13 +11,18 @@ const marked = new Marked({
     html: ({ text }) => escaped(text),
     image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
     checkbox: ({ checked }) => (checked ? '☑ ' : '☐ '),
-    // The page's own headings are of the first two levels.
-    heading({ tokens, depth }) {
-      const tag = `h${Math.min(depth + 2, 6)}`;
-      return `<${tag}>${this.parser.parseInline(tokens)}</${tag}>`;
+    heading(token) {
+      const level = levels.get(token);
+      const text = this.parser.parseInline(token.tokens);
+      return level === undefined
+        ? `<p><strong>${text}</strong></p>`
+        : `<h${level}>${text}</h${level}>`;
     },
   },
 });
+
+/** Of the headings that are in no list and no quote. */
+const levels = new WeakMap<object, number>();
 
 const purifier = createPurifier(window);
 const POLICY = {
@@ -107,7 +112,15 @@ export class MarkdownView {
 
 function tokensOf(text: string): Token[] {
   try {
-    return marked.lexer(text);
+    const tokens = marked.lexer(text);
+    // The message's own heading is of the second level; readers of a screen want none left out.
+    let last = 2;
+    for (const token of tokens) {
+      if (token.type !== 'heading') continue;
+      last = Math.min((token as Tokens.Heading).depth + 2, last + 1, 6);
+      levels.set(token, last);
+    }
+    return tokens;
   } catch {
     // Such as thousands of nested quotes, which end its stack.
     return [{ type: 'text', raw: text, text }];

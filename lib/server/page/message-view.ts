@@ -25,8 +25,10 @@ export class MessageView {
     const user = message.role === 'user';
     const name = user ? 'You' : message.model;
     this.element = make('article', { class: message.role, 'aria-label': name });
-    if (!user)
-      this.element.append(make('p', { class: 'name', 'aria-hidden': 'true' }, icon('wind'), name));
+    const heading = user
+      ? make('h2', { class: 'hidden' }, name)
+      : make('h2', { class: 'name' }, icon('wind'), name);
+    this.element.append(heading);
     this.element.append(this.body, this.foot);
     const change = user
       ? button('', { class: 'icon small', 'aria-label': 'Edit', title: 'Edit' }, actions.edit)
