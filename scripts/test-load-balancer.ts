@@ -3,7 +3,7 @@
  * the configurations of deploy/: a session stays at its replica; one replica is killed in the middle
  * of its work and comes back; all are stopped and started, one after the other. Clients that try
  * again see no failure, and every text is what one replica alone writes.
- *   npm run test:load-balancer -- [haproxy | nginx] [SESSIONS]
+ *   npm run script scripts/test-load-balancer.ts -- [haproxy | nginx] [SESSIONS]
  * Needs haproxy, nginx and openssl (Debian: haproxy nginx-light openssl).
  */
 import './help';
