@@ -72,14 +72,17 @@ export function codeBlock(text: string, language: string): HTMLElement {
 /** Markdown that grows at its end: only blocks that changed are drawn again. */
 export class MarkdownView {
   private blocks: { token: Token; element: HTMLElement }[] = [];
-  private definitions = 0;
+  private definitions = '';
 
   constructor(private readonly parent: HTMLElement) {}
 
   update(text: string): void {
     const tokens = tokensOf(text);
     // `[1]: https://...` gives its address to links that were drawn before it.
-    const definitions = tokens.filter(({ type }) => type === 'def').length;
+    const definitions = tokens
+      .filter(({ type }) => type === 'def')
+      .map(({ raw }) => raw)
+      .join('');
     let same = 0;
     if (definitions !== this.definitions)
       for (const { element } of this.blocks.splice(0)) element.remove();
