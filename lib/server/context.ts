@@ -29,6 +29,8 @@ export interface BodyRoute<B> {
   readonly required: readonly string[];
   /** The field that errors about prompts are of. */
   readonly promptField?: string;
+  /** Errors of an API that is not OpenAI's. */
+  readonly errorBody?: (error: ApiError, requestId: string) => object;
   answer(body: B, call: Call): Promise<object | undefined>;
 }
 
@@ -105,7 +107,11 @@ export function addRoute<B>(context: Context, route: BodyRoute<B>): void {
         summary: route.summary,
         body: bodySchema(route.fields, route.required, settings.lenient),
       },
-      config: { fields: route.fields, promptField: route.promptField },
+      config: {
+        fields: route.fields,
+        promptField: route.promptField,
+        errorBody: route.errorBody,
+      },
       preValidation: (request, _reply, done) => {
         request.body = withoutNulls(request.body);
         done();

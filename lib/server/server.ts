@@ -19,10 +19,13 @@ import { schemaError, type Fields } from './protocol/fields';
 import { readRest } from './read-rest';
 import { chatRoutes } from './routes/chat';
 import { completionRoutes } from './routes/completions';
+import { embeddingRoutes } from './routes/embeddings';
 import { fimRoutes } from './routes/fim';
+import { messageRoutes } from './routes/messages';
 import { modelRoutes, stateRoutes } from './routes/models';
 import { moderationRoutes } from './routes/moderations';
 import { pageRoutes } from './routes/page';
+import { responseRoutes } from './routes/responses';
 import { tokenRoutes } from './routes/tokens';
 import { ClientGone } from './work';
 
@@ -33,6 +36,8 @@ declare module 'fastify' {
     readonly fields?: Fields;
     /** The field that errors about prompts are of. */
     readonly promptField?: string | undefined;
+    /** Errors of an API that is not OpenAI's. */
+    readonly errorBody?: ((error: ApiError, requestId: string) => object) | undefined;
   }
 }
 
@@ -159,6 +164,9 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     modelRoutes(context);
     completionRoutes(context);
     chatRoutes(context);
+    responseRoutes(context);
+    messageRoutes(context);
+    embeddingRoutes(context);
     fimRoutes(context);
     moderationRoutes(context);
     tokenRoutes(context);
@@ -231,7 +239,8 @@ function answerError(error: Error, request: FastifyRequest, reply: FastifyReply)
   }
   if (known.retryAfter !== undefined) void reply.header('retry-after', String(known.retryAfter));
   if (known.status === 401) void reply.header('www-authenticate', 'Bearer');
-  return reply.code(known.status).send(known.body);
+  const { errorBody } = request.routeOptions.config;
+  return reply.code(known.status).send(errorBody?.(known, request.id) ?? known.body);
 }
 
 function knownError(error: Error, request: FastifyRequest): ApiError {
