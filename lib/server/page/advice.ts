@@ -35,7 +35,7 @@ export function adviceOn(error: ServerError): Advice {
     case 413:
       return TOO_LONG;
     case 429:
-      return { title: 'The server has as much to do as it takes', todo: again };
+      return { title: 'The server is busy', todo: again };
     case 503:
       return { title: 'The server is starting or stopping', todo: again };
   }
