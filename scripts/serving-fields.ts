@@ -1,6 +1,8 @@
 /**
- * The tables of docs/serving.md, from the schemas that requests are checked by.
- *   npm run script -- scripts/serving-fields.ts            writes them into the document
+ * serving-fields: the tables of docs/serving.md, from the schemas that requests are checked by.
+ * Each field of each route: whether it is honoured, refused or inert, and what it is.
+ *   npm run script -- scripts/serving-fields.ts
+ * writes them into the document.
  */
 import './help';
 import { readFileSync, writeFileSync } from 'node:fs';

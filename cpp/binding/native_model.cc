@@ -111,8 +111,8 @@ Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// score(id, tokens, cacheSalt, positions, out): logits at `positions` into `out`; without these two, the
-// likelihood of `tokens`.
+// score(id, tokens, cacheSalt, positions, out): logits at `positions` into `out`; without these
+// two, the likelihood of `tokens`.
 Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
   const uint64_t id = to_id(info[0]);
   try {

@@ -37,7 +37,7 @@ class Task {
   Task& operator=(const Task&) = delete;
 
   const uint64_t id;
-  const int32_t priority;  // Higher ones are served first.
+  const int32_t priority;     // Higher ones are served first.
   const uint64_t cache_salt;  // Pages are shared with tasks of the same one alone.
   const int32_t prompt_length;
 

@@ -324,7 +324,10 @@ export class Model implements AsyncDisposable {
     const score = async (label: string): Promise<number> => {
       const ids = this.tokenizer.encode(label);
       const positions = ids.map((_, place) => prompt.length - 1 + place);
-      return sumOfLogProbabilities(await this.logits([...prompt, ...ids], { positions, cacheSalt }), ids);
+      return sumOfLogProbabilities(
+        await this.logits([...prompt, ...ids], { positions, cacheSalt }),
+        ids,
+      );
     };
     const labels = [...policy.map(({ label }) => label), NOT_MODERATED];
     // The first brings the prompt into the cache, where the others find it.

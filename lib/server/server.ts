@@ -33,6 +33,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Answers without a key. */
     readonly isOpen?: boolean;
+    /** Answers 401 by itself, with a page that asks for a key. */
+    readonly asksForKey?: boolean;
     readonly fields?: Fields;
     /** The field that errors about prompts are of. */
     readonly promptField?: string | undefined;
@@ -219,7 +221,8 @@ function checkHost(request: FastifyRequest, { allowedHosts, apiKeys }: Settings)
 
 /** @throws ApiError 401 */
 function checkKey(request: FastifyRequest, keys: Keys): string {
-  if (keys.count === 0 || request.routeOptions.config.isOpen === true) return '';
+  const { isOpen = false, asksForKey = false } = request.routeOptions.config;
+  if (keys.count === 0 || isOpen || asksForKey) return '';
   const key = keyIn(request.headers);
   const name = key === undefined ? undefined : keys.nameOf(key);
   if (name !== undefined) return name;

@@ -48,16 +48,17 @@ describe('the package', () => {
 
   test('has nothing else: no tests, no configuration, no leavings of builds', () => {
     const expected =
-      /^(dist|cpp|docs|models|prebuilds)\/|^(scripts\/install\.js|package\.json|binding\.gyp|LICENSE|(README|CHANGELOG|ARCHITECTURE|CONTRIBUTING)\.md)$/;
+      /^(dist|cpp|deploy|docs|models|prebuilds)\/|^(scripts\/install\.js|package\.json|binding\.gyp|LICENSE|(README|CHANGELOG|ARCHITECTURE|CONTRIBUTING)\.md)$/;
     expect(files.filter((file) => !expected.test(file))).toEqual([]);
     expect(files.filter((file) => /\.(o|log|tsbuildinfo|test\.\w+)$/.test(file))).toEqual([]);
   });
 
-  test('is small: below 3 MB unpacked without prebuilt addons', () => {
+  // The model is 0.9 MB of it, the server with its page, pictures and deploy/ 0.8 MB.
+  test('is small: below 3.5 MB unpacked without prebuilt addons', () => {
     const bytes = files
       .filter((file) => !file.startsWith('prebuilds/'))
       .reduce((sum, file) => sum + readFileSync(join(root, file)).length, 0);
-    expect(bytes).toBeLessThan(3e6);
+    expect(bytes).toBeLessThan(3.5e6);
   });
 
   test('has an embedded model of about a megabyte', () => {

@@ -24,7 +24,8 @@ export function pagePolicy(html: string): string {
   ].join('; ');
 }
 
-export function pageRoutes({ app }: Context): void {
+/** Where keys are wanted, the page comes with 401: it asks for one, which browsers cannot send with an address. */
+export function pageRoutes({ app, settings }: Context): void {
   const html = readFileSync(PAGE, 'utf8');
   const headers = {
     'content-security-policy': pagePolicy(html),
@@ -32,7 +33,11 @@ export function pageRoutes({ app }: Context): void {
     'referrer-policy': 'no-referrer',
     'cache-control': 'no-cache',
   };
-  app.get('/', { schema: { hide: true } }, (_, reply) =>
-    reply.headers(headers).type('text/html; charset=utf-8').send(html),
+  app.get('/', { schema: { hide: true }, config: { asksForKey: true } }, (_, reply) =>
+    reply
+      .code(settings.apiKeys.length > 0 ? 401 : 200)
+      .headers(headers)
+      .type('text/html; charset=utf-8')
+      .send(html),
   );
 }
