@@ -60,8 +60,8 @@ void Scheduler::plan_generations(std::vector<Piece>* pieces) {
 
 void Scheduler::plan_prompts(std::vector<Piece>* pieces) {
   const std::vector<Entry*> waiting = prompts_by_rank();
-  int32_t rows = prompt_rows(static_cast<int32_t>(pieces->size()),  //
-                             static_cast<int32_t>(waiting.size()));
+  const auto count = [](const auto& all) { return static_cast<int32_t>(all.size()); };
+  int32_t rows = prompt_rows(count(*pieces), count(waiting));
   int32_t prompts = 0, looked_up = 0;
   blocked_ = false;
   for (Entry* entry : waiting) {

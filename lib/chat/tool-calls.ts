@@ -192,7 +192,8 @@ class CallReader {
   }
 }
 
-const ID_LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+/** What ids of calls are made of. */
+export const ID_LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 
 /**
  * Ids of nine letters and digits, as Mistral's formats want them, no two the same.

@@ -4,8 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Metrics } from './metrics';
 import type { ModelTable, Served } from './models';
 import type { Settings } from './options';
-import type { ApiError } from './protocol/errors';
-import { apiError } from './protocol/errors';
+import { apiError, type ApiError } from './protocol/errors';
 import { EventStream } from './protocol/event-stream';
 import { bodySchema, refuseFields, withoutNulls, type Fields } from './protocol/fields';
 import { ClientGone, Work } from './work';
@@ -107,11 +106,7 @@ export function addRoute<B>(context: Context, route: BodyRoute<B>): void {
         summary: route.summary,
         body: bodySchema(route.fields, route.required, settings.lenient),
       },
-      config: {
-        fields: route.fields,
-        promptField: route.promptField,
-        errorBody: route.errorBody,
-      },
+      config: { promptField: route.promptField, errorBody: route.errorBody },
       preValidation: (request, _reply, done) => {
         request.body = withoutNulls(request.body);
         done();

@@ -14,8 +14,8 @@ import { keyIn, Keys } from './keys';
 import { Metrics } from './metrics';
 import { ModelTable, type Models } from './models';
 import { checkServerOptions, type ServerOptions, type Settings } from './options';
-import { ApiError, apiError } from './protocol/errors';
-import { schemaError, type Fields } from './protocol/fields';
+import { ApiError, apiError, shuttingDown } from './protocol/errors';
+import { schemaError } from './protocol/fields';
 import { readRest } from './read-rest';
 import { chatRoutes } from './routes/chat';
 import { completionRoutes } from './routes/completions';
@@ -35,7 +35,6 @@ declare module 'fastify' {
     readonly isOpen?: boolean;
     /** Answers 401 by itself, with a page that asks for a key. */
     readonly asksForKey?: boolean;
-    readonly fields?: Fields;
     /** The field that errors about prompts are of. */
     readonly promptField?: string | undefined;
     /** Errors of an API that is not OpenAI's. */
@@ -116,10 +115,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
       done();
       return;
     }
-    if (draining) {
-      const details = { code: 'shutting_down', retryAfter: 5 };
-      throw new ApiError(503, 'the server is ending', details);
-    }
+    if (draining) throw shuttingDown();
     active += 1;
     reply.raw.once('close', () => {
       active -= 1;

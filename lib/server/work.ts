@@ -5,7 +5,7 @@ import type { Generation, GenerationChunk, GenerationResult } from '../model/gen
 import type { Ticket } from './admission';
 import type { Metrics } from './metrics';
 import type { Served } from './models';
-import { ApiError } from './protocol/errors';
+import { ApiError, shuttingDown } from './protocol/errors';
 
 /** Nobody is there any more to be answered. */
 export class ClientGone extends Error {
@@ -74,8 +74,7 @@ export class Work {
       stop(new ApiError(408, message, { code: 'request_timeout' }));
     }, timeoutMs).unref();
     const onEnding = () => {
-      const details = { code: 'shutting_down', retryAfter: 5 };
-      stop(new ApiError(503, 'the server is ending', details));
+      stop(shuttingDown());
     };
     ending.addEventListener('abort', onEnding, { once: true });
     reply.raw.once('close', () => {

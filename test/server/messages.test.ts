@@ -1,8 +1,9 @@
-/* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-call,
+/* eslint-disable @typescript-eslint/no-explicit-any,
    @typescript-eslint/no-unsafe-return */
 import { join } from 'node:path';
 import { Model } from '../../lib';
 import { createServer, type Server } from '../../lib/server';
+import { typedEvents } from './sse';
 
 let model: Model;
 let server: Server;
@@ -50,15 +51,7 @@ async function answer(body: object): Promise<any> {
 /** The events of a stream, whose names are their types. */
 async function events(body: object): Promise<any[]> {
   const { text } = await post({ max_tokens: 12, messages: HELLO, seed: 1, stream: true, ...body });
-  return text
-    .split('\n\n')
-    .filter((event) => event.startsWith('event: '))
-    .map((event) => {
-      const [, name, data] = /^event: (\w+)\ndata: (.*)$/s.exec(event)!;
-      const value = JSON.parse(data!) as { type: string };
-      expect(value.type).toBe(name);
-      return value;
-    });
+  return typedEvents<any>(text);
 }
 
 test('answers a conversation, streamed or not, as chat() does', async () => {

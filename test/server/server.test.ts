@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { Model } from '../../lib/index';
 import { createServer, type Server, type ServerOptions } from '../../lib/server';
+import { sentEvents } from './sse';
 
 const EMBEDDED = join(__dirname, '../../models/breeze-Q4_0.gguf');
 const KEYS = ['alice:sk-alice-12345', 'bob:sk-bob-1234567'];
@@ -55,10 +56,9 @@ async function post(server: Server, url: string, body: unknown, headers = {}): P
 
 /** The data of the events of a stream. */
 function eventsOf(text: string): any[] {
-  return text
-    .split('\n\n')
-    .filter((event) => event.startsWith('data: {'))
-    .map((event) => JSON.parse(event.slice(6)) as unknown);
+  return sentEvents(text)
+    .filter(({ data }) => data !== '[DONE]')
+    .map(({ data }) => JSON.parse(data) as unknown);
 }
 
 describe('completions', () => {

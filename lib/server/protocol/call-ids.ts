@@ -1,9 +1,9 @@
 /** Ids of tool calls that other servers made, in conversations that go on here. */
 import { createHash } from 'node:crypto';
 import type { Message } from '../../chat/messages';
+import { ID_LETTERS } from '../../chat/tool-calls';
 import { isCallId } from '../../chat/tools';
 
-const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 /** What clients write where a call has no id. */
 const NO_IDS = ['', 'null'];
 
@@ -12,9 +12,13 @@ const NO_IDS = ['', 'null'];
  * theirs: the same conversation has the same tokens each time, and shares what is cached of them.
  */
 export function ownCallId(id: string): string {
-  if (isCallId(id) || NO_IDS.includes(id)) return id;
+  if (isCallId(id)) return id;
   const hash = createHash('sha256').update(id).digest();
-  return Array.from(hash.subarray(0, 9), (byte) => LETTERS[byte % LETTERS.length]).join('');
+  return Array.from(hash.subarray(0, 9), (byte) => ID_LETTERS[byte % ID_LETTERS.length]).join('');
+}
+
+function isForeign(id: unknown): id is string {
+  return typeof id === 'string' && !NO_IDS.includes(id);
 }
 
 /** @param messages whose form was not checked yet: what is no id stays as it is */
@@ -22,7 +26,7 @@ export function withOwnCallIds(messages: readonly Message[]): readonly Message[]
   return messages.map((message) => {
     if (message.role === 'tool') {
       const { tool_call_id: id } = message;
-      return typeof id === 'string' ? { ...message, tool_call_id: ownCallId(id) } : message;
+      return isForeign(id) ? { ...message, tool_call_id: ownCallId(id) } : message;
     }
     if (message.role !== 'assistant' || !Array.isArray(message.tool_calls)) return message;
     const calls = message.tool_calls;
@@ -31,5 +35,6 @@ export function withOwnCallIds(messages: readonly Message[]): readonly Message[]
 }
 
 function withOwnId<T extends { readonly id?: string }>(call: T | null): T | null {
-  return typeof call?.id === 'string' ? { ...call, id: ownCallId(call.id) } : call;
+  const id = call?.id;
+  return isForeign(id) ? { ...call!, id: ownCallId(id) } : call;
 }

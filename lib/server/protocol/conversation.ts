@@ -1,27 +1,9 @@
 /** Conversations of APIs that are not written as messages of OpenAI's chat. */
-import { createHash } from 'node:crypto';
-import { isCallId } from '../../chat/tools';
 import type { Content, Message, TextPart, ToolCall } from '../../chat/messages';
 import { MessagesError, TramontaneError } from '../../errors';
 import type { WorkEvent } from '../work';
+import { ownCallId } from './call-ids';
 import { ApiError, apiError, badField } from './errors';
-
-const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
-
-/**
- * An id of a call as Mistral's formats want it, nine letters and digits: other servers' ids, of
- * conversations that go on here, get one that is a function of theirs.
- */
-export function ownCallId(id: string): string {
-  if (isCallId(id)) return id;
-  let rest = createHash('sha256').update(id).digest().readBigUInt64BE();
-  let own = '';
-  while (own.length < 9) {
-    own += LETTERS[Number(rest % 62n)]!;
-    rest /= 62n;
-  }
-  return own;
-}
 
 /** Names of a route's fields, where they are not those of chats. */
 export interface FieldNames {

@@ -57,6 +57,11 @@ export class ApiError extends Error {
   }
 }
 
+/** What the server refuses, or ends, because it ends itself. */
+export function shuttingDown(): ApiError {
+  return new ApiError(503, 'the server is ending', { code: 'shutting_down', retryAfter: 5 });
+}
+
 /** A field of the request has a wrong value. */
 export function badField(param: string, message: string, code = 'invalid_value'): ApiError {
   return new ApiError(400, message, { param, code });
@@ -130,7 +135,7 @@ export function apiError(error: unknown, prompt = 'prompt', body: object = {}): 
     case 'QUEUE_FULL':
       return new ApiError(429, message, { code: 'queue_full', retryAfter: 1 });
     case 'DISPOSED':
-      return new ApiError(503, 'the server is ending', { code: 'shutting_down', retryAfter: 5 });
+      return shuttingDown();
     case 'OUT_OF_MEMORY':
       return new ApiError(503, message, { code: 'out_of_memory', retryAfter: 5 });
     default:

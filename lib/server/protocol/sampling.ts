@@ -108,7 +108,10 @@ function jsonOf(format: ResponseFormat | undefined): object | boolean | undefine
  */
 export function samplingOptions(
   body: SamplingBody,
-  { responseFormat, choice = 0 }: { responseFormat?: ResponseFormat; choice?: number } = {},
+  {
+    responseFormat,
+    choice = 0,
+  }: { responseFormat?: ResponseFormat | undefined; choice?: number } = {},
 ): GenerateOptions {
   const seed = body.seed ?? body.random_seed;
   const json = body.guided_json ?? jsonOf(responseFormat);

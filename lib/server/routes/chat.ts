@@ -5,6 +5,7 @@ import type { ChatResult, GenerationChunk, LogprobInfo } from '../../model/gener
 import { addRoute, newId, unixTime, type Call, type Context } from '../context';
 import { callDeltas, type CallDeltas } from '../protocol/call-deltas';
 import { withOwnCallIds } from '../protocol/call-ids';
+import type { Served } from '../models';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, refused, text, type Fields } from '../protocol/fields';
 import { chatLogprobs } from '../protocol/logprobs';
@@ -146,8 +147,7 @@ export function aboutChatTokens(...parts: readonly unknown[]): number {
   return aboutTokens(JSON.stringify(parts));
 }
 
-function jobsOf(body: ChatBody, call: Call): readonly Job[] {
-  const { model } = call.context.models.find(body.model);
+function jobsOf(body: ChatBody, { model }: Served, call: Call): readonly Job[] {
   const { n = 1, logprobs = false, top_logprobs: top, response_format: responseFormat } = body;
   if (top !== undefined && !logprobs) {
     throw badField('top_logprobs', 'top_logprobs goes with logprobs: true');
@@ -170,7 +170,7 @@ function jobsOf(body: ChatBody, call: Call): readonly Job[] {
   const promptTokens = aboutChatTokens(messages, tools);
   return Array.from({ length: n }, (_, choice) => {
     const options = {
-      ...samplingOptions(body, { ...(responseFormat && { responseFormat }), choice }),
+      ...samplingOptions(body, { responseFormat, choice }),
       ...shape,
     };
     return {
@@ -189,7 +189,7 @@ async function chat(body: ChatBody, call: Call): Promise<object | undefined> {
   const served = call.context.models.find(body.model);
   const { tokenizer } = served.model;
   const { logprobs = false, stream: streams = false } = body;
-  const jobs = jobsOf(body, call);
+  const jobs = jobsOf(body, served, call);
   const events = call.work(served).run(jobs);
   const head = {
     id: newId('chatcmpl-'),

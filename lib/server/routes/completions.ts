@@ -1,6 +1,5 @@
 /** POST /v1/completions */
-import type { GenerationResult } from '../../model/generation';
-import type { LogprobInfo } from '../../model/generation';
+import type { GenerationResult, LogprobInfo } from '../../model/generation';
 import { addRoute, newId, unixTime, type Call, type Context } from '../context';
 import type { Served } from '../models';
 import { badField } from '../protocol/errors';
@@ -95,9 +94,8 @@ function jobsOf(body: CompletionBody, { model }: Served, call: Call): readonly J
   }
   return prompts.flatMap((prompt) =>
     Array.from({ length: n }, (_, choice) => {
-      const responseFormat = body.response_format;
       const options = {
-        ...samplingOptions(body, { ...(responseFormat && { responseFormat }), choice }),
+        ...samplingOptions(body, { responseFormat: body.response_format, choice }),
         ...mostTokens(body.max_tokens ?? DEFAULT_TOKENS, call.context.settings),
         ...(logprobs !== undefined && { logprobs }),
       };
@@ -150,19 +148,15 @@ async function complete(body: CompletionBody, call: Call): Promise<object | unde
   const results: GenerationResult[] = [];
 
   if (!streams) {
-    const texts = [...echoes];
     const infos: LogprobInfo[][] = jobs.map(() => []);
     for await (const { index, chunk, result } of events) {
-      if (chunk) {
-        texts[index]! += chunk.text;
-        infos[index]!.push(...(chunk.logprobs ?? []));
-      }
+      infos[index]!.push(...(chunk?.logprobs ?? []));
       if (result) results[index] = result;
     }
     const choices = results.map((result, index) =>
       choiceOf(
         index,
-        texts[index]!,
+        echoes[index]! + result.text,
         logprobs === undefined ? undefined : infos[index],
         finishReason(result.finishReason),
       ),

@@ -1,5 +1,5 @@
 /** POST /v1/fim/completions, in Mistral's form. */
-import type { ChatResult } from '../../model/generation';
+import type { GenerationResult } from '../../model/generation';
 import { addRoute, newId, unixTime, type Call, type Context } from '../context';
 import { flag, honoured, inert, text, type Fields } from '../protocol/fields';
 import {
@@ -47,35 +47,32 @@ async function fim(body: FimBody, call: Call): Promise<object | undefined> {
   };
   const events = call.work(served).run([job]);
   const head = { id: newId('fim-'), created: unixTime(), model: served.name };
-  let result: ChatResult | undefined;
-  let written = '';
   if (body.stream !== true) {
-    for await (const event of events) {
-      written += event.chunk?.text ?? '';
-      result = (event.result as ChatResult | undefined) ?? result;
-    }
+    let whole: GenerationResult | undefined;
+    for await (const { result } of events) whole = result;
+    const { text: content, finishReason: reason } = whole!;
     const choice = {
       index: 0,
-      message: { role: 'assistant', content: written },
-      finish_reason: finishReason(result!.finishReason),
+      message: { role: 'assistant', content },
+      finish_reason: finishReason(reason),
     };
-    return { ...head, object: 'chat.completion', choices: [choice], usage: usageOf([result!]) };
+    return { ...head, object: 'chat.completion', choices: [choice], usage: usageOf([whole!]) };
   }
   return call.stream(async (stream) => {
     const chunkHead = { ...head, object: 'chat.completion.chunk' };
-    for await (const { chunk, result: end } of events) {
+    for await (const { chunk, result } of events) {
       if (chunk && chunk.text !== '') {
         const delta = { role: 'assistant', content: chunk.text };
         await stream.send({ ...chunkHead, choices: [{ index: 0, delta, finish_reason: null }] });
       }
-      if (!end) continue;
+      if (!result) continue;
       // Mistral's last chunk has the usage, asked for or not.
       const choice = {
         index: 0,
         delta: { content: '' },
-        finish_reason: finishReason(end.finishReason),
+        finish_reason: finishReason(result.finishReason),
       };
-      await stream.send({ ...chunkHead, choices: [choice], usage: usageOf([end]) });
+      await stream.send({ ...chunkHead, choices: [choice], usage: usageOf([result]) });
     }
     await stream.send('[DONE]');
   });

@@ -148,7 +148,7 @@ function optionsOf(body: MessagesBody, { context }: Call): ChatOptions {
   };
   const sampling = { ...body, ...(stop && { stop }) };
   return {
-    ...samplingOptions(sampling, { ...(responseFormat && { responseFormat }) }),
+    ...samplingOptions(sampling, { responseFormat }),
     ...messagesTools(tools, choice, context.settings.lenient),
     ...mostTokens(body.max_tokens, context.settings),
   };

@@ -1,7 +1,7 @@
 /** GET /v1/models, /health, /ready, /metrics */
 import type { Context } from '../context';
 import type { Served } from '../models';
-import { ApiError } from '../protocol/errors';
+import { shuttingDown } from '../protocol/errors';
 
 function modelObject(name: string, served: Served): object {
   return {
@@ -50,7 +50,7 @@ export function stateRoutes(context: Context & { isDraining(): boolean }): void 
     { schema: { summary: 'The server takes requests.' }, config: { isOpen: true } },
     () => {
       if (!context.isDraining()) return { status: 'ready' };
-      throw new ApiError(503, 'the server is ending', { code: 'shutting_down', retryAfter: 5 });
+      throw shuttingDown();
     },
   );
   app.get(

@@ -176,7 +176,7 @@ function optionsOf(body: ResponsesBody, { context }: Call): ChatOptions {
   const { lenient } = context.settings;
   const responseFormat = responseFormatOf(body.text?.format);
   return {
-    ...samplingOptions(body, { ...(responseFormat && { responseFormat }) }),
+    ...samplingOptions(body, { responseFormat }),
     ...responseTools(tools, body.tool_choice, lenient),
     ...(parallel !== undefined && { parallelToolCalls: parallel }),
     ...(logprobs && { logprobs: top }),

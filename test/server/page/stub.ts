@@ -1,9 +1,9 @@
 /** A server that says to the page what a test wants. */
-import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { json } from 'node:stream/consumers';
+import { pagePolicy } from '../../../lib/server/routes/page';
 
 export interface Asked {
   readonly key: string | undefined;
@@ -71,22 +71,7 @@ export class Stub {
 
 /** As strict as the page can stand. */
 export function policy(page: string): string {
-  const hashes = (tag: string) =>
-    Array.from(page.matchAll(new RegExp(`<${tag}>(.*?)</${tag}>`, 'gs')), ([, text]) => {
-      return `'sha256-${createHash('sha256').update(text!).digest('base64')}'`;
-    }).join(' ');
-  return [
-    "default-src 'none'",
-    `script-src ${hashes('script')}`,
-    `style-src ${hashes('style')}`,
-    "connect-src 'self'",
-    'img-src data:',
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    'trusted-types dompurify',
-  ].join('; ');
+  return `${pagePolicy(page)}; require-trusted-types-for 'script'; trusted-types dompurify`;
 }
 
 /** An event of a stream. */
