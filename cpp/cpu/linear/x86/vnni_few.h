@@ -23,8 +23,8 @@ inline size_t vnni_few_bytes(int32_t columns, int32_t rows) {
   return sizeof(RowsOfGroup<1, 2>) * static_cast<size_t>(most) * static_cast<size_t>(columns / 32);
 }
 
-// Calls use.template operator()<kRows>(row) for tiles of kMost rows, and a tile that the last ones
-// fit.
+// Calls use.template operator()<kRows>(row) for tiles of kMost rows, 8 or 16, and a tile that the
+// last ones fit.
 template <int kMost, class Use>
 void for_each_few(int32_t rows, const Use& use) {
   for (int32_t row = 0; row < rows; row += kMost) {
@@ -35,12 +35,11 @@ void for_each_few(int32_t rows, const Use& use) {
       use(std::integral_constant<int, 2>(), row);
     } else if (left <= 4) {
       use(std::integral_constant<int, 4>(), row);
-    } else if (left <= 8) {
+    } else if (kMost == 8 || left <= 8) {
       use(std::integral_constant<int, 8>(), row);
-    } else if (left <= 12) {
-      use(std::integral_constant<int, std::min(12, kMost)>(), row);
-    } else {
-      use(std::integral_constant<int, kMost>(), row);
+    } else if constexpr (kMost == 16) {
+      left <= 12 ? use(std::integral_constant<int, 12>(), row)
+                 : use(std::integral_constant<int, 16>(), row);
     }
   }
 }
