@@ -23,6 +23,7 @@ export interface ModerationResult {
   readonly categories: Readonly<Record<string, boolean>>;
   /** Of each label, and of `not moderated`: together 1. */
   readonly category_scores: Readonly<Record<string, number>>;
+  /** What each label's score is of: texts are all there is. */
   readonly category_applied_input_types: Readonly<Record<string, readonly ['text']>>;
 }
 
@@ -128,7 +129,7 @@ export function moderationOf(
           [...labels, NOT_MODERATED].map((label, index) => [label, scores[index]!]),
         ),
         category_applied_input_types: Object.fromEntries(
-          labels.filter((_, index) => found[index]).map((label) => [label, ['text'] as const]),
+          labels.map((label) => [label, ['text'] as const]),
         ),
       },
     ],

@@ -1,4 +1,5 @@
 /** The models of a server, by the names that requests give. */
+import { createHash } from 'node:crypto';
 import { TramontaneError } from '../errors';
 import { Model } from '../model/model';
 import { Admission } from './admission';
@@ -17,6 +18,16 @@ export interface Served {
   readonly admission: Admission;
   /** Unix time in seconds, as /v1/models has it. */
   readonly created: number;
+  /** The same while the same request and seed give the same answer. */
+  readonly fingerprint: string;
+}
+
+/** What answers depend on beside the request: the weights, and the kernels that compute. */
+function fingerprintOf({ info }: Model): string {
+  const { architecture, name, fileBytes, formats, implementation, kvCache } = info;
+  const facts = [architecture, name, fileBytes, formats, implementation, kvCache.type];
+  const hash = createHash('sha256').update(JSON.stringify(facts)).digest('hex');
+  return `fp_${hash.slice(0, 10)}`;
 }
 
 function servedModels(models: Models): readonly ServedModel[] {
@@ -51,6 +62,7 @@ export class ModelTable {
           hasKeys: settings.apiKeys.length > 1,
         }),
         created,
+        fingerprint: fingerprintOf(model),
       };
       for (const name of names) {
         if (this.#byName.has(name) || name === '') {

@@ -23,7 +23,7 @@ import { resultOf, type Result, type Settings } from '../../lib/bench-serve/resu
 import { summarize } from '../../lib/bench-serve/statistics';
 import { Model } from '../../lib';
 import { EMBEDDED_MODEL } from '../../lib/cli/session';
-import { createServer as createApiServer } from '../../lib/server';
+import { createServer as createApiServer } from '../server/checked-server';
 import { outcome, run, start, type Outcome } from './command';
 
 interface Received {

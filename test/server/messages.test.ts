@@ -2,7 +2,8 @@
    @typescript-eslint/no-unsafe-return */
 import { join } from 'node:path';
 import { Model } from '../../lib';
-import { createServer, type Server } from '../../lib/server';
+import type { Server } from '../../lib/server';
+import { createServer } from './checked-server';
 import { typedEvents } from './sse';
 
 let model: Model;

@@ -1,8 +1,8 @@
 /** POST /v1/responses and /v1/embeddings. */
 import { join } from 'node:path';
 import { Model, type Message } from '../../lib';
-import { createServer, type Server } from '../../lib/server';
-import { schemaProblems } from './openai-schema';
+import type { Server } from '../../lib/server';
+import { createServer } from './checked-server';
 import { typedEvents } from './sse';
 
 const demo = join(__dirname, '../../models/breeze-Q4_0.gguf');
@@ -86,7 +86,6 @@ describe('/v1/responses', () => {
     const reply = await post(body, at);
     expect(reply.json()).not.toHaveProperty('error.message');
     expect(reply.statusCode).toBe(200);
-    expect(schemaProblems('Response', reply.json())).toEqual([]);
     return reply.json<Response>();
   };
   const stream = async (body: object): Promise<Event[]> => {
@@ -94,9 +93,6 @@ describe('/v1/responses', () => {
     expect(reply.statusCode).toBe(200);
     expect(reply.headers['content-type']).toMatch(/^text\/event-stream/);
     const events = typedEvents<Event>(reply.body);
-    for (const event of events) {
-      expect([event.type, schemaProblems('ResponseStreamEvent', event)]).toEqual([event.type, []]);
-    }
     expect(events.map((event) => event.sequence_number)).toEqual(events.map((_, place) => place));
     return events;
   };
@@ -419,9 +415,6 @@ describe('/v1/responses', () => {
       type: 'response.failed',
       response: { status: 'failed', error: { code: 'server_error' } },
     });
-    for (const event of events) {
-      expect(schemaProblems('ResponseStreamEvent', event)).toEqual([]);
-    }
     await hurried.close();
   });
 });

@@ -7,7 +7,8 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { Model } from '../../lib/index';
-import { createServer, type Server, type ServerOptions } from '../../lib/server';
+import type { Server, ServerOptions } from '../../lib/server';
+import { createServer } from './checked-server';
 import { sentEvents } from './sse';
 
 const EMBEDDED = join(__dirname, '../../models/breeze-Q4_0.gguf');

@@ -195,7 +195,7 @@ async function chat(body: ChatBody, call: Call): Promise<object | undefined> {
     id: newId('chatcmpl-'),
     created: unixTime(),
     model: served.name,
-    system_fingerprint: null,
+    system_fingerprint: served.fingerprint,
   };
   const results: ChatResult[] = [];
 

@@ -132,7 +132,7 @@ async function complete(body: CompletionBody, call: Call): Promise<object | unde
     object: 'text_completion',
     created: unixTime(),
     model: served.name,
-    system_fingerprint: null,
+    system_fingerprint: served.fingerprint,
   };
   const offsets = echoes.map((text) => text.length);
   const choiceOf = (

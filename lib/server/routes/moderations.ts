@@ -1,5 +1,6 @@
-/** POST /v1/moderations, /v1/chat/moderations */
+/** POST /v1/moderations, by OpenAI's categories; /v1/chat/moderations, by the package's labels. */
 import type { Message } from '../../chat/messages';
+import type { PolicyLabel } from '../../model/moderation-policy';
 import { addRoute, newId, type Call, type Context } from '../context';
 import { honoured, text } from '../protocol/fields';
 import { aboutChatTokens } from './chat';
@@ -8,15 +9,39 @@ type Input = string | readonly Message[];
 
 const message = { type: 'object', required: ['role'], properties: { role: text } };
 
+/** OpenAI's categories, each in words of our own: its clients look for these names. */
+const OPENAI_POLICY: readonly PolicyLabel[] = [
+  { label: 'hate', definition: 'demeans people for their origin, religion, sex or disability' },
+  { label: 'hate/threatening', definition: 'is such hate, and threatens those people with harm' },
+  { label: 'harassment', definition: 'insults, bullies or intimidates somebody' },
+  { label: 'harassment/threatening', definition: 'is such harassment, and threatens harm' },
+  { label: 'illicit', definition: 'advises how to commit crimes that hurt nobody bodily' },
+  { label: 'illicit/violent', definition: 'advises how to commit violent crimes, or get weapons' },
+  { label: 'self-harm', definition: 'depicts or encourages hurting or killing oneself' },
+  { label: 'self-harm/intent', definition: 'says that its writer wants to hurt themself' },
+  { label: 'self-harm/instructions', definition: 'explains how to hurt or kill oneself' },
+  { label: 'sexual', definition: 'is meant to arouse, or offers sexual services' },
+  { label: 'sexual/minors', definition: 'is sexual, of somebody under 18' },
+  { label: 'violence', definition: 'describes death, violence or injury' },
+  { label: 'violence/graphic', definition: 'describes death, violence or injury in cruel detail' },
+];
+
 /** Judges each input in its turn, in the queue as one request. */
-async function judge(call: Call, name: string | undefined, inputs: readonly Input[]) {
+async function judge(
+  call: Call,
+  name: string | undefined,
+  inputs: readonly Input[],
+  policy?: readonly PolicyLabel[],
+) {
   const served = call.context.models.find(name);
   const work = call.work(served);
   const results = await work.use(aboutChatTokens(inputs), async () => {
     const found = [];
     for (const input of inputs) {
       work.signal.throwIfAborted();
-      found.push((await served.model.moderate(input, { cacheSalt: work.cacheSalt })).results[0]);
+      found.push(
+        (await served.model.moderate(input, { policy, cacheSalt: work.cacheSalt })).results[0],
+      );
     }
     return found;
   });
@@ -33,7 +58,7 @@ export function moderationRoutes(context: Context): void {
     readonly input: string | readonly (string | { text: string })[];
   }>(context, {
     path: '/v1/moderations',
-    summary: 'Judges texts by 13 labels.',
+    summary: "Judges texts by OpenAI's 13 categories.",
     fields: {
       model,
       input: honoured('A text, or texts.', {
@@ -62,7 +87,7 @@ export function moderationRoutes(context: Context): void {
     answer: ({ model: name, input }, call) => {
       const inputs = typeof input === 'string' ? [input] : input;
       const texts = inputs.map((item) => (typeof item === 'string' ? item : item.text));
-      return judge(call, moderationModel(name, context), texts);
+      return judge(call, moderationModel(name, context), texts, OPENAI_POLICY);
     },
   });
   addRoute<{

@@ -2,8 +2,9 @@
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { Model } from '../../../lib/index';
-import { createServer, type Server } from '../../../lib/server';
+import type { Server } from '../../../lib/server';
 import { buildPage } from '../../../scripts/build-page';
+import { createServer } from '../checked-server';
 import { describeWithBrowser } from './browser';
 
 const EMBEDDED = join(__dirname, '../../../models/breeze-Q4_0.gguf');
