@@ -52,16 +52,14 @@ Automaton::State Automaton::find_step(State state, uint8_t byte) {
   }
   const State next = close();
   if (saturate(state) != state) return next;
-  int32_t& row = states_[static_cast<size_t>(state)].row;
-  if (row == kNoRow) {
-    row = static_cast<int32_t>(rows_.size());
-    rows_.resize(rows_.size() + static_cast<size_t>(grammar_.classes()), kUnknown);
+  State*& row = states_[static_cast<size_t>(state)].row;
+  if (row == nullptr) {
+    row = rows_.take(static_cast<size_t>(grammar_.classes()));
+    std::fill_n(row, grammar_.classes(), kUnknown);
     check_size();
   }
-  const auto cell = [&](int32_t of) {
-    return rows_.begin() + row + grammar_.class_of(static_cast<uint8_t>(of));
-  };
-  std::fill(cell(first), cell(last) + 1, next);
+  std::fill(row + grammar_.class_of(static_cast<uint8_t>(first)),
+            row + grammar_.class_of(static_cast<uint8_t>(last)) + 1, next);
   return next;
 }
 
@@ -161,8 +159,8 @@ std::string Automaton::next_bytes(State state) const {
 
 size_t Automaton::bytes() const {
   return frames_.capacity() * sizeof(Frame) + frame_numbers_.bytes() +
-         states_.capacity() * sizeof(StateInfo) + places_.capacity() * sizeof(Place) +
-         state_numbers_.bytes() + rows_.capacity() * sizeof(State);
+         states_.capacity() * sizeof(StateInfo) + places_.bytes() + state_numbers_.bytes() +
+         rows_.bytes();
 }
 
 void Automaton::check_size() const {
@@ -326,10 +324,11 @@ Automaton::State Automaton::intern() {
   if (state < 0) {
     state = static_cast<State>(states_.size());
     StateInfo info;
-    info.first = static_cast<uint32_t>(places_.size());
+    Place* const kept = places_.take(count);
+    std::copy(made_.begin(), made_.end(), kept);
+    info.places = kept;
     info.count = static_cast<uint32_t>(count);
     info.accepts = made_accepts_;
-    places_.insert(places_.end(), made_.begin(), made_.end());
     states_.push_back(info);
     state_numbers_.add(hash, state);
   }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "grammar/arena.h"
 #include "grammar/grammar.h"
 #include "grammar/numbering.h"
 #include "grammar/place_set.h"
@@ -45,12 +46,8 @@ class Automaton {
   State start() const { return start_; }
   // What the state becomes by a byte.
   State step(State state, uint8_t byte) {
-    const int32_t row = states_[static_cast<size_t>(state)].row;
-    if (row >= 0) {
-      const State known =
-          rows_[static_cast<size_t>(row) + static_cast<size_t>(grammar_.class_of(byte))];
-      if (known >= 0) return known;
-    }
+    const State* const row = states_[static_cast<size_t>(state)].row;
+    if (row != nullptr && row[grammar_.class_of(byte)] >= 0) return row[grammar_.class_of(byte)];
     return find_step(state, byte);
   }
   // By a token of its own; kDead where the grammar has none here.
@@ -79,7 +76,7 @@ class Automaton {
   size_t bytes() const;
 
  private:
-  static constexpr int32_t kNoStack = -1, kNoRow = -1, kUnknown = -1, kUnasked = -2;
+  static constexpr int32_t kNoStack = -1, kUnknown = -1, kUnasked = -2;
 
   struct Frame {
     int32_t node;  // Where a call goes on; or the REPEAT.
@@ -89,16 +86,15 @@ class Automaton {
     int32_t saturated = kNoStack;
   };
   struct StateInfo {
-    uint32_t first, count;  // Into places_.
-    int32_t row = kNoRow;
+    const Place* places;  // [count]
+    uint32_t count;
     State saturated = kUnknown;
     State after_plain = kUnasked;
+    State* row = nullptr;  // [classes]: what each class of bytes makes of it, kUnknown before.
     bool accepts = false;
   };
 
-  const Place* places(State state) const {
-    return places_.data() + states_[static_cast<size_t>(state)].first;
-  }
+  const Place* places(State state) const { return states_[static_cast<size_t>(state)].places; }
   size_t place_count(State state) const { return states_[static_cast<size_t>(state)].count; }
 
   State find_step(State state, uint8_t byte);
@@ -121,9 +117,9 @@ class Automaton {
   std::vector<Frame> frames_;
   Numbering frame_numbers_;
   std::vector<StateInfo> states_;
-  std::vector<Place> places_;
+  Arena<Place> places_;
   Numbering state_numbers_;
-  std::vector<State> rows_;
+  Arena<State> rows_;
 
   // Of the state being made: what is still to be followed, what was, and what came of it.
   std::vector<Place> work_, made_;

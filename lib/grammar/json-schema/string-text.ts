@@ -1,5 +1,5 @@
 import { ofTexts } from '../automaton';
-import { tooLarge } from '../minimize';
+import { countEdges, tooLarge } from '../minimize';
 import {
   characters,
   choice,
@@ -146,6 +146,25 @@ const ESCAPED: ReadonlyMap<number, string> = new Map(
   ]),
 );
 
+/** By the next character of an escape: what follows it, or the code point that it was. */
+type EscapeNode = readonly (readonly [character: number, after: EscapeNode | number])[];
+
+function escapesOf(spellings: readonly (readonly [rest: string, code: number])[]): EscapeNode {
+  const starts = [...new Set(spellings.map(([rest]) => rest.charCodeAt(0)))].sort((a, b) => a - b);
+  return starts.map((character) => {
+    const group = spellings.filter(([rest]) => rest.charCodeAt(0) === character);
+    const [rest, code] = group[0]!;
+    return rest.length === 1
+      ? [character, code]
+      : [character, escapesOf(group.map(([longer, of]) => [longer.slice(1), of]))];
+  });
+}
+
+/** What may follow a backslash. */
+const AFTER_BACKSLASH = escapesOf(
+  [...ESCAPED].map(([code, spelling]) => [spelling.slice(1), code]),
+);
+
 /** An automaton over what strings hold, as one over how JSON writes them. */
 export function spelled(automaton: Automaton): Automaton {
   let found = spelledBefore.get(automaton);
@@ -160,36 +179,34 @@ export function spelled(automaton: Automaton): Automaton {
 const spelledBefore = new WeakMap<Automaton, Automaton>();
 
 /** States of one automaton: with more a grammar's tables would soon be full. */
-const MOST_SPELLED = 40_000;
+const MOST_SPELLED = 10_000;
 
 function spell({ states }: Automaton): Automaton {
   const result: { accepts: boolean; edges: AutomatonEdge[] }[] = states.map(({ accepts }) => ({
     accepts,
     edges: [],
   }));
+  let all = 0;
   // Escapes that lead to the same states are read by the same states.
   const known = new Map<string, number>();
   const readers = new Map<string, number>();
-  const reader = (spellings: readonly (readonly [string, number])[]): number => {
-    const name = spellings.map(([rest, to]) => `${rest}>${to}`).join(' ');
+  const reader = (
+    node: EscapeNode,
+    targets: readonly (number | undefined)[],
+  ): number | undefined => {
+    const made: AutomatonEdge[] = [];
+    for (const [character, after] of node) {
+      const to = typeof after === 'number' ? targets[after] : reader(after, targets);
+      if (to !== undefined) made.push([character, character, to]);
+    }
+    if (made.length === 0) return undefined;
+    const name = made.join(';');
     let state = known.get(name);
     if (state === undefined) {
-      state = result.length;
+      state = result.push({ accepts: false, edges: made }) - 1;
       if (state >= MOST_SPELLED) throw tooLarge('automaton');
       known.set(name, state);
-      const made = { accepts: false, edges: [] as AutomatonEdge[] };
-      result.push(made);
-      const starts = new Map<number, (readonly [string, number])[]>();
-      for (const [rest, to] of spellings) {
-        const code = rest.charCodeAt(0);
-        const group = starts.get(code) ?? [];
-        group.push([rest.slice(1), to]);
-        starts.set(code, group);
-      }
-      for (const [code, group] of [...starts].sort(([a], [b]) => a - b)) {
-        const [rest, to] = group[0]!;
-        made.edges.push([code, code, rest === '' ? to : reader(group)]);
-      }
+      countEdges(made.length, (all += made.length));
     }
     return state;
   };
@@ -204,13 +221,12 @@ function spell({ states }: Automaton): Automaton {
       const key = escaped.join(';');
       let state = readers.get(key);
       if (state === undefined) {
-        const spellings: (readonly [string, number])[] = [];
+        const targets: number[] = [];
         for (const [first, last, to] of escaped) {
-          for (let code = first; code <= last; code++) {
-            spellings.push([ESCAPED.get(code)!.slice(1), to]);
-          }
+          for (let code = first; code <= last; code++) targets[code] = to;
         }
-        readers.set(key, (state = reader(spellings)));
+        state = reader(AFTER_BACKSLASH, targets)!;
+        readers.set(key, state);
       }
       plain.push([0x5c, 0x5c, state]);
       plain.sort((a, b) => a[0] - b[0]);
