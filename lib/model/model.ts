@@ -306,7 +306,7 @@ export class Model implements AsyncDisposable {
   /**
    * Judges a text, or a conversation, by what the model itself makes of it: how probable each label
    * of a policy is as its answer, of one prompt. How good that is depends on the model.
-   * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED, COMPUTE_FAILED
+   * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, DISPOSED, COMPUTE_FAILED; MessagesError
    */
   async moderate(
     input: string | readonly Message[],

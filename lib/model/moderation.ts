@@ -3,7 +3,7 @@
  * label is as its answer is the label's score. All labels are scored whole, by the sum of their
  * tokens' log-probabilities, over one prompt whose keys the prefix cache holds.
  */
-import { untrusted, type Message, type TextPart } from '../chat/messages';
+import { readMessages, untrusted, type Message, type TextPart } from '../chat/messages';
 import * as check from './checks';
 import { DEFAULT_POLICY, NOT_MODERATED, type PolicyLabel } from './moderation-policy';
 
@@ -83,18 +83,17 @@ export function moderationPrompt(subject: string, policy: readonly PolicyLabel[]
     .join('\n\n');
 }
 
-/** A text to be judged; of a conversation what everybody said, in order. */
+/**
+ * A text to be judged; of a conversation what everybody said, in order.
+ * @throws TramontaneError INVALID_OPTION; MessagesError
+ */
 export function subjectOf(input: string | readonly Message[]): string {
   if (typeof input === 'string') return input;
   if (!Array.isArray(input)) {
     throw check.invalidOption('the input of moderate()', 'a text or messages', input);
   }
-  return (input as readonly Message[])
-    .map(({ role, content }) => {
-      const text =
-        typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join('\n');
-      return `${role}: ${text}`;
-    })
+  return readMessages(input)
+    .map(({ role, content }) => `${role}: ${content.map(({ text }) => text).join('\n')}`)
     .join('\n');
 }
 

@@ -1,5 +1,5 @@
 /** The server: what every request passes through, and the routes. */
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter, once, setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import fastifyCors from '@fastify/cors';
 import fastifySwagger from '@fastify/swagger';
@@ -75,6 +75,8 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
   const keys = new Keys(settings.apiKeys);
   const metrics = new Metrics(table.all);
   const ending = new AbortController();
+  // As many as there are requests.
+  setMaxListeners(0, ending.signal);
   const names = new WeakMap<FastifyRequest, string>();
   let draining = false;
   let active = 0;

@@ -104,4 +104,9 @@ test.each([
 
 test('refuses what is neither a text nor messages', async () => {
   await expect(model.moderate(5 as never)).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+  for (const message of [{ role: 'user', content: {} }, { role: 'x', content: 'x' }, null]) {
+    await expect(model.moderate([message as never])).rejects.toMatchObject({
+      code: 'INVALID_MESSAGES',
+    });
+  }
 });

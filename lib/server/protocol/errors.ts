@@ -123,7 +123,8 @@ export function apiError(error: unknown, prompt = 'prompt', body: object = {}): 
       return badField(prompt, message, isTooLong ? 'context_length_exceeded' : 'invalid_prompt');
     }
     case 'INVALID_MESSAGES': {
-      const { message: text, param = 'messages' } = inFields(message);
+      const messages = prompt === 'prompt' ? 'messages' : prompt;
+      const { message: text, param = messages } = inFields(message);
       return badField(param, text, 'invalid_messages');
     }
     case 'INVALID_GRAMMAR':
