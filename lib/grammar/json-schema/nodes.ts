@@ -17,8 +17,8 @@ export const ANY: Node = 0;
 export const NONE: Node = 1;
 const MOST_NODES = 50_000;
 const MOST_WORK = 1_000_000;
-/** Of all automata, some 32 MB. */
-const MOST_EDGES = 500_000;
+/** Of all automata, some 20 MB. */
+const MOST_EDGES = 300_000;
 /** Alternatives of one type. */
 export const MOST_ALTERNATIVES = 256;
 
