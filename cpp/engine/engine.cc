@@ -4,7 +4,7 @@
 #include <chrono>
 #include <utility>
 
-#include "base/error.h"
+#include "base/catch_errors.h"
 #include "engine/score.h"
 #include "model/transformer.h"
 
@@ -13,6 +13,7 @@ namespace {
 
 // How often the engine looks whether memory runs short.
 constexpr std::chrono::seconds kMemoryInterval{1};
+constexpr const char* kComputing = "computing";  // For messages.
 
 static_assert(Engine::kMostRunning <= kMaxStepOutputs &&
               Engine::kMostRunning + Scheduler::kPromptRows <= kMaxStepRows);
@@ -111,15 +112,9 @@ Engine::Stats Engine::stats() const {
 
 void Engine::run() {
   for (bool go_on = true; go_on;) {
-    try {
-      go_on = run_once();
-    } catch (const Error& error) {
-      fail_all(error.code(), error.what());
-    } catch (const std::bad_alloc&) {
-      fail_all("OUT_OF_MEMORY", "out of memory beside the model");
-    } catch (const std::exception& error) {
-      fail_all("COMPUTE_FAILED", error.what());
-    }
+    catch_errors(
+        kComputing, [&] { go_on = run_once(); },
+        [&](const char* code, const std::string& message) { fail_all(code, message); });
   }
 }
 
@@ -194,15 +189,9 @@ bool Engine::take_commands() {
 void Engine::step(const std::vector<Piece>& pieces) {
   const auto start = std::chrono::steady_clock::now();
   bool computed = false;
-  try {
-    computed = compute(pieces);
-  } catch (const Error& error) {
-    fail(pieces, error.code(), error.what());
-  } catch (const std::bad_alloc&) {
-    fail(pieces, "OUT_OF_MEMORY", "out of memory beside the model");
-  } catch (const std::exception& error) {
-    fail(pieces, "COMPUTE_FAILED", error.what());
-  }
+  catch_errors(
+      kComputing, [&] { computed = compute(pieces); },
+      [&](const char* code, const std::string& message) { fail(pieces, code, message); });
   const Status status = model_.backend().end_step();
   if (!computed) return;
   if (status != Status::kOk) {
@@ -213,15 +202,9 @@ void Engine::step(const std::vector<Piece>& pieces) {
   for (const Piece& piece : pieces) {
     Task& task = *piece.task;
     const bool all = piece.sequence->committed() == task.count();
-    try {
-      task.take(&events_);
-    } catch (const std::bad_alloc&) {
-      task.fail("OUT_OF_MEMORY", "out of memory beside the model", &events_);
-    } catch (const Error& error) {
-      task.fail(error.code(), error.what(), &events_);
-    } catch (const std::exception& error) {
-      task.fail("COMPUTE_FAILED", error.what(), &events_);
-    }
+    catch_errors(
+        kComputing, [&] { task.take(&events_); },
+        [&](const char* code, const std::string& message) { task.fail(code, message, &events_); });
     if (all && !task.ended()) task.computed(&events_);
   }
 }
@@ -267,18 +250,12 @@ void Engine::read(const std::vector<Output>& outputs) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     SampleRow row{};
     SampleResult result{};
-    try {
-      if (!outputs[i].task->describe(&row, &result)) continue;
-    } catch (const std::bad_alloc&) {
-      outputs[i].task->set_problem("OUT_OF_MEMORY", "out of memory beside the model");
-      continue;
-    } catch (const Error& error) {  // Of its constraint; others do not suffer for it.
-      outputs[i].task->set_problem(error.code(), error.what());
-      continue;
-    } catch (const std::exception& error) {
-      outputs[i].task->set_problem("COMPUTE_FAILED", error.what());
-      continue;
-    }
+    Task& task = *outputs[i].task;
+    bool is_sampled = false;
+    catch_errors(  // Of its constraint; others do not suffer for it.
+        kComputing, [&] { is_sampled = task.describe(&row, &result); },
+        [&](const char* code, const std::string& message) { task.set_problem(code, message); });
+    if (!is_sampled) continue;
     row.output = static_cast<int32_t>(i);
     sampled[i] = rows.size();
     rows.push_back(row);

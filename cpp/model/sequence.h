@@ -47,9 +47,6 @@ class Sequence {
   Cached find_cached(const int32_t* tokens, int32_t count, int32_t limit) const;
   // Takes them over. Returns how many tokens need no computation.
   int32_t resume(const Cached& cached);
-  int32_t resume(const int32_t* tokens, int32_t count, int32_t limit) {
-    return resume(find_cached(tokens, count, limit));
-  }
   // Takes over pages that others have published since: those that follow the tokens written, which
   // must fill their last page, up to `limit` tokens. A prompt that starts as another one does goes
   // on where that one is.

@@ -86,7 +86,7 @@ TEST("a prefix-cache hit gives the same bits as a miss") {
     PagePool pool(model.pages());
     const auto expected = run_in_chunks(model, pool, tokens, 64);
     Sequence sequence(pool, model.limits());
-    const int32_t cached = sequence.resume(tokens.data(), 241, 241);
+    const int32_t cached = sequence.resume(sequence.find_cached(tokens.data(), 241, 241));
     CHECK_EQ(cached, 224);
     CHECK(run(model, sequence, tokens.data(), 241 - cached) == expected);
   }

@@ -113,7 +113,7 @@ TEST("a prompt resumes where an equal one was computed, but its last token never
   CHECK_EQ(pool.cached(), 4);
   const auto resumed = [&](int32_t count, int32_t limit) {
     Sequence next(pool, limits);
-    return next.resume(tokens.data(), count, limit);
+    return next.resume(next.find_cached(tokens.data(), count, limit));
   };
   CHECK_EQ(resumed(200, 200), 128);
   CHECK_EQ(resumed(129, 129), 128);
@@ -123,7 +123,7 @@ TEST("a prompt resumes where an equal one was computed, but its last token never
   auto other = tokens;
   other[40] = 7;
   Sequence next(pool, limits);
-  CHECK_EQ(next.resume(other.data(), 200, 200), 32);
+  CHECK_EQ(next.resume(next.find_cached(other.data(), 200, 200)), 32);
 }
 
 TEST("a page is found only behind the same beginning, with the same adapter") {
@@ -137,12 +137,12 @@ TEST("a page is found only behind the same beginning, with the same adapter") {
   // The second page's tokens again, behind another first page.
   tokens[0] = 500;
   Sequence second(pool, limits);
-  CHECK_EQ(second.resume(tokens.data(), 64, 64), 0);
+  CHECK_EQ(second.resume(second.find_cached(tokens.data(), 64, 64)), 0);
   tokens[0] = 0;
   Sequence adapted(pool, limits, 1);
-  CHECK_EQ(adapted.resume(tokens.data(), 64, 64), 0);
+  CHECK_EQ(adapted.resume(adapted.find_cached(tokens.data(), 64, 64)), 0);
   Sequence same(pool, limits);
-  CHECK_EQ(same.resume(tokens.data(), 64, 64), 32);
+  CHECK_EQ(same.resume(same.find_cached(tokens.data(), 64, 64)), 32);
 }
 
 TEST("a windowed prompt resumes though its early pages are gone") {
@@ -155,7 +155,7 @@ TEST("a windowed prompt resumes though its early pages are gone") {
   }
   Sequence next(pool, limits);
   // 256 = 8 pages; a query at 256 sees 209.., so only pages 6 and 7 are needed.
-  CHECK_EQ(next.resume(tokens.data(), 300, 300), 256);
+  CHECK_EQ(next.resume(next.find_cached(tokens.data(), 300, 300)), 256);
   CHECK_EQ(next.pages_held(), 2);
   // Take every page there is: nothing old is found any more.
   next.release();
@@ -163,7 +163,7 @@ TEST("a windowed prompt resumes though its early pages are gone") {
   for (int32_t page = pool.take(); page >= 0; page = pool.take()) all.push_back(page);
   CHECK_EQ(static_cast<int32_t>(all.size()), 12);
   CHECK_EQ(pool.cached(), 0);
-  CHECK_EQ(next.resume(tokens.data(), 300, 300), 0);
+  CHECK_EQ(next.resume(next.find_cached(tokens.data(), 300, 300)), 0);
   for (const int32_t page : all) pool.release(page, Reuse::kLast);
 }
 
@@ -174,7 +174,7 @@ TEST("a shared page survives one owner, and is given out only after the last") {
   auto first = std::make_unique<Sequence>(pool, limits);
   CHECK(advance(*first, tokens, 40, 40));
   Sequence second(pool, limits);
-  CHECK_EQ(second.resume(tokens.data(), 40, 40), 32);
+  CHECK_EQ(second.resume(second.find_cached(tokens.data(), 40, 40)), 32);
   CHECK_EQ(pool.in_use(), 2);
   first.reset();
   CHECK_EQ(pool.in_use(), 1);
@@ -193,11 +193,12 @@ TEST("cached pages are reused oldest first, and of one sequence its end first") 
   CHECK_EQ(pool.cached(), 4);
   const int32_t taken = pool.take();
   Sequence again(pool, limits);
-  CHECK_EQ(again.resume(a.data(), 64, 64), 32);  // a's second page was taken, its first is there.
+  CHECK_EQ(again.resume(again.find_cached(a.data(), 64, 64)),
+           32);  // a's second page was taken, its first is there.
   Sequence other(pool, limits);
   auto longer = b;
   longer.push_back(1);
-  CHECK_EQ(other.resume(longer.data(), 65, 65), 64);
+  CHECK_EQ(other.resume(other.find_cached(longer.data(), 65, 65)), 64);
   pool.release(taken, Reuse::kFirst);
 }
 
@@ -217,13 +218,16 @@ TEST("emptied pages are the ones nobody owns, cannot be found any more, and are 
   CHECK_EQ(static_cast<int32_t>(first.size()), 1);
   CHECK_EQ(pool.cached(), 2);
   CHECK_EQ(pool.touched(), 4);
-  CHECK_EQ(Sequence(pool, limits).resume(tokens.data(), 96, 96), 64);
+  {
+    Sequence started(pool, limits);
+    CHECK_EQ(started.resume(started.find_cached(tokens.data(), 96, 96)), 64);
+  }
   CHECK_EQ(static_cast<int32_t>(pool.empty(100).size()), 2);
   CHECK_EQ(pool.cached(), 0);
   CHECK_EQ(pool.touched(), 2);
   CHECK_EQ(pool.available(), 4);
   Sequence again(pool, limits);
-  CHECK_EQ(again.resume(tokens.data(), 96, 96), 0);
+  CHECK_EQ(again.resume(again.find_cached(tokens.data(), 96, 96)), 0);
   CHECK(again.reserve(128));
   CHECK_EQ(pool.touched(), 6);
   CHECK_EQ(pool.available(), 0);

@@ -24,6 +24,8 @@ struct Matrix {
   // Of one whose inputs have to be brought into the order of their groups. Weights of a layer with
   // the same order share the object, so that their activations are permuted once.
   std::shared_ptr<const GptqOrder> order;
+  std::vector<int32_t> block_groups;  // What `layout` points to,
+  ReservedMemory words;               // and this, where the order is another than the file's.
 
   // Columns of the activations that it meets.
   int32_t columns() const { return order ? order->columns : data.columns; }
@@ -39,26 +41,19 @@ class Weights {
   void finish(const Workers& workers);
 
   // Of weights that were set.
-  const Matrix& matrix(Role role, int32_t layer) const { return slots_[index(role, layer)].matrix; }
-  const float* norm(Role role, int32_t layer) const {
-    return slots_[index(role, layer)].norm.data();
-  }
+  const Matrix& matrix(Role role, int32_t layer) const { return matrices_[index(role, layer)]; }
+  const float* norm(Role role, int32_t layer) const { return norms_[index(role, layer)].data(); }
 
  private:
-  struct Slot {
-    bool set = false;
-    Matrix matrix;
-    std::vector<int32_t> block_groups;  // What matrix.layout points to,
-    ReservedMemory words;               // and this, where the order is another than the file's.
-    std::vector<float> norm;
-  };
   size_t index(Role role, int32_t layer) const;
-  void arrange(Slot& slot, int32_t layer, const Workers& workers);
+  void arrange(Matrix& matrix, int32_t layer, const Workers& workers);
   std::shared_ptr<const GptqOrder> share(GptqOrder order, int32_t layer) const;
 
   ModelShape shape_;
   Compute compute_;
-  std::vector<Slot> slots_;  // [layers][roles]; what exists once is the first layer's.
+  // [layers][roles]; what exists once is the first layer's. A norm has `data` here too.
+  std::vector<Matrix> matrices_;
+  std::vector<std::vector<float>> norms_;
 };
 
 }  // namespace tramontane::cpu
