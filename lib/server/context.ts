@@ -7,6 +7,7 @@ import type { Settings } from './options';
 import { apiError, type ApiError } from './protocol/errors';
 import { EventStream } from './protocol/event-stream';
 import { bodySchema, refuseFields, withoutNulls, type Fields } from './protocol/fields';
+import type { Operation, Tracing } from './tracing';
 import { ClientGone, Work } from './work';
 
 export interface Context {
@@ -14,6 +15,7 @@ export interface Context {
   readonly settings: Settings;
   readonly models: ModelTable;
   readonly metrics: Metrics;
+  readonly tracing: Tracing;
   /** Aborted when running requests are not waited for any longer. */
   readonly ending: AbortSignal;
   /** The name of the key of a request that was let in. */
@@ -28,6 +30,8 @@ export interface BodyRoute<B> {
   readonly required: readonly string[];
   /** The field that errors about prompts are of. */
   readonly promptField?: string;
+  /** Of a route that generates. */
+  readonly operation?: Operation;
   /** Errors of an API that is not OpenAI's. */
   readonly errorBody?: (error: ApiError, requestId: string) => object;
   answer(body: B, call: Call): Promise<object | undefined>;
@@ -46,13 +50,14 @@ export class Call {
   }
 
   work(served: Served): Work {
-    const { settings, metrics, ending } = this.context;
+    const { settings, metrics, tracing, ending } = this.context;
     return new Work({
       request: this.request,
       reply: this.reply,
       served,
       key: this.context.keyOf(this.request),
       metrics,
+      span: tracing.of(this.request),
       timeoutMs: settings.requestTimeout * 1000,
       ending,
       logPrompts: settings.logPrompts,
@@ -84,6 +89,7 @@ export class Call {
       if (!this.reply.raw.destroyed && !(error instanceof ClientGone)) {
         const known = apiError(error);
         if (known.status >= 500) this.request.log.error({ err: error }, 'a stream failed');
+        this.context.tracing.of(this.request)?.failed(known);
         const { data, event } = failed(known);
         await stream.send(data, event).catch(() => undefined);
       }
@@ -106,7 +112,11 @@ export function addRoute<B>(context: Context, route: BodyRoute<B>): void {
         summary: route.summary,
         body: bodySchema(route.fields, route.required, settings.lenient),
       },
-      config: { promptField: route.promptField, errorBody: route.errorBody },
+      config: {
+        promptField: route.promptField,
+        operation: route.operation,
+        errorBody: route.errorBody,
+      },
       preValidation: (request, _reply, done) => {
         request.body = withoutNulls(request.body);
         done();

@@ -27,6 +27,7 @@ import { moderationRoutes } from './routes/moderations';
 import { pageRoutes } from './routes/page';
 import { responseRoutes } from './routes/responses';
 import { tokenRoutes } from './routes/tokens';
+import { Tracing, type Operation } from './tracing';
 import { ClientGone } from './work';
 
 declare module 'fastify' {
@@ -37,6 +38,8 @@ declare module 'fastify' {
     readonly asksForKey?: boolean;
     /** The field that errors about prompts are of. */
     readonly promptField?: string | undefined;
+    /** Of a route that generates. */
+    readonly operation?: Operation | undefined;
     /** Errors of an API that is not OpenAI's. */
     readonly errorBody?: ((error: ApiError, requestId: string) => object) | undefined;
   }
@@ -74,6 +77,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
   const table = new ModelTable(models, settings);
   const keys = new Keys(settings.apiKeys);
   const metrics = new Metrics(table.all);
+  const tracing = new Tracing();
   const ending = new AbortController();
   // As many as there are requests.
   setMaxListeners(0, ending.signal);
@@ -109,6 +113,8 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
   app.setSchemaErrorFormatter((errors) => schemaError(errors[0]!));
   app.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-request-id', request.id);
+    const { operation } = request.routeOptions.config;
+    if (operation !== undefined) tracing.begin(request, reply, operation);
     checkHost(request, settings);
     const key = checkKey(request, keys);
     names.set(request, key);
@@ -132,7 +138,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
   app.setErrorHandler(async (error, request, reply) => {
     const { statusCode } = error as FastifyError;
     if (statusCode === 413) await readRest(request.raw, REST_BYTES);
-    return answerError(error as Error, request, reply);
+    return answerError(error as Error, request, reply, tracing);
   });
   app.setNotFoundHandler((request) => {
     const message = `there is no ${request.method} ${request.url.split('?')[0]!}`;
@@ -156,6 +162,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
       settings,
       models: table,
       metrics,
+      tracing,
       ending: ending.signal,
       keyOf: (request) => names.get(request) ?? '',
       isDraining: () => draining,
@@ -229,12 +236,18 @@ function checkKey(request: FastifyRequest, keys: Keys): string {
   throw new ApiError(401, message, { code: 'invalid_api_key' });
 }
 
-function answerError(error: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function answerError(
+  error: Error,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  tracing: Tracing,
+): FastifyReply {
   if (error instanceof ClientGone) {
     reply.raw.destroy();
     return reply.hijack();
   }
   const known = knownError(error, request);
+  tracing.of(request)?.failed(known);
   if (known.status >= 500 && known.status !== 503) {
     request.log.error({ err: error }, 'a request failed');
   }

@@ -6,6 +6,7 @@ import type { Ticket } from './admission';
 import type { Metrics } from './metrics';
 import type { Served } from './models';
 import { ApiError, shuttingDown } from './protocol/errors';
+import type { RequestSpan } from './tracing';
 
 /** Nobody is there any more to be answered. */
 export class ClientGone extends Error {
@@ -44,6 +45,7 @@ export interface WorkOptions {
   readonly served: Served;
   readonly key: string;
   readonly metrics: Metrics;
+  readonly span: RequestSpan | undefined;
   readonly timeoutMs: number;
   /** Aborted when the server ends and does not wait any longer. */
   readonly ending: AbortSignal;
@@ -93,7 +95,8 @@ export class Work {
     const counts = jobs.map((job) => job.promptTokens);
     const tickets = served.admission.admit(key, counts, this.signal);
     for (const ticket of tickets) ticket.catch(() => undefined);
-    const { logPrompts, request } = this.#options;
+    const { logPrompts, request, span } = this.#options;
+    span?.accepted(served.name, request.body as object);
     if (logPrompts) request.log.info({ body: request.body }, 'prompt');
     try {
       const streams = jobs.map((job, index) => this.#one(job, tickets[index]!, index));
@@ -124,14 +127,16 @@ export class Work {
   }
 
   async *#one(job: Job, ticket: Promise<Ticket>, index: number): AsyncGenerator<WorkEvent> {
-    const { served, key, metrics, logPrompts, request } = this.#options;
+    const { served, key, metrics, span, logPrompts, request } = this.#options;
     const slot = await ticket;
+    span?.started();
     const queuedMs = performance.now() - this.#startedAt;
     let last: number | undefined;
     try {
       const generation = job.start({ signal: this.signal, cacheSalt: this.cacheSalt });
       for await (const chunk of generation) {
         const now = performance.now();
+        span?.token();
         if (last === undefined) metrics.firstToken(served.name, now - this.#startedAt);
         else if (chunk.tokenIds.length > 0) {
           metrics.nextTokens(served.name, now - last, chunk.tokenIds.length);
@@ -144,6 +149,7 @@ export class Work {
       }
       const result = await generation.result();
       const { promptTokens, completionTokens } = result.usage;
+      span?.finished(index, result);
       served.admission.charge(key, promptTokens + completionTokens);
       metrics.finished(served.name, result, {
         queuedMs,

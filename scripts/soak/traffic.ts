@@ -34,7 +34,7 @@ const DRAW: readonly Kind[] = Object.entries(KINDS).flatMap(([kind, count]) =>
 const PATIENCE_MS = 120_000;
 
 /** Time for the server to fill the sockets of a client that does not read, and to give it up. */
-const DEAF_MS = 8000;
+const DEAF_MS = 15_000;
 
 export interface TrafficReport {
   /** Requests by what their clients did. */

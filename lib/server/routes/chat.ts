@@ -261,6 +261,7 @@ export function chatRoutes(context: Context): void {
     path: '/v1/chat/completions',
     summary: 'Answers conversations.',
     fields: CHAT_FIELDS,
+    operation: 'chat',
     required: ['messages'],
     promptField: 'messages',
     answer: chat,

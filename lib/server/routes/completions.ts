@@ -193,6 +193,7 @@ export function completionRoutes(context: Context): void {
     path: '/v1/completions',
     summary: 'Continues texts.',
     fields: COMPLETION_FIELDS,
+    operation: 'text_completion',
     required: ['prompt'],
     answer: complete,
   });

@@ -83,6 +83,7 @@ export function fimRoutes(context: Context): void {
     path: '/v1/fim/completions',
     summary: 'Writes what comes between two texts.',
     fields: FIM_FIELDS,
+    operation: 'text_completion',
     required: ['prompt'],
     answer: fim,
   });

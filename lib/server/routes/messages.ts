@@ -216,6 +216,7 @@ export function messageRoutes(context: Context): void {
     path: '/v1/messages',
     summary: "Answers conversations in Anthropic's form.",
     fields: MESSAGES_FIELDS,
+    operation: 'chat',
     required: ['messages', 'max_tokens'],
     errorBody: anthropicError,
     answer: respond,

@@ -266,6 +266,7 @@ export function responseRoutes(context: Context): void {
     path: '/v1/responses',
     summary: 'Answers items with items.',
     fields: RESPONSES_FIELDS,
+    operation: 'chat',
     required: ['input'],
     promptField: 'input',
     answer: respond,
