@@ -7,13 +7,12 @@
  */
 import './help';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { existsSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { median, range } from '../lib/cli/statistics';
-
-const PEER = 'node-llama-cpp@3.22.1';
+import { installPeer, PEER } from './peer';
 
 /** What a run of either engine prints, as JSON in its last line. */
 interface Run {
@@ -86,16 +85,7 @@ const THEIRS = `
 
 /** A directory with the peer and both programs. */
 function prepare(): string {
-  const directory = join(tmpdir(), 'tramontane-bench-peers');
-  mkdirSync(directory, { recursive: true });
-  if (!existsSync(join(directory, 'node_modules/node-llama-cpp'))) {
-    console.error(`installing ${PEER} into ${directory}`);
-    writeFileSync(join(directory, 'package.json'), '{ "private": true }');
-    execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', PEER], {
-      cwd: directory,
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-  }
+  const directory = installPeer();
   writeFileSync(join(directory, 'ours.mjs'), OURS);
   writeFileSync(join(directory, 'theirs.mjs'), THEIRS);
   return directory;

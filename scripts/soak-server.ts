@@ -79,12 +79,12 @@ class Verdict {
 const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
 
 function show(what: string, settled: Settled, machineP99?: number): void {
-  const { idleMs, rssBytes, heapBytes, p50Ms, p99Ms, maxMs } = settled;
+  const { idleMs, rssBytes, heapBytes, codeBytes, p50Ms, p99Ms, maxMs } = settled;
   const machine =
     machineP99 === undefined ? '' : ` (an idle thread's p99 ${machineP99.toFixed(1)})`;
   console.log(
     `${what}: idle after ${idleMs?.toFixed(0) ?? 'more than 10000'} ms; RSS ${mib(rssBytes)} MiB, ` +
-      `heap ${mib(heapBytes)} MiB; event loop p50 ${p50Ms.toFixed(1)}, p99 ${p99Ms.toFixed(1)}, ` +
+      `heap ${mib(heapBytes)} MiB and ${mib(codeBytes)} of code; event loop p50 ${p50Ms.toFixed(1)}, p99 ${p99Ms.toFixed(1)}, ` +
       `max ${maxMs.toFixed(0)} ms${machine}`,
   );
 }
