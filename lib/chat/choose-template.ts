@@ -1,6 +1,7 @@
 /** Which chat format a model was trained on, from facts of its files: nothing is run to find out. */
 import { createHash } from 'node:crypto';
 import type { Tokenizer } from '../tokenizer/tokenizer';
+import { hasFim } from './mistral';
 import type { ChatTemplate } from './encode-chat';
 
 /** The format, and the fact that decided. */
@@ -43,8 +44,7 @@ export function chooseTemplate(
   chatTemplate: string | undefined,
 ): ChosenTemplate | undefined {
   const hasV3 = tokenizer.isControl(tokenizer.idOf('[TOOL_RESULTS]') ?? -1);
-  const hasFim = tokenizer.isControl(tokenizer.idOf('[SUFFIX]') ?? -1);
-  const ownFormat = hasV3 ? (hasFim ? 'mistral-v3' : 'mistral-v2') : 'mistral-v1';
+  const ownFormat = hasV3 ? (hasFim(tokenizer) ? 'mistral-v3' : 'mistral-v2') : 'mistral-v1';
   if (chatTemplate === undefined) {
     // Base models of v0.3 have the tokens too, but were not trained to answer.
     return undefined;

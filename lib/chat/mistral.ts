@@ -173,6 +173,11 @@ function resultOf({ text, message: { callId, name } }: Turn, version: 2 | 3): st
     : `{"content": ${content}, "call_id": ${quote(callId ?? '')}}`;
 }
 
+/** Whether a vocabulary has the control tokens that filling in the middle is written with. */
+export function hasFim(tokenizer: Tokenizer): boolean {
+  return tokenizer.isControl(tokenizer.idOf('[SUFFIX]') ?? -1);
+}
+
 /**
  * Fill in the middle: the model writes what comes between `prompt` and `suffix`.
  * @throws MessagesError where the format has no such thing

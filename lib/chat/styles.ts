@@ -129,9 +129,9 @@ export function encodeStyle(
         break;
       case 'assistant':
         out.answer(
-          text === ''
-            ? message.calls.map((call) => hermesCall(call, message.index)).join('\n')
-            : text,
+          [text, ...message.calls.map((call) => hermesCall(call, message.index))]
+            .filter((part) => part !== '')
+            .join('\n'),
           message.prefix,
         );
     }

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { TramontaneError, type Model } from '../index';
 import type { Server, ServerOptions } from '../server';
+import { isLoopback } from '../server/loopback';
 import { addLoadOptions, integer, loadFlags, type LoadFlags } from './options';
 import { EMBEDDED_MODEL, load } from './session';
 
@@ -104,10 +105,6 @@ function keyLines(flags: Flags, keysFile: (path: string) => readonly string[]): 
   // Not to be seen by what this process starts.
   Reflect.deleteProperty(process.env, KEYS_VARIABLE);
   return keys === undefined ? [] : keys.split(',');
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
 async function serve(models: readonly string[], flags: Flags): Promise<void> {

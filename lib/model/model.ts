@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { ChatTemplate } from '../chat/encode-chat';
 import type { Message } from '../chat/messages';
-import { encodeFim } from '../chat/mistral';
+import { encodeFim, hasFim } from '../chat/mistral';
 import type { ToolCallReader } from '../chat/tool-calls';
 import { TramontaneError } from '../errors';
 import type { Checkpoint } from '../files/checkpoint';
@@ -298,8 +298,7 @@ export class Model implements AsyncDisposable {
     suffix: string,
     options: GenerateOptions<S> = {},
   ): Generation<Infer<S>> {
-    const hasTokens = this.tokenizer.isControl(this.tokenizer.idOf('[SUFFIX]') ?? -1);
-    const template = hasTokens ? 'mistral-v3' : 'mistral-v1';
+    const template = hasFim(this.tokenizer) ? 'mistral-v3' : 'mistral-v1';
     return this.generate(encodeFim(this.tokenizer, template, { prompt: prefix, suffix }), options);
   }
 

@@ -11,6 +11,7 @@ import fastify, {
 } from 'fastify';
 import { newId, type Context } from './context';
 import { keyIn, Keys } from './keys';
+import { hostName, isLoopback } from './loopback';
 import { Metrics } from './metrics';
 import { ModelTable, type Models } from './models';
 import { checkServerOptions, type ServerOptions, type Settings } from './options';
@@ -65,8 +66,6 @@ const REST_BYTES = 64 * 2 ** 20;
 /** Time for what is aborted at the end to say so to its client. */
 const LAST_WORDS_S = 2;
 
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/i;
-
 /**
  * A server of models with OpenAI's API: `await createServer(model).listen({ port: 8000 })`. The
  * models stay the caller's, to be disposed of after it is closed.
@@ -97,6 +96,8 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     // Also those that have had no request yet, which browsers and fetch() open beforehand: to Node
     // they are not idle. Requests that run are waited for before.
     forceCloseConnections: true,
+    // It would be of fastify's own form.
+    return503OnClosing: false,
     routerOptions: { maxParamLength: 1024 },
     ajv: {
       customOptions: {
@@ -115,6 +116,8 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     void reply.header('x-request-id', request.id);
     const { operation } = request.routeOptions.config;
     if (operation !== undefined) tracing.begin(request, reply, operation);
+    // Anthropic's name of it, on its routes.
+    if (request.routeOptions.config.errorBody) void reply.header('request-id', request.id);
     checkHost(request, settings);
     const key = checkKey(request, keys);
     names.set(request, key);
@@ -123,7 +126,11 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
       done();
       return;
     }
-    if (draining) throw shuttingDown();
+    if (draining) {
+      // Its next request would find nobody.
+      void reply.header('connection', 'close');
+      throw shuttingDown();
+    }
     active += 1;
     reply.raw.once('close', () => {
       active -= 1;
@@ -211,13 +218,12 @@ function requestId({ headers }: IncomingMessage): string {
  * @throws ApiError 403
  */
 function checkHost(request: FastifyRequest, { allowedHosts, apiKeys }: Settings): void {
-  const host = request.headers.host ?? '';
+  const name = hostName(request.headers.host ?? '');
   if (allowedHosts.length > 0) {
-    const name = host.replace(/:\d+$/, '').toLowerCase();
     if (allowedHosts.some((allowed) => allowed.toLowerCase() === name)) return;
   } else {
-    const isLoopback = /^(::ffff:)?127\.|^::1$/.test(request.socket.localAddress ?? '');
-    if (apiKeys.length > 0 || !isLoopback || LOOPBACK.test(host)) return;
+    const isLocal = isLoopback(request.socket.localAddress ?? '');
+    if (apiKeys.length > 0 || !isLocal || isLoopback(name)) return;
   }
   throw new ApiError(403, 'the server is not to be called by this host name: see --allowed-hosts', {
     code: 'host_not_allowed',
@@ -248,7 +254,8 @@ function answerError(
   }
   const known = knownError(error, request);
   tracing.of(request)?.failed(known);
-  if (known.status >= 500 && known.status !== 503) {
+  // What the server means to say is no failure of it.
+  if (known.status >= 500 && known.status !== 503 && !(error instanceof ApiError)) {
     request.log.error({ err: error }, 'a request failed');
   }
   if (known.retryAfter !== undefined) void reply.header('retry-after', String(known.retryAfter));

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { chooseTemplate } from '../../lib/chat/choose-template';
 import { encodeChat } from '../../lib/chat/encode-chat';
 import { fitMessages } from '../../lib/chat/fit-messages';
+import { hasFim } from '../../lib/chat/mistral';
 import { pythonDump, pythonForm } from '../../lib/chat/python-json';
 import type { Message } from '../../lib/chat/messages';
 import { SAFE_PROMPT, withSafePrompt } from '../../lib/chat/safe-prompt';
@@ -53,6 +54,27 @@ describeWithReference('formats of fine-tunes', (directory) => {
         '<|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n' +
         '<|im_start|>assistant\n',
     );
+  });
+
+  test('chatml: a text and calls stand in one answer', () => {
+    const call = { id: 'a1b2c3d4e', function: { name: 'f', arguments: '{"a": 1}' } };
+    const messages: Message[] = [
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'I look.', tool_calls: [call, call] },
+      { role: 'tool', content: '1', tool_call_id: 'a1b2c3d4e' },
+    ];
+    const text = written(chatml, encodeChat(chatml, 'chatml', { messages }));
+    const calls = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>';
+    expect(text).toContain(`<|im_start|>assistant\nI look.\n${calls}\n${calls}<|im_end|>`);
+    const alone = { ...messages[1]!, content: null } as Message;
+    const without = encodeChat(chatml, 'chatml', { messages: [messages[0]!, alone, messages[2]!] });
+    expect(written(chatml, without)).toContain(
+      `<|im_start|>assistant\n${calls}\n${calls}<|im_end|>`,
+    );
+  });
+
+  test('which vocabularies can fill in the middle', () => {
+    expect([v1, v3, chatml].map(hasFim)).toEqual([false, true, false]);
   });
 
   test('zephyr', () => {

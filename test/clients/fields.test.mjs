@@ -6,6 +6,8 @@ import OpenAI from 'openai';
 import chatRoute from '../../dist/server/routes/chat.js';
 import completionRoute from '../../dist/server/routes/completions.js';
 import fimRoute from '../../dist/server/routes/fim.js';
+import messagesRoute from '../../dist/server/routes/messages.js';
+import responsesRoute from '../../dist/server/routes/responses.js';
 import { COLOURS, KEY, MODEL, serving } from './server.mjs';
 
 const held = serving();
@@ -275,7 +277,7 @@ describe('no field that clients know is missing', () => {
     return [...body.matchAll(new RegExp(`^ {${indent}}(\\w+)\\??:`, 'gm'))].map(([, name]) => name);
   };
   const MISTRAL = '@mistralai/mistralai/src/models/components';
-  for (const [what, path, start, indent, { fields }] of [
+  for (const [what, path, start, indent, { fields, headers = [] }] of [
     [
       'openai, completions',
       'openai/resources/completions.d.ts',
@@ -289,6 +291,20 @@ describe('no field that clients know is missing', () => {
       'interface ChatCompletionCreateParamsBase',
       4,
       ROUTES[1],
+    ],
+    [
+      'openai, responses',
+      'openai/resources/responses/responses.d.ts',
+      'interface ResponseCreateParamsBase',
+      4,
+      { fields: responsesRoute.RESPONSES_FIELDS },
+    ],
+    [
+      'anthropic, messages',
+      '@anthropic-ai/sdk/resources/messages/messages.d.ts',
+      'interface MessageCreateParamsBase',
+      4,
+      { fields: messagesRoute.MESSAGES_FIELDS, headers: ['user_profile_id', 'workspace_id'] },
     ],
     [
       'mistral, chat',
@@ -309,7 +325,7 @@ describe('no field that clients know is missing', () => {
       const known = fieldsOf(read(path), start, indent);
       assert.ok(known.length > 10);
       assert.deepEqual(
-        known.filter((name) => !Object.hasOwn(fields, name)),
+        known.filter((name) => !Object.hasOwn(fields, name) && !headers.includes(name)),
         [],
       );
     });
@@ -323,6 +339,10 @@ describe('answers of openai', () => {
     [
       'chat.completions',
       (client) => client.chat.completions.create({ ...request, messages: CHAT.messages }),
+    ],
+    [
+      'responses',
+      (client) => client.responses.create({ model: MODEL, max_output_tokens: 2, input: 'A test.' }),
     ],
     ['moderations', (client) => client.moderations.create({ input: 'I like you.' })],
     ['models.list', (client) => client.models.list()],
@@ -346,6 +366,13 @@ describe('answers of openai', () => {
     ['chat.completions.list', (client) => client.chat.completions.list()],
     ['chat.completions.delete', (client) => client.chat.completions.delete('id')],
     ['chat.completions.messages.list', (client) => client.chat.completions.messages.list('id')],
+    ['responses.retrieve', (client) => client.responses.retrieve('id')],
+    ['responses.delete', (client) => client.responses.delete('id')],
+    ['responses.cancel', (client) => client.responses.cancel('id')],
+    ['responses.compact', (client) => client.responses.compact({ model: MODEL })],
+    ['responses.inputItems.list', (client) => client.responses.inputItems.list('id')],
+    ['responses.inputTokens.count', (client) => client.responses.inputTokens.count({ input: 'x' })],
+    ['conversations.create', (client) => client.conversations.create({})],
     ['models.delete', (client) => client.models.delete(MODEL)],
     ['files.list', (client) => client.files.list()],
     ['batches.list', (client) => client.batches.list()],

@@ -241,15 +241,12 @@ describe('tools', () => {
     isAnswer(await connect().bindTools([paint]).invoke(history('')));
   });
 
-  test('a conversation with a call beside a text is refused: the formats have none', async () => {
-    const parts = [
-      { type: 'text', text: 'some text' },
-      { type: 'tool_use', id: made.id, name: made.name, input: args },
-    ];
-    await assert.rejects(connect().bindTools([paint]).invoke(history(parts)), {
-      status: 400,
-      param: 'messages',
-    });
+  test('a conversation with a call beside a text, and in parts', async () => {
+    const text = { type: 'text', text: 'some text' };
+    const call = { type: 'tool_use', id: made.id, name: made.name, input: args };
+    for (const content of ['some text', [text], [text, call]]) {
+      isAnswer(await connect().bindTools([paint]).invoke(history(content)));
+    }
   });
 
   test('examples of calls, and another question', async () => {

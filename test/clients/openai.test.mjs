@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import OpenAI from 'openai';
-import { zodFunction, zodResponseFormat } from 'openai/helpers/zod';
+import { zodFunction, zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
 import { COLOURS, KEY, MODEL, SEED_MODEL, Server, serving } from './server.mjs';
 
@@ -252,6 +252,91 @@ describe('tools', () => {
     assert.equal(painted.length, 1);
     assert.ok(['red', 'green'].includes(painted[0]));
   });
+});
+
+describe('responses', () => {
+  const request = { model: MODEL, input: 'Tell me a story.', max_output_tokens: 20 };
+
+  test('are answered, streamed or not', async () => {
+    const client = connect();
+    const seeded = { ...request, instructions: 'Be short.', seed: 3 };
+    const whole = await client.responses.create(seeded);
+    assert.equal(whole.status, 'incomplete');
+    assert.notEqual(whole.output_text, '');
+    assert.equal(whole.usage.output_tokens, 20);
+    const stream = client.responses.stream(seeded);
+    const types = [];
+    for await (const { type } of stream) types.push(type);
+    const streamed = await stream.finalResponse();
+    assert.equal(streamed.output_text, whole.output_text);
+    assert.deepEqual([types[0], types.at(-1)], ['response.created', 'response.incomplete']);
+  });
+
+  test('JSON by a zod schema', async () => {
+    const Pet = z.object({ kind: z.enum(['cat', 'dog']), tame: z.boolean() });
+    const { output_parsed: pet } = await connect().responses.parse({
+      ...request,
+      max_output_tokens: 200,
+      text: { format: zodTextFormat(Pet, 'pet') },
+    });
+    Pet.parse(pet);
+  });
+
+  test('tools, and the answer to the call', async () => {
+    const client = connect();
+    const calling = {
+      ...request,
+      max_output_tokens: 300,
+      tools: [{ type: 'function', name: 'paint', parameters: COLOURS, strict: true }],
+      parallel_tool_calls: false,
+    };
+    const { output } = await client.responses.create({ ...calling, tool_choice: 'required' });
+    assert.equal(output.length, 1);
+    const [call] = output;
+    assert.equal(call.type, 'function_call');
+    assert.ok(COLOURS.properties.colour.enum.includes(JSON.parse(call.arguments).colour));
+    const next = await client.responses.create({
+      ...calling,
+      tool_choice: 'none',
+      max_output_tokens: 4,
+      input: [
+        { role: 'user', content: request.input },
+        call,
+        { type: 'function_call_output', call_id: call.call_id, output: 'done' },
+      ],
+    });
+    assert.equal(next.output[0].type, 'message');
+  });
+
+  test('abort of a stream ends its work', async () => {
+    const stream = await connect().responses.create({
+      ...request,
+      max_output_tokens: 4000,
+      ignore_eos: true,
+      stream: true,
+    });
+    for await (const { type } of stream) if (type === 'response.output_text.delta') break;
+    await held.server.untilBusy((busy) => busy === 0);
+  });
+
+  test('errors name the field', async () => {
+    const wrong = connect().responses.create({ ...request, temperature: 9 });
+    await assert.rejects(wrong, { status: 400, param: 'temperature' });
+    const stored = connect().responses.create({ ...request, previous_response_id: 'resp_1' });
+    await assert.rejects(stored, { status: 400, param: 'previous_response_id' });
+  });
+});
+
+test('embeddings say why there are none, and are not asked for again', async () => {
+  const asked = new OpenAI({ baseURL: held.server.v1, apiKey: KEY, maxRetries: 2 });
+  let count = 0;
+  asked.fetch = (...request) => {
+    count += 1;
+    return fetch(...request);
+  };
+  const input = { model: MODEL, input: 'A test.' };
+  await assert.rejects(asked.embeddings.create(input), { status: 501, code: 'not_implemented' });
+  assert.equal(count, 1);
 });
 
 test('moderations', async () => {

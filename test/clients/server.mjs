@@ -8,6 +8,7 @@ import { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const COMMAND = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const CHECK = fileURLToPath(new URL('check-answers.cjs', import.meta.url));
 /** The CPU computes, whatever the machine has. */
 const NO_PLUG_IN = fileURLToPath(new URL('../../scripts/no-plug-in', import.meta.url));
 
@@ -28,7 +29,10 @@ export class Server {
     server.#key = key;
     const child = spawn(
       process.execPath,
-      [COMMAND, 'serve', '--port', '0', '--served-model-name', MODEL, SEED_MODEL, ...options],
+      [
+        ...['--require', CHECK, COMMAND, 'serve', '--port', '0'],
+        ...['--served-model-name', MODEL, SEED_MODEL, ...options],
+      ],
       {
         env: {
           ...process.env,

@@ -33,14 +33,18 @@ const TOOLS = [
 async function post(
   body: object,
   path = '/v1/messages',
-): Promise<{ status: number; text: string }> {
-  const { statusCode: status, body: text } = await server.inject({
+): Promise<{ status: number; text: string; id: unknown }> {
+  const {
+    statusCode: status,
+    body: text,
+    headers,
+  } = await server.inject({
     method: 'POST',
     url: path,
     headers: { 'x-api-key': 'sk-messages-1', 'anthropic-version': '2023-06-01' },
     payload: body,
   });
-  return { status, text };
+  return { status, text, id: headers['request-id'] };
 }
 
 async function answer(body: object): Promise<any> {
@@ -153,8 +157,10 @@ test.each([
 ])('errors have the form of that API: %j', async (body, status, type) => {
   const reply = await post(body);
   expect(reply.status).toBe(status);
+  expect(reply.id).toMatch(/^req-/);
   expect(JSON.parse(reply.text)).toMatchObject({
     type: 'error',
     error: { type, message: expect.any(String) },
+    request_id: reply.id,
   });
 });

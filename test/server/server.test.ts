@@ -358,14 +358,30 @@ describe('chat', () => {
     ).toBe(200);
   });
 
-  test('a call that is cut off ends with length', async () => {
-    const { json } = await post(serve(), '/v1/chat/completions', {
-      messages,
-      tools,
-      tool_choice: 'required',
-      max_tokens: 3,
-    });
-    expect(json.choices[0].finish_reason).toBe('length');
+  test('a call that is cut off ends with length, and is there as far as it went', async () => {
+    const server = serve();
+    const known = [{ ...tools[0]!, function: { ...tools[0]!.function, name: 'w' } }];
+    let cut = 0;
+    for (const most of [3, 12, 16, 20]) {
+      const body = { messages, tools: known, tool_choice: 'required', max_tokens: most, seed: 1 };
+      const { json } = await post(server, '/v1/chat/completions', body);
+      const [{ message, finish_reason: reached }] = json.choices;
+      expect(reached).toBe('length');
+      const { text } = await post(server, '/v1/chat/completions', { ...body, stream: true });
+      const deltas = eventsOf(text).flatMap((event) => event.choices[0].delta.tool_calls ?? []);
+      const calls = message.tool_calls ?? [];
+      expect(calls.map((call: any) => call.function.arguments).join('')).toBe(
+        deltas.map((delta) => delta.function.arguments).join(''),
+      );
+      expect(calls.map((call: any) => call.function.name)).toEqual(
+        deltas.flatMap((delta) => delta.function.name ?? []),
+      );
+      if (calls.length === 0) continue;
+      cut += 1;
+      expect(message.content).toBeNull();
+      expect(calls[0]).toMatchObject({ id: expect.stringMatching(/^\w{9}$/), type: 'function' });
+    }
+    expect(cut).toBeGreaterThan(0);
   });
 
   test('holds its answer to a schema', async () => {
@@ -637,6 +653,7 @@ describe('clients that go, and servers that end', () => {
     expect((await server.inject({ url: '/ready' })).statusCode).toBe(503);
     const refused = await server.inject({ url: '/v1/models' });
     expect([refused.statusCode, refused.headers['retry-after']]).toEqual([503, '5']);
+    expect(refused.headers.connection).toBe('close');
     const answer = await answered;
     expect(
       ((await answer.json()) as { usage: { completion_tokens: number } }).usage.completion_tokens,

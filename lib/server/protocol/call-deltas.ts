@@ -32,8 +32,17 @@ class CallPieces implements CallDeltas {
   }
 }
 
-class WholeCalls implements CallDeltas {
-  readonly #calls: { readonly head: object; readonly name: string; json: string }[] = [];
+/** Each call once, at the end. */
+export class WholeCalls implements CallDeltas {
+  readonly #calls: {
+    readonly head: {
+      readonly index: number;
+      readonly id: string | undefined;
+      readonly type: string;
+    };
+    readonly name: string;
+    json: string;
+  }[] = [];
 
   next(calls: readonly ToolCallDelta[]): readonly object[] {
     for (const { index, id, name, arguments: json } of calls) {
@@ -51,5 +60,20 @@ class WholeCalls implements CallDeltas {
       ...head,
       function: { name, arguments: json },
     }));
+  }
+
+  /**
+   * What an answer that was cut off has of calls, the last of which may be cut off too: as a stream
+   * of the answer has them.
+   */
+  begun(content: string | null): object {
+    if (this.#calls.length === 0) return {};
+    return {
+      content: content === '' ? null : content,
+      tool_calls: this.#calls.map(({ head: { index: _, ...head }, name, json }) => ({
+        ...head,
+        function: { name, arguments: json },
+      })),
+    };
   }
 }

@@ -3,8 +3,9 @@ import type { Message } from '../../chat/messages';
 import type { ChatOptions, ChatTool } from '../../model/chat';
 import type { ChatResult, GenerationChunk, LogprobInfo } from '../../model/generation';
 import { addRoute, newId, unixTime, type Call, type Context } from '../context';
-import { callDeltas, type CallDeltas } from '../protocol/call-deltas';
+import { callDeltas, WholeCalls, type CallDeltas } from '../protocol/call-deltas';
 import { withOwnCallIds } from '../protocol/call-ids';
+import { withRoomForCalls } from '../protocol/history';
 import type { Served } from '../models';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, refused, text, type Fields } from '../protocol/fields';
@@ -153,7 +154,7 @@ function jobsOf(body: ChatBody, { model }: Served, call: Call): readonly Job[] {
     throw badField('top_logprobs', 'top_logprobs goes with logprobs: true');
   }
   const { tools, safe_prompt: safePrompt } = body;
-  const messages = withOwnCallIds(body.messages);
+  const messages = withOwnCallIds(withRoomForCalls(body.messages, model));
   const chosen = toolChoice(body.tool_choice);
   if (!tools?.length && chosen !== undefined && chosen !== 'auto' && chosen !== 'none') {
     throw badField('tool_choice', 'tool_choice goes with tools');
@@ -201,13 +202,19 @@ async function chat(body: ChatBody, call: Call): Promise<object | undefined> {
 
   if (!streams) {
     const infos: LogprobInfo[][] = jobs.map(() => []);
+    const calls = jobs.map(() => new WholeCalls());
     for await (const { index, chunk, result } of events) {
       infos[index]!.push(...(chunk?.logprobs ?? []));
+      calls[index]!.next(chunk?.toolCalls ?? []);
       if (result) results[index] = result as ChatResult;
     }
     const choices = results.map(({ message, finishReason: reason }, index) => ({
       index,
-      message: { refusal: null, ...message },
+      message: {
+        refusal: null,
+        ...message,
+        ...(reason === 'length' && calls[index]!.begun(message.content)),
+      },
       logprobs: logprobs ? chatLogprobs(tokenizer, infos[index]!) : null,
       finish_reason: chatFinishReason(finishReason(reason), message.tool_calls !== undefined, body),
     }));

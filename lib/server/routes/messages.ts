@@ -4,6 +4,7 @@ import type { ChatResult, Generation } from '../../model/generation';
 import { addRoute, type Call, type Context } from '../context';
 import { anthropicError } from '../protocol/anthropic-errors';
 import { flag, honoured, inert, refused, text, type Fields } from '../protocol/fields';
+import { withRoomForCalls } from '../protocol/history';
 import {
   blocksOf,
   messageOf,
@@ -119,6 +120,8 @@ export const MESSAGES_FIELDS: Fields = {
   ),
   ...EXTRA_FIELDS,
   container: refused('nothing is kept.'),
+  diagnostics: refused('earlier answers are not kept to be compared with.'),
+  speed: inert('There is one.', text),
   metadata: inert('Not looked at.', { type: 'object' }),
   service_tier: inert('There is one.', text),
   inference_geo: inert('There is one place.', text),
@@ -159,7 +162,7 @@ async function respond(body: MessagesBody, call: Call): Promise<object | undefin
   const served = models.find(body.model);
   const { model, name } = served;
   const conversation = messagesConversation(body.messages, body.system, settings.lenient);
-  const { messages } = conversation;
+  const messages = withRoomForCalls(conversation.messages, model);
   const options = optionsOf(body, call);
   const stops = body.stop_sequences ?? [];
   let generation: Generation | undefined;
@@ -168,7 +171,6 @@ async function respond(body: MessagesBody, call: Call): Promise<object | undefin
     start: (shared: JobOptions) => (generation = model.chat(messages, { ...options, ...shared })),
   };
   const events = conversation.wordedEvents(call.work(served).run([job]));
-  void call.reply.header('request-id', call.request.id);
 
   if (body.stream !== true) {
     let written = '';
@@ -204,9 +206,8 @@ async function countTokens(body: PromptBody, call: Call): Promise<object> {
   const { model } = models.find(body.model);
   const conversation = messagesConversation(body.messages, body.system, settings.lenient);
   const { tools } = messagesTools(body.tools ?? [], body.tool_choice, settings.lenient);
-  void call.reply.header('request-id', call.request.id);
   const ids = conversation.worded(() =>
-    model.chatTokens(conversation.messages, { ...(tools && { tools }) }),
+    model.chatTokens(withRoomForCalls(conversation.messages, model), { ...(tools && { tools }) }),
   );
   return { input_tokens: ids.length };
 }

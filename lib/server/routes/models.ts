@@ -1,4 +1,5 @@
 /** GET /v1/models, /health, /ready, /metrics */
+import { hasFim } from '../../chat/mistral';
 import type { Context } from '../context';
 import type { Served } from '../models';
 import { shuttingDown } from '../protocol/errors';
@@ -17,8 +18,8 @@ function modelObject(name: string, served: Served): object {
     type: 'base',
     max_context_length: served.model.info.contextSize,
     capabilities: {
-      completion_chat: true,
-      completion_fim: true,
+      completion_chat: served.model.info.chat !== undefined,
+      completion_fim: hasFim(served.model.tokenizer),
       function_calling: true,
       moderation: true,
       fine_tuning: false,

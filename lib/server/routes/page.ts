@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { TramontaneError } from '../../errors';
 import type { Context } from '../context';
 
 const PAGE = join(__dirname, '../page/index.html');
@@ -21,12 +22,28 @@ export function pagePolicy(html: string): string {
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
+    // What the page writes as HTML went through DOMPurify, whose policy has this name.
+    "require-trusted-types-for 'script'",
+    'trusted-types dompurify',
   ].join('; ');
+}
+
+/** @throws TramontaneError FILE_NOT_READABLE */
+function readPage(): string {
+  try {
+    return readFileSync(PAGE, 'utf8');
+  } catch (error) {
+    const { message } = error as Error;
+    const advice = 'build it (npm run build:page), or serve without it (--no-ui; ui: false)';
+    throw new TramontaneError('FILE_NOT_READABLE', `the chat page: ${message}; ${advice}`, {
+      cause: error,
+    });
+  }
 }
 
 /** Where keys are wanted, the page comes with 401: it asks for one, which browsers cannot send with an address. */
 export function pageRoutes({ app, settings }: Context): void {
-  const html = readFileSync(PAGE, 'utf8');
+  const html = readPage();
   const headers = {
     'content-security-policy': pagePolicy(html),
     'x-content-type-options': 'nosniff',

@@ -4,6 +4,7 @@ import type { ChatResult } from '../../model/generation';
 import { addRoute, type Call, type Context } from '../context';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, refused, text, type Fields } from '../protocol/fields';
+import { withRoomForCalls } from '../protocol/history';
 import { ResponseWriter, type ResponseEvent } from '../protocol/response-events';
 import {
   responseConversation,
@@ -215,7 +216,7 @@ async function respond(body: ResponsesBody, call: Call): Promise<object | undefi
   const served = models.find(body.model);
   const { model, name } = served;
   const conversation = responseConversation(body.input, body.instructions, settings.lenient);
-  const { messages } = conversation;
+  const messages = withRoomForCalls(conversation.messages, model);
   const options = optionsOf(body, call);
   const job = {
     promptTokens: aboutChatTokens(messages, options.tools),

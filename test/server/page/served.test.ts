@@ -54,6 +54,13 @@ describeWithBrowser('the served chat page', (browser) => {
     expect(body === (await buildPage())).toBe(true);
   });
 
+  test('no text becomes HTML without the purifier', async () => {
+    const failure = page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p>text</p>')");
+    await expect(failure).rejects.toThrow('TrustedHTML');
+    // The browser says so too.
+    expect(complaints.splice(0)).toEqual([expect.stringContaining('TrustedHTML')]);
+  });
+
   test('shows what the API answers, with its tokens', async () => {
     await page.getByLabel('Temperature').fill('0');
     await page.getByLabel('Max tokens').fill('24');

@@ -49,7 +49,7 @@ export class Stub {
     const { authorization } = request.headers;
     if (request.url === '/') {
       response.setHeader('content-type', 'text/html; charset=utf-8');
-      response.setHeader('content-security-policy', policy(this.page));
+      response.setHeader('content-security-policy', pagePolicy(this.page));
       response.end(this.page);
     } else if (this.key !== undefined && authorization !== `Bearer ${this.key}`) {
       refusing(401, { message: 'Incorrect API key provided.', code: 'invalid_api_key' })(response);
@@ -67,11 +67,6 @@ export class Stub {
       response.writeHead(404).end();
     }
   }
-}
-
-/** As strict as the page can stand. */
-export function policy(page: string): string {
-  return `${pagePolicy(page)}; require-trusted-types-for 'script'; trusted-types dompurify`;
 }
 
 /** An event of a stream. */
