@@ -8,6 +8,10 @@ export type TramontaneErrorCode =
   | 'FILE_NOT_READABLE'
   /** A file that an option asks for cannot be written. */
   | 'FILE_NOT_WRITABLE'
+  /** A download did not succeed: the network, the server, or bytes that came damaged. */
+  | 'DOWNLOAD_FAILED'
+  /** A repository of the hub is gated, or a token is wrong. The message says where to ask. */
+  | 'ACCESS_DENIED'
   /** A file breaks its format's rules. The message names file, tensor or key, and offset. */
   | 'INVALID_FILE'
   /** A well-formed file of a kind that is not supported. The message names what was found and what is supported. */

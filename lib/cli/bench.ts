@@ -53,7 +53,10 @@ interface Report {
 export function benchCommand(): Command {
   const command = new Command('bench')
     .description('Measures load time, speed of prompts and of generation, and memory.')
-    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)')
+    .argument(
+      '[model]',
+      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
+    )
     .option('--prompt <n>', 'tokens of the prompt', integer, 512)
     .option('--generate <n>', 'tokens to generate after it', integer, 64)
     .option('--depths <list>', 'generate after prompts of these sizes too: 64,2048', integers)

@@ -37,7 +37,10 @@ Ctrl-C ends an answer.
 export function chatCommand(): Command {
   const command = new Command('chat')
     .description('Holds a conversation. Piped into, it answers line by line.')
-    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)')
+    .argument(
+      '[model]',
+      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
+    )
     .option('--system <text>', 'the system prompt')
     .option('--safe-prompt', "begin with Mistral's guarding system prompt")
     .option(

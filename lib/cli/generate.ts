@@ -24,7 +24,10 @@ const LEAST_TOKENS_OF_A_RATE = 16;
 export function generateCommand(): Command {
   const command = new Command('generate')
     .description('Continues a text and streams it to standard output.')
-    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)');
+    .argument(
+      '[model]',
+      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
+    );
   addTextOptions(command, 'the text to continue')
     .option('--echo', 'write the text before its continuation')
     .option('--json', 'write one JSON object at the end: text, token ids, usage, timings')

@@ -2,6 +2,7 @@
 import { fstatSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { isFetched } from '../hub/resolve';
 import { loadTokenizer, TramontaneError } from '../index';
 
 export interface TextFlags {
@@ -42,7 +43,8 @@ export async function neededText(
 ): Promise<string> {
   const text = await givenText(flags, command);
   if (text !== undefined) return text;
-  await loadTokenizer(model);
+  // Nothing is fetched only to say what else is wrong.
+  if (!(await isFetched(model))) await loadTokenizer(model);
   return command.error('the text is missing: -p TEXT, -f FILE, or pipe it in');
 }
 

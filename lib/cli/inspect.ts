@@ -1,12 +1,16 @@
 /** `tramontane inspect`: what a model's files say, without loading the weights. */
 import { Command } from 'commander';
 import { inspect } from '../index';
+import { modelPath } from './model-path';
 import { EMBEDDED_MODEL } from './session';
 
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description("Shows what a model's header says. Reads no weights.")
-    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)')
+    .argument(
+      '[model]',
+      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
+    )
     .option('--json', 'write a JSON object')
     .addHelpText(
       'after',
@@ -16,7 +20,7 @@ Examples:
   $ tramontane inspect mistral-7b.Q4_K_M.gguf --json`,
     )
     .action(async (path: string | undefined, flags: { readonly json?: true }) => {
-      const facts = await inspect(path ?? EMBEDDED_MODEL);
+      const facts = await inspect(await modelPath(path ?? EMBEDDED_MODEL));
       process.stdout.write(flags.json ? `${JSON.stringify(facts, null, 2)}\n` : table(facts));
     });
 }

@@ -10,12 +10,16 @@ import { chatCommand } from './chat';
 import { doctorCommand } from './doctor';
 import { generateCommand } from './generate';
 import { inspectCommand } from './inspect';
+import { listCommand } from './list';
 import { moderateCommand } from './moderate';
 import { inFlags } from './options';
 import { perplexityCommand } from './perplexity';
+import { pullCommand } from './pull';
+import { removeCommand } from './remove';
 import { serveCommand } from './serve';
 import { Interrupted } from './session';
 import { tokenizeCommand } from './tokenize';
+import { whereCommand } from './where';
 
 const FAILURE = 1;
 const USAGE = 2;
@@ -34,6 +38,10 @@ async function main(): Promise<void> {
   for (const command of [
     generateCommand(),
     chatCommand(),
+    pullCommand(),
+    listCommand(),
+    removeCommand(),
+    whereCommand(),
     inspectCommand(),
     tokenizeCommand(),
     perplexityCommand(),

@@ -11,7 +11,10 @@ interface Flags extends TextFlags, LoadFlags {
 export function moderateCommand(): Command {
   const command = new Command('moderate')
     .description('Judges a text by 13 labels: how probable the model finds each.')
-    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)');
+    .argument(
+      '[model]',
+      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
+    );
   addTextOptions(command, 'the text to judge')
     .option('--json', 'write one JSON object')
     .addHelpText(

@@ -14,7 +14,10 @@ interface Flags extends TextFlags, LoadFlags {
 export function perplexityCommand(): Command {
   const command = new Command('perplexity')
     .description('Measures how well a model predicts a text: lower is better.')
-    .argument('[model]', 'a .gguf file or a Hugging Face directory (default: the embedded model)');
+    .argument(
+      '[model]',
+      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
+    );
   addTextOptions(command, 'the text')
     .option('--chunk <n>', 'tokens judged together (default: the context size)', integer)
     .option('--json', 'write a JSON object')

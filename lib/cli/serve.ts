@@ -37,7 +37,7 @@ export function serveCommand(): Command {
     .description("Serves models over HTTP, by OpenAI's API.")
     .argument(
       '[models...]',
-      '.gguf files or Hugging Face directories, or NAME=PATH (default: the embedded model)',
+      '.gguf files, directories or hf:OWNER/REPO:QUANT, or NAME=MODEL (default: the embedded model)',
     )
     .optionsGroup('Server:')
     .option('--host <address>', 'address to listen on', '127.0.0.1')

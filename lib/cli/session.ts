@@ -1,6 +1,7 @@
 /** A model for the time of one command: loaded with a progress bar, ended by Ctrl-C, disposed. */
 import { join } from 'node:path';
 import { Model, type LoadOptions } from '../index';
+import { modelPath } from './model-path';
 import { loadFlags, type LoadFlags } from './options';
 import { Progress } from './progress';
 
@@ -44,15 +45,16 @@ export async function withModel(
   }
 }
 
-/** Loads a model, with a progress bar when stderr is a terminal. */
+/** Loads a model, with a progress bar when stderr is a terminal; fetches it first if it has to be. */
 export async function load(
   path: string,
   options: LoadOptions,
   signal?: AbortSignal,
 ): Promise<Model> {
+  const here = await modelPath(path, signal);
   const progress = new Progress();
   try {
-    return await Model.load(path, {
+    return await Model.load(here, {
       ...options,
       ...(signal && { signal }),
       onProgress: ({ phase, fraction }) => {

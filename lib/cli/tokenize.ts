@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { loadTokenizer, TramontaneError, type Tokenizer } from '../index';
 import { addTextOptions, neededText, type TextFlags } from './input';
+import { modelPath } from './model-path';
 import { EMBEDDED_MODEL } from './session';
 
 interface Flags extends TextFlags {
@@ -40,7 +41,7 @@ async function tokenize(
   command: Command,
 ): Promise<void> {
   const input = await neededText(flags, command, path);
-  const tokenizer = await loadTokenizer(path);
+  const tokenizer = await loadTokenizer(await modelPath(path));
   const output = flags.decode ? decode(tokenizer, input, flags) : encode(tokenizer, input, flags);
   process.stdout.write(`${output}\n`);
 }

@@ -1,4 +1,5 @@
 import type { Checkpoint, GptqFacts, ModelShape, SlidingWindow } from './checkpoint';
+import { fetched } from '../hub/resolve';
 import { openCheckpoint } from './open';
 import { filePath, type FileUrl } from './path';
 
@@ -31,11 +32,12 @@ export function fileBytes(checkpoint: Checkpoint): number {
 
 /**
  * Reads the headers of a GGUF file or a Hugging Face directory, GPTQ included.
- * @param path may be a `file:` URL
- * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, INVALID_FILE, UNSUPPORTED_FILE
+ * @param path may be a `file:` URL, or a source that is fetched first, as `pull()` takes it
+ * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, INVALID_FILE, UNSUPPORTED_FILE; those of
+ *   `pull()`
  */
 export async function inspect(path: string | FileUrl): Promise<Inspection> {
-  const checkpoint = await openCheckpoint(filePath('the path of a model', path));
+  const checkpoint = await openCheckpoint(filePath('the path of a model', await fetched(path)));
   const named = new Map(checkpoint.weights.map((weight) => [weight.name, weight]));
   const parameters = [...named.values()].reduce((sum, w) => sum + w.rows * w.columns, 0);
   return {

@@ -50,8 +50,8 @@ export function adviceFor(path: string): string {
     !/\.(gguf|safetensors|json|model|bin|pt|pth)$/.test(path)
   ) {
     return (
-      '; if it is the name of a model on Hugging Face, download it first ' +
-      `(hf download ${path} --local-dir ${path.split('/')[1]!}) and name the directory`
+      '; if it is the name of a model on Hugging Face, ' +
+      `hf:${path} fetches it, and hf:${path}:Q4_K_M one of its GGUF files`
     );
   }
   return '';

@@ -7,7 +7,10 @@ import type { NativeDescription } from './native';
 import * as check from './checks';
 
 export interface LoadProgress {
-  /** `header`, `tokenizer`, `preload` and `cache` (see the options), `weights`, `ready`. */
+  /**
+   * `download` and `verify` of a model that is fetched first, `header`, `tokenizer`, `preload` and
+   * `cache` (see the options), `weights`, `ready`.
+   */
   readonly phase: string;
   /** Of the whole load, from 0 to 1. */
   readonly fraction: number;

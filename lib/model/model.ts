@@ -7,6 +7,7 @@ import { TramontaneError } from '../errors';
 import type { Checkpoint } from '../files/checkpoint';
 import { openCheckpoint } from '../files/open';
 import { filePath, type FileUrl } from '../files/path';
+import { fetched } from '../hub/resolve';
 import { createTokenizer } from '../tokenizer/create';
 import type { BaseTokenizer } from '../tokenizer/base-tokenizer';
 import type { TokenIds } from '../tokenizer/token-ids';
@@ -102,6 +103,29 @@ async function loadWeights(
   return { ...(await loadNative(found.description, onWeights)), gptqCache: found.gptqCache };
 }
 
+/** Of a load that fetches the model first, the part that this is. */
+const DOWNLOAD_PART = 0.9;
+
+/**
+ * Makes a path of a source that has to be fetched.
+ * @returns anything else as it was, and the part of the load that is done by then
+ */
+async function fetchFirst(
+  source: string | FileUrl,
+  { signal, onProgress }: LoadOptions,
+): Promise<{ here: string | FileUrl; begun: number }> {
+  const done = { begun: 0 };
+  const here = await fetched(source, {
+    signal,
+    onProgress: ({ phase, bytes, totalBytes }) => {
+      if (phase !== 'download' && phase !== 'verify') return;
+      done.begun = DOWNLOAD_PART;
+      onProgress?.({ phase, fraction: (DOWNLOAD_PART * bytes) / Math.max(totalBytes, 1) });
+    },
+  });
+  return { here, ...done };
+}
+
 /** Known to this file alone: who makes a Model without it is told what to call. */
 const MADE_BY_LOAD = Symbol('made by Model.load()');
 
@@ -165,18 +189,20 @@ export class Model implements AsyncDisposable {
 
   /**
    * Loads a model from a GGUF file, or from a Hugging Face directory, GPTQ included.
-   * @param path of the file or directory; may be a `file:` URL
+   * @param path of the file or directory; may be a `file:` URL, or a source that is fetched first, if
+   *   it is not in the cache: `hf:OWNER/REPO:QUANT`, as `pull()` takes it
    * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, FILE_NOT_WRITABLE, INVALID_FILE,
-   * UNSUPPORTED_FILE, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, NATIVE_UNAVAILABLE; the signal's reason when it is aborted
+   * UNSUPPORTED_FILE, DOWNLOAD_FAILED, ACCESS_DENIED, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, NATIVE_UNAVAILABLE; the signal's reason when it is aborted
    */
   static async load(path: string | FileUrl, options: LoadOptions = {}): Promise<Model> {
-    const file = filePath('the path of a model', path);
     checkLoadOptions(options);
     const { signal, onProgress } = options;
+    const { here, begun } = await fetchFirst(path, options);
     const progress = (phase: string, fraction: number): void => {
       signal?.throwIfAborted();
-      onProgress?.({ phase, fraction });
+      onProgress?.({ phase, fraction: begun + (1 - begun) * fraction });
     };
+    const file = filePath('the path of a model', here);
     progress('header', 0);
     const checkpoint = await openCheckpoint(file, signal ? { signal } : {});
     const settings = settle(options, checkpoint);

@@ -293,8 +293,8 @@ describe('paths', () => {
       [5, /must be a path/],
       [Buffer.from(path), /must be a path/],
       ['a\0b', /must be a path/],
-      ['https://example.com/m.gguf', /download/],
-      [new URL('https://example.com/m.gguf'), /download/],
+      ['ftp://example.com/m.gguf', /download/],
+      [new URL('ftp://example.com/m.gguf'), /download/],
       ['file://host/m.gguf', /no path/],
     ];
     for (const [given, message] of options) {
@@ -305,7 +305,7 @@ describe('paths', () => {
     }
     const missing: [string, RegExp][] = [
       ['~/m.gguf', /os\.homedir\(\)/],
-      ['mistralai/Mistral-7B-v0.1', /hf download mistralai\/Mistral-7B-v0\.1/],
+      ['mistralai/Mistral-7B-v0.1', /hf:mistralai\/Mistral-7B-v0\.1 fetches/],
       ['some/file.gguf', /no such file or directory$/],
     ];
     for (const [given, message] of missing) {

@@ -21,7 +21,8 @@ export interface Outcome {
 /** Starts `tramontane` from its TypeScript, which is never older than the tests. */
 export function start(...args: readonly string[]): ChildProcessWithoutNullStreams {
   const options = ['-r', join(root, 'scripts/typescript.js'), join(root, 'lib/cli/main.ts')];
-  const child = spawn(process.execPath, [...options, ...args]);
+  // The tests' own variables, which are a copy of the process's.
+  const child = spawn(process.execPath, [...options, ...args], { env: process.env });
   running.add(child);
   child.on('close', () => running.delete(child));
   return child;

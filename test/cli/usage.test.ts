@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { EMBEDDED_MODEL } from '../../lib/cli/session';
 import { run } from './command';
 
-const commands = ['generate', 'inspect', 'tokenize', 'perplexity', 'bench', 'doctor'];
+const commands = [
+  ...['generate', 'inspect', 'tokenize', 'perplexity', 'bench', 'doctor'],
+  ...['pull', 'list', 'remove', 'where'],
+];
 
 describe('help', () => {
   test('lists every command and ends well', async () => {
@@ -58,6 +61,10 @@ describe('wrong usage is one line and exit code 2', () => {
     ['a bias without a value', ['generate', '--logit-bias', '12'], /ID=NUMBER/],
     ['a model without a prompt', ['generate', EMBEDDED_MODEL], /-p TEXT/],
     ['log-probabilities nobody would see', ['generate', '--logprobs', '2'], /--json/],
+    ['nothing to pull', ['pull'], /missing required argument 'model'/],
+    ['a source that is none', ['pull', 'hf:Mistral'], /hf:Mistral must be hf:OWNER\/REPO/],
+    ['nothing to remove', ['remove'], /the model is missing/],
+    ['a file to remove', ['remove', EMBEDDED_MODEL], /was not pulled/],
     ['no text to tokenize', ['tokenize'], /-p TEXT/],
     ['no text to predict', ['perplexity'], /-f FILE/],
     ['ids that are none', ['tokenize', '--decode', '-p', '1 two'], /"two" is no token id/],
