@@ -49,7 +49,7 @@ const NEWEST = 0.1;
  * A free slot goes to the key with the fewest running generations among those that wait, the one
  * whose turn is longest ago where several have as few: a thousand requests of one key delay another
  * key's one by no more than the next slot. Where there are keys, the last slot is kept for one
- * that has none.
+ * that has none, and a full queue refuses no key that has nothing in it and nothing running.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;
@@ -97,7 +97,8 @@ export class Admission {
   }
 
   #refuse(key: KeyState, tokens: readonly number[]): void {
-    const { slots, maxQueuedRequests, maxQueuedTokens, maxPerKey, tokensPerMinute } = this.#limits;
+    const { slots, maxQueuedRequests, maxQueuedTokens, maxPerKey, tokensPerMinute, hasKeys } =
+      this.#limits;
     const count = tokens.length;
     if (key.running + key.waiting.length + count > maxPerKey) {
       throw this.#busy(`a key may have ${maxPerKey} requests at once`, 'key_concurrency');
@@ -107,6 +108,8 @@ export class Admission {
       const message = `a key may use ${tokensPerMinute} tokens a minute`;
       throw this.#busy(message, 'key_tokens_per_minute', wait);
     }
+    // The queue of others is not in its way: there are no more of these than keys.
+    if (hasKeys && count === 1 && key.running + key.waiting.length === 0) return;
     const free = Math.max(0, slots - this.#running - this.#queued);
     const queued = this.#queued + Math.max(0, count - free);
     if (queued > maxQueuedRequests && queued > this.#queued) {

@@ -134,6 +134,46 @@ test('one more than may wait is told when to come back', () => {
   expect(error.retryAfter).toBeGreaterThanOrEqual(1);
 });
 
+test("twenty times what can be served, of one key, is told 429, and is in nobody else's way", async () => {
+  const line = new Line({ slots: 4, maxQueuedRequests: 8, hasKeys: true });
+  let refused = 0;
+  const press = () => {
+    for (let i = 0; i < 80; ++i) {
+      try {
+        line.enter('many');
+      } catch (error) {
+        expect(error).toMatchObject({ status: 429, code: 'queue_full' });
+        refused += 1;
+      }
+    }
+  };
+  press();
+  await settle();
+  // Three run, since the last slot is kept, and eight wait.
+  expect([line.admission.running, line.admission.queued, refused]).toEqual([3, 8, 69]);
+  for (let i = 0; i < 10; ++i) {
+    line.enter('one', `one ${i}`);
+    await settle();
+    expect(line.served.at(-1)).toBe(`one ${i}`);
+    // It ends, as it began, before any that came earlier of the other key.
+    line.running.pop()!.end();
+    await settle();
+    press();
+    expect(line.admission.queued).toBe(8);
+  }
+  expect(refused).toBe(69 + 10 * 80);
+});
+
+test('a full queue has one place for each key that has nothing in it, and no second', () => {
+  const line = new Line({ slots: 1, maxQueuedRequests: 2, hasKeys: true });
+  for (let i = 0; i < 3; ++i) line.enter('many');
+  line.enter('one');
+  expect(caught(() => { line.enter('one'); })).toMatchObject({ code: 'queue_full' }); // prettier-ignore
+  expect(caught(() => line.admission.admit('two', [1, 1], never))).toMatchObject({ status: 429 });
+  line.enter('two');
+  expect(line.admission.queued).toBe(4);
+});
+
 test('so are prompts of more tokens than may wait, but not where nobody does', () => {
   const line = new Line({ slots: 1, maxQueuedTokens: 100 });
   line.enter('', '', never, 1000);
