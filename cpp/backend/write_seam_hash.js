@@ -1,6 +1,6 @@
 /**
  * Writes a header with a hash of the seam's headers: an addon and a plug-in that were compiled of
- * others do not fit. binding.gyp runs it; CMakeLists.txt computes the same.
+ * others do not fit. cpp/binding.gyp runs it; CMakeLists.txt computes the same.
  *   node cpp/backend/write_seam_hash.js FILE
  */
 'use strict';

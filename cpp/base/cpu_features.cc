@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#if defined(_M_X64)
+#if defined(_MSC_VER) && defined(_M_X64)
 #include <immintrin.h>
 #include <intrin.h>
 #elif defined(__x86_64__)
@@ -30,7 +30,7 @@ struct Registers {
 };
 
 Registers cpuid(uint32_t leaf, uint32_t subleaf = 0) {
-#if defined(_M_X64)
+#if defined(_MSC_VER) && defined(_M_X64)
   int values[4];
   __cpuidex(values, static_cast<int>(leaf), static_cast<int>(subleaf));
   return {static_cast<uint32_t>(values[0]), static_cast<uint32_t>(values[1]),
@@ -44,7 +44,7 @@ Registers cpuid(uint32_t leaf, uint32_t subleaf = 0) {
 
 // The register sets the operating system saves.
 uint64_t saved_state() {
-#if defined(_M_X64)
+#if defined(_MSC_VER) && defined(_M_X64)
   return _xgetbv(0);
 #else
   uint32_t low = 0, high = 0;

@@ -21,7 +21,7 @@ namespace {
 inline void relax() {
 #if defined(__x86_64__) || defined(_M_X64)
   _mm_pause();
-#elif defined(_M_ARM64)
+#elif defined(_MSC_VER) && defined(_M_ARM64)
   __yield();
 #elif defined(__aarch64__)
   __asm__ volatile("yield");

@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { TramontaneError } from '../index';
 import { benchCommand } from './bench';
 import { benchServeCommand } from './bench-serve';
+import { buildCommand } from './build';
 import { chatCommand } from './chat';
 import { doctorCommand } from './doctor';
 import { generateCommand } from './generate';
@@ -50,6 +51,7 @@ async function main(): Promise<void> {
     benchCommand(),
     benchServeCommand(),
     doctorCommand(),
+    buildCommand(),
   ]) {
     program.addCommand(command);
   }

@@ -1,6 +1,6 @@
 /** Where the native addon is, and where it cannot be loaded, why and what to do. */
 import { existsSync, readFileSync } from 'node:fs';
-import { join, sep } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { TramontaneError } from '../errors';
 
 interface FindAddon {
@@ -26,8 +26,8 @@ export function addonPath(): string | undefined {
 }
 
 /**
- * The addon: from `build/Release` where the package was compiled, else from
- * `prebuilds/<platform>-<arch>`.
+ * The addon: from `build/Release` where one was compiled, else from `prebuilds/<platform>-<arch>`,
+ * of the libc at hand. It chooses its kernels itself, by the processor's features.
  * @throws TramontaneError NATIVE_UNAVAILABLE
  */
 export function loadAddon(): unknown {
@@ -55,19 +55,13 @@ function advice(error: NodeJS.ErrnoException): string {
           '"--allow-fs-read=*" too (or with the package and the model among the paths to read)'
       : 'node was started with --no-addons: start it without (see NODE_OPTIONS too)';
   }
-  const needs = '(compiling needs a C++20 compiler, make and python3)';
+  const how = `run: ${buildCommand()} (compiling needs a C++20 compiler, make and python3)`;
   const path = addonPath();
   if (path !== undefined) {
     const [reason = ''] = error.message.split('\n');
-    return (
-      `${path} does not load here (${reason}); to compile one, ` +
-      `run: node ${join(root, 'scripts/install.js')} ${needs}`
-    );
+    return `${path} does not load here (${reason}); to compile one, ${how}`;
   }
-  return (
-    `the package has none for ${process.platform}-${process.arch}, and its install script, which ` +
-    `compiles it, did not run; run: ${allowScripts()} ${needs}`
-  );
+  return `the package has none for ${process.platform}-${process.arch}; to compile one, ${how}`;
 }
 
 /** Whether a folder is this package: a bundle's has another package.json, or none. */
@@ -80,31 +74,14 @@ function isPackage(folder: string): boolean {
   }
 }
 
-/** The command that lets the package's install script run, by what the package manager left. */
-function allowScripts(): string {
-  const folders = nodeModules(root);
-  const left = (name: string): boolean => folders.some((folder) => existsSync(join(folder, name)));
-  if (process.versions['pnp'] !== undefined || left('.yarn-state.yml')) {
-    return 'npm pkg set --json dependenciesMeta.tramontane.built=true && yarn rebuild tramontane';
-  }
-  if (left('.yarn-integrity')) return 'yarn install --force';
-  if (left('.modules.yaml')) {
-    return 'pnpm add --allow-build=tramontane tramontane && pnpm rebuild tramontane';
-  }
-  if (left('.deno')) return 'deno approve-scripts npm:tramontane';
-  if (left('../bun.lock') || process.versions['bun'] !== undefined)
-    return 'bun pm trust tramontane';
-  if (left('.package-lock.json')) {
-    if (!left('../package.json')) return 'npm install -g --allow-scripts=tramontane tramontane';
-    return 'npm approve-scripts tramontane && npm rebuild tramontane';
-  }
-  return `node ${join(root, 'scripts/install.js')}`;
-}
-
-/** All folders `node_modules` that a folder lies in. */
-function nodeModules(folder: string): string[] {
-  const parts = folder.split(sep);
-  return parts.flatMap((part, index) =>
-    part === 'node_modules' ? [parts.slice(0, index + 1).join(sep)] : [],
-  );
+/** `tramontane build`, as it is reached where this package lies. */
+function buildCommand(): string {
+  if (process.versions['pnp'] !== undefined) return 'yarn tramontane build';
+  const modules = dirname(root);
+  // Linked, or a clone.
+  if (basename(modules) !== 'node_modules') return `node ${join(root, 'dist/cli/main.js')} build`;
+  const isGlobal =
+    existsSync(join(modules, '.package-lock.json')) &&
+    !existsSync(join(modules, '../package.json'));
+  return isGlobal ? 'tramontane build' : 'npx tramontane build';
 }

@@ -1,6 +1,15 @@
 /** An addon that cannot be used: the error says why and what to do, and doing it helps. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import {
   addPrebuilt,
@@ -52,42 +61,36 @@ function failure(...args: readonly string[]): ProgramOutput {
   return output;
 }
 
-describe('neither built nor prebuilt: the package manager’s own way to run the install script', () => {
-  // What each leaves in an installed project, and what it is told by. The commands themselves are
-  // run by `npm run test:package-managers`.
-  test.each([
-    ['npm', '.package-lock.json', 'npm approve-scripts tramontane && npm rebuild tramontane'],
-    [
-      'pnpm',
-      '.modules.yaml',
-      'pnpm add --allow-build=tramontane tramontane && pnpm rebuild tramontane',
-    ],
-    ['Yarn 1', '.yarn-integrity', 'yarn install --force'],
-    [
-      'Yarn',
-      '.yarn-state.yml',
-      'npm pkg set --json dependenciesMeta.tramontane.built=true && yarn rebuild tramontane',
-    ],
-    ['Bun', '../bun.lock', 'bun pm trust tramontane'],
-    ['Deno', '.deno', 'deno approve-scripts npm:tramontane'],
-  ])('%s', (_, left, command) => {
-    writeFileSync(join(project, 'node_modules', left), '');
+describe('neither built nor prebuilt: the command that compiles one, as it is reached there', () => {
+  test('in a project', () => {
+    writeFileSync(join(project, 'node_modules/.package-lock.json'), '');
     const output = failure('program.cjs');
-    expect(output.message).toContain(platform);
-    expect(commandOf(output)).toBe(command);
+    expect(output.message).toContain(`none for ${platform}`);
+    expect(commandOf(output)).toBe('npx tramontane build');
   });
 
-  test('npm, installed for the whole machine: there is no project to approve it in', () => {
+  test('installed for the whole machine', () => {
     writeFileSync(join(project, 'node_modules/.package-lock.json'), '');
     rmSync(join(project, 'package.json'));
-    const command = commandOf(failure('program.cjs'));
-    expect(command).toBe('npm install -g --allow-scripts=tramontane tramontane');
+    expect(commandOf(failure('program.cjs'))).toBe('tramontane build');
   });
 
-  test('none that is known: the install script itself', () => {
-    const command = commandOf(failure('program.cjs'));
-    expect(command).toBe(`node ${join(installed, 'scripts/install.js')}`);
-    expect(existsSync(join(installed, 'scripts/install.js'))).toBe(true);
+  test('Yarn without node_modules', () => {
+    writeFileSync(
+      join(project, 'pnp.cjs'),
+      "Object.defineProperty(process, 'versions', { value: { ...process.versions, pnp: '3' } });",
+    );
+    expect(commandOf(failure('-r', './pnp.cjs', 'program.cjs'))).toBe('yarn tramontane build');
+  });
+
+  test('linked: the command itself', () => {
+    const linked = join(project, 'tramontane');
+    renameSync(installed, linked);
+    symlinkSync(linked, installed);
+    symlinkSync(join(root, 'node_modules'), join(linked, 'node_modules'));
+    expect(commandOf(failure('program.cjs'))).toBe(
+      `node ${join(linked, 'dist/cli/main.js')} build`,
+    );
   });
 });
 
@@ -97,7 +100,31 @@ test('an addon that cannot be loaded: which, why, and how to compile one', () =>
   writeFileSync(prebuilt, 'not an addon');
   const output = failure('program.cjs');
   expect(output.message).toContain(`${prebuilt} does not load`);
-  expect(commandOf(output)).toBe(`node ${join(installed, 'scripts/install.js')}`);
+  expect(commandOf(output)).toBe('npx tramontane build');
+});
+
+test('one compiled for this machine goes before the one that the package brought', () => {
+  addPrebuilt(installed);
+  const compiled = join(installed, 'build/Release');
+  mkdirSync(compiled, { recursive: true });
+  writeFileSync(join(compiled, 'tramontane.node'), 'not an addon');
+  expect(failure('program.cjs').message).toContain(compiled);
+});
+
+describe('nothing runs at an install', () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+
+  test.each(['preinstall', 'install', 'postinstall'])('no script %s', (name) => {
+    expect(scripts).not.toHaveProperty(name);
+  });
+
+  // npm, pnpm and Yarn compile by themselves where they see one.
+  test('no binding.gyp in the root', () => {
+    expect(packed.files).not.toContain('binding.gyp');
+    expect(packed.files).toContain('cpp/binding.gyp');
+  });
 });
 
 describe('kept out by a flag of node: the flag is named', () => {

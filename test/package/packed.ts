@@ -92,7 +92,7 @@ export interface ProgramOutput {
 
 /** The command that an error's message says to run. */
 export function commandOf({ message = '' }: ProgramOutput): string {
-  const [, command] = /; (?:to compile one, )?run: (.*) \(compiling needs/.exec(message) ?? [];
+  const [, command] = /; to compile one, run: (.*) \(compiling needs/.exec(message) ?? [];
   if (command === undefined) throw new Error(`no command in: ${message}`);
   return command;
 }

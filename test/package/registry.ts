@@ -39,7 +39,7 @@ export async function startRegistry(
         name,
         'dist-tags': { latest: version },
         time: { created: published, modified: published, [version]: published },
-        versions: { [version]: { ...manifest, hasInstallScript: true, dist } },
+        versions: { [version]: { ...manifest, dist } },
       };
       response.setHeader('content-type', 'application/json');
       response.end(JSON.stringify(description));

@@ -1,24 +1,26 @@
-# The addon for the CPU, as `npm install` builds it: a C++ compiler and python3 suffice.
-# The sources are those of cpp/sources.txt, which CMakeLists.txt reads too.
+# The addon for the CPU, as `npm run build:native` and `tramontane build` compile it: a C++ compiler,
+# make and python3 suffice. It lies here, not in the package's root, since there package managers
+# would compile it at every install. The sources are those of sources.txt, which CMakeLists.txt reads
+# too, from the root.
 {
   "targets": [
     {
       "target_name": "tramontane",
       "sources": [
-        "<!@(node -p \"require('fs').readFileSync('cpp/sources.txt', 'utf8')\")"
+        "<!@(node -p \"require('fs').readFileSync('sources.txt', 'utf8').replace(/^cpp./gm, '')\")"
       ],
       "actions": [
         {
           "action_name": "seam_hash",
           "inputs": [
-            "cpp/backend/write_seam_hash.js",
-            "<!@(node -p \"['backend', 'quant'].flatMap((folder) => require('fs').readdirSync('cpp/' + folder).filter((name) => name.endsWith('.h')).map((name) => 'cpp/' + folder + '/' + name)).join(' ')\")"
+            "backend/write_seam_hash.js",
+            "<!@(node -p \"['backend', 'quant'].flatMap((folder) => require('fs').readdirSync(folder).filter((name) => name.endsWith('.h')).map((name) => folder + '/' + name)).join(' ')\")"
           ],
           "outputs": ["<(INTERMEDIATE_DIR)/seam_hash.h"],
-          "action": ["node", "cpp/backend/write_seam_hash.js", "<@(_outputs)"]
+          "action": ["node", "backend/write_seam_hash.js", "<@(_outputs)"]
         }
       ],
-      "include_dirs": ["cpp", "<(INTERMEDIATE_DIR)", "<!(node -p \"require('node-addon-api').include_dir\")"],
+      "include_dirs": [".", "<(INTERMEDIATE_DIR)", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "NAPI_VERSION=8"],
       # Node's own flags ask for an older C++ without exceptions. -ffp-contract=off: a sum has the
       # same bits whichever function the compiler inlined it into; kernels name their FMAs.
@@ -46,6 +48,15 @@
       },
       "conditions": [
         ["OS=='win'", {"defines": ["NOMINMAX", "WIN32_LEAN_AND_MEAN", "_CRT_SECURE_NO_WARNINGS"]}]
+      ]
+    },
+    {
+      # To where it is looked for.
+      "target_name": "place",
+      "type": "none",
+      "dependencies": ["tramontane"],
+      "copies": [
+        {"destination": "../build/Release", "files": ["<(PRODUCT_DIR)/tramontane.node"]}
       ]
     }
   ]
