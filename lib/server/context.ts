@@ -6,7 +6,7 @@ import type { ModelTable, Served } from './models';
 import type { Settings } from './options';
 import { apiError, type ApiError } from './protocol/errors';
 import { EventStream } from './protocol/event-stream';
-import { bodySchema, refuseFields, withoutNulls, type Fields } from './protocol/fields';
+import { bodySchema, checkDepth, refuseFields, withoutNulls, type Fields } from './protocol/fields';
 import type { Operation, Tracing } from './tracing';
 import { ClientGone, Work } from './work';
 
@@ -118,6 +118,7 @@ export function addRoute<B>(context: Context, route: BodyRoute<B>): void {
         errorBody: route.errorBody,
       },
       preValidation: (request, _reply, done) => {
+        checkDepth(request.body);
         request.body = withoutNulls(request.body);
         done();
       },

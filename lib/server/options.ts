@@ -28,6 +28,10 @@ export interface ServerOptions {
   readonly bodyLimit?: number | undefined;
   /** Seconds after which a request is ended. @default 600 */
   readonly requestTimeout?: number | undefined;
+  /** Seconds in which a client must have sent its headers. @default 20 */
+  readonly headersTimeout?: number | undefined;
+  /** Seconds in which a client must have sent all of its request. @default 60 */
+  readonly receiveTimeout?: number | undefined;
   /** Seconds after which a client that does not read its stream is given up. @default 30 */
   readonly slowReaderTimeout?: number | undefined;
   /** Seconds between comments on a stream with nothing to send. @default 10 */
@@ -62,7 +66,13 @@ const NUMBERS = {
   bodyLimit: [1024, 2 ** 31 - 1],
 } as const;
 
-const SECONDS = ['requestTimeout', 'slowReaderTimeout', 'pingInterval'] as const;
+const SECONDS = [
+  'requestTimeout',
+  'headersTimeout',
+  'receiveTimeout',
+  'slowReaderTimeout',
+  'pingInterval',
+] as const;
 const FLAGS = ['lenient', 'logPrompts', 'ui'] as const;
 const LISTS = ['apiKeys', 'allowedHosts', 'allowedOrigins'] as const;
 
@@ -103,6 +113,8 @@ export function checkServerOptions(options: ServerOptions): Settings {
     maxTokensCap: Infinity,
     bodyLimit: 4 * 2 ** 20,
     requestTimeout: 600,
+    headersTimeout: 20,
+    receiveTimeout: 60,
     slowReaderTimeout: 30,
     pingInterval: 10,
     lenient: false,

@@ -1,6 +1,7 @@
 /** The server: what every request passes through, and the routes. */
 import { EventEmitter, once, setMaxListeners } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { STATUS_CODES, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import fastifyCors from '@fastify/cors';
 import fastifySwagger from '@fastify/swagger';
 import fastify, {
@@ -57,9 +58,15 @@ export type Server = FastifyInstance & {
 
 /** Node's own 5 s would end connections that load balancers are about to use. */
 const KEEP_ALIVE_MS = 72_000;
-/** Time for a client to send its headers, and all of its request. */
-const HEADERS_MS = 20_000;
-const REQUEST_MS = 60_000;
+/** How often Node looks for clients that take too long to send, at most. */
+const CHECKING_MS = 1000;
+
+/** By Node's codes: what is answered before there is a request. ASCII. */
+const BAD_REQUESTS: Readonly<Record<string, readonly [number, string, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'the headers are too large', 'headers_too_large'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not come to its end in time', 'request_timeout'],
+};
+const BAD_REQUEST = [400, 'this is no request of HTTP', 'invalid_request'] as const;
 
 /** Of a body that is too large, what is waited for before that is said. */
 const REST_BYTES = 64 * 2 ** 20;
@@ -85,12 +92,23 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
   let active = 0;
   const idle = new EventEmitter();
 
+  const receiveMs = settings.receiveTimeout * 1000;
+  const headersMs = Math.min(settings.headersTimeout * 1000, receiveMs);
   const app = fastify({
     logger: settings.logger as boolean,
     bodyLimit: settings.bodyLimit,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    requestTimeout: REQUEST_MS,
-    http: { headersTimeout: HEADERS_MS },
+    requestTimeout: receiveMs,
+    http: {
+      headersTimeout: headersMs,
+      requestTimeout: receiveMs,
+      connectionsCheckingInterval: Math.min(CHECKING_MS, headersMs),
+    },
+    clientErrorHandler: answerBadRequest,
+    // An address that cannot be decoded, which is before there is a route.
+    frameworkErrors: ({ message }, _request, reply: FastifyReply) => {
+      void reply.code(400).send(new ApiError(400, message, { code: 'bad_url' }).body);
+    },
     genReqId: requestId,
     requestIdHeader: false,
     // Also those that have had no request yet, which browsers and fetch() open beforehand: to Node
@@ -119,7 +137,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     // Anthropic's name of it, on its routes.
     if (request.routeOptions.config.errorBody) void reply.header('request-id', request.id);
     checkHost(request, settings);
-    const key = checkKey(request, keys);
+    const key = checkKey(request, keys, settings);
     names.set(request, key);
     if (key !== '') request.log = reply.log = request.log.child({ key });
     if (request.routeOptions.config.isOpen === true) {
@@ -230,16 +248,38 @@ function checkHost(request: FastifyRequest, { allowedHosts, apiKeys }: Settings)
   });
 }
 
+/** What browsers ask before a page of an allowed origin may send its key (CORS). */
+function isPreflight({ method, headers }: FastifyRequest, { allowedOrigins }: Settings): boolean {
+  const isAsking = headers['access-control-request-method'] !== undefined;
+  return allowedOrigins.length > 0 && method === 'OPTIONS' && isAsking;
+}
+
 /** @throws ApiError 401 */
-function checkKey(request: FastifyRequest, keys: Keys): string {
+function checkKey(request: FastifyRequest, keys: Keys, settings: Settings): string {
   const { isOpen = false, asksForKey = false } = request.routeOptions.config;
-  if (keys.count === 0 || isOpen || asksForKey) return '';
+  if (keys.count === 0 || isOpen || asksForKey || isPreflight(request, settings)) return '';
   const key = keyIn(request.headers);
   const name = key === undefined ? undefined : keys.nameOf(key);
   if (name !== undefined) return name;
   const problem = key === undefined ? 'an API key is missing' : 'the API key is wrong';
   const message = `${problem}: send the header "Authorization: Bearer KEY"`;
   throw new ApiError(401, message, { code: 'invalid_api_key' });
+}
+
+/** Answers what is no request of HTTP, or did not come to its end, and closes. */
+function answerBadRequest({ code = '' }: NodeJS.ErrnoException, socket: Socket): void {
+  const [status, message, name] = BAD_REQUESTS[code] ?? BAD_REQUEST;
+  if (socket.writable && code !== 'ECONNRESET') {
+    const body = JSON.stringify(new ApiError(status, message, { code: name }).body);
+    const head = [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]!}`,
+      'Content-Type: application/json; charset=utf-8',
+      `Content-Length: ${body.length}`,
+      'Connection: close',
+    ];
+    socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  }
+  socket.destroySoon();
 }
 
 function answerError(

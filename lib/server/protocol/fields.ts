@@ -58,6 +58,23 @@ export function bodySchema(fields: Fields, required: readonly string[], lenient:
   return { type: 'object', properties, required, additionalProperties: lenient };
 }
 
+/** Of arrays and objects in each other: what JSON.stringify() and schemas' compilers can follow. */
+const MOST_LEVELS = 256;
+
+/** @throws ApiError for a body that is nested deeper than anything that is meant so */
+export function checkDepth(body: unknown): void {
+  let level: readonly unknown[] = [body];
+  for (let depth = 0; level.length > 0; ++depth) {
+    if (depth > MOST_LEVELS) {
+      const message = `the body is nested more than ${MOST_LEVELS} levels deep`;
+      throw new ApiError(400, message, { code: 'invalid_json' });
+    }
+    level = level.flatMap((value): readonly unknown[] =>
+      typeof value === 'object' && value !== null ? Object.values(value) : [],
+    );
+  }
+}
+
 /** Null stands for a field that is not there: clients write either. */
 export function withoutNulls(body: unknown): unknown {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
