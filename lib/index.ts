@@ -40,7 +40,7 @@ export type {
 export type { GenerateOptions } from './model/generate-options';
 export { compileGrammar, type Grammar, type GrammarSource } from './model/grammar';
 export type { GptqCacheUse } from './model/gptq-cache';
-export { pull, type PullOptions, type PullProgress } from './hub/pull';
+export { pull, type PullOptions, type PullProgress } from './hub/public';
 export { inspect, type Inspection } from './files/inspect';
 export { Model, type LogitsOptions } from './model/model';
 export type { LoadOptions, LoadProgress } from './model/load-options';

@@ -19,6 +19,7 @@ import {
 import * as environment from './environment';
 import { Http, Transient, type Answer, type HttpSettings } from './http';
 import { withLock } from './lock';
+import type { PullOptions, PullProgress } from './public';
 import { Repository, type FileFacts } from './repository';
 import {
   checkRevision,
@@ -29,46 +30,6 @@ import {
   type Source,
   type UrlSource,
 } from './source';
-
-/** How far a {@link pull} is. */
-export interface PullProgress {
-  /**
-   * `choose`: it is known what is fetched. `wait`: another process fetches the same file. `download`,
-   * `verify`: bytes come, and their hash is computed. `ready`: all is there.
-   */
-  readonly phase: 'choose' | 'wait' | 'download' | 'verify' | 'ready';
-  /** The file it is about, by its name in the repository. */
-  readonly file: string;
-  /** Of all files together: those that have come, and those that were there already. */
-  readonly bytes: number;
-  /** Of those, what did not have to come now. */
-  readonly cachedBytes: number;
-  readonly totalBytes: number;
-  /** From 0 to 1: of the hash in `verify`, else of the bytes. */
-  readonly fraction: number;
-  /** A line for people, where something was chosen for them or is waited for. */
-  readonly note?: string;
-}
-
-/** Options of {@link pull}. */
-export interface PullOptions {
-  /** A branch, a tag or a commit. @default what the source says, or `main` */
-  readonly revision?: string | undefined;
-  /**
-   * What the hub knows you by; false: nothing.
-   * @default HF_TOKEN, or the file that `hf auth login` writes
-   */
-  readonly token?: string | false | undefined;
-  /** Called ten times a second at most, and at each change of phase. */
-  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
-  /** Gives up; what has come is kept. The promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  /**
-   * A cache of the hub's layout.
-   * @default HF_HUB_CACHE, or `hub` in HF_HOME, or `~/.cache/huggingface/hub`
-   */
-  readonly cacheDirectory?: string | undefined;
-}
 
 /** What tests make smaller, faster, or fail. */
 export interface PullSettings extends DownloadSettings, HttpSettings {
@@ -90,22 +51,6 @@ const PAUSE_MS = 500;
 /** Beside a file of a URL: the URL. */
 export const URL_FILE = '.source';
 const PROGRESS_MS = 100;
-
-/**
- * Fetches a model, unless it is there, and gives its path for `Model.load()`. What was interrupted
- * goes on where it was; hashes are checked; several processes may pull the same.
- * @param source `hf:OWNER/REPO[@REVISION][:QUANT]`, `hf:OWNER/REPO[@REVISION]/FILE`, an `https:` URL
- *   (with `#sha256=HEX` its hash is checked), a `file:` URL, or an alias (`tramontane list --aliases`)
- * @returns the path of the file, the first one's of a split model, or of the directory
- * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE for what does not exist, ACCESS_DENIED,
- *   DOWNLOAD_FAILED, FILE_NOT_WRITABLE; the signal's reason when it is aborted
- */
-export async function pull(
-  source: string | { readonly protocol: string; readonly href: string },
-  options: PullOptions = {},
-): Promise<string> {
-  return pullWith(source, options);
-}
 
 /** `pull()` with settings for tests. */
 export async function pullWith(

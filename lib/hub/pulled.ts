@@ -5,7 +5,8 @@ import { TramontaneError } from '../errors';
 import { entriesOf, repositoryOf, RepositoryCache } from './cache';
 import { choose, chooseFile, ggufsOf, safetensorsOf } from './choose';
 import { hubCacheDirectory } from './environment';
-import { cacheOf, parseWith, URL_FILE, urlDirectory, urlFolder, type PullOptions } from './pull';
+import { cacheOf, parseWith, URL_FILE, urlDirectory, urlFolder } from './pull';
+import type { PullOptions } from './public';
 import { nameOf, type HubSource } from './source';
 
 /** A model that is here. */

@@ -1,7 +1,8 @@
 /** How whatever reads a model takes sources too: what is not here is fetched first. */
 import { access, realpath, utimes, stat } from 'node:fs/promises';
 import { aliases } from './aliases';
-import { findPulled, pull, type PullOptions } from './pull';
+import { pull, type PullOptions } from './public';
+import { findPulled } from './pull';
 import { isRemote } from './source';
 
 /**

@@ -17,9 +17,16 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Model, inspect, loadTokenizer, pull, type PullProgress } from '../../lib';
+import {
+  Model,
+  inspect,
+  loadTokenizer,
+  pull,
+  type PullOptions,
+  type PullProgress,
+} from '../../lib';
 import { EMBEDDED_MODEL } from '../../lib/cli/session';
-import { findPulled, pullWith, type PullOptions, type PullSettings } from '../../lib/hub/pull';
+import { findPulled, pullWith, type PullSettings } from '../../lib/hub/pull';
 import { gitHash, HubServer, lfs, sha256, small, type Asked } from './hub-server';
 
 const CHUNK = 64 * 1024;
