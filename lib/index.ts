@@ -38,6 +38,7 @@ export type {
   Refusal,
 } from './model/generation';
 export type { GenerateOptions } from './model/generate-options';
+export { estimateMemory, type MemoryEstimate, type MemoryOptions } from './model/estimate-memory';
 export { compileGrammar, type Grammar, type GrammarSource } from './model/grammar';
 export type { GptqCacheUse } from './model/gptq-cache';
 export { pull, type PullOptions, type PullProgress } from './hub/public';

@@ -1,7 +1,10 @@
 // What the addon exports: load(description, onEvents, onProgress) -> Promise<NativeModel>,
-// Grammar, Matcher, buildVocabulary(), orderGptq(), MachineLimits and backends().
+// memoryNeeds(description, users), Grammar, Matcher, buildVocabulary(), orderGptq(), MachineLimits
+// and backends().
 #include <napi.h>
 
+#include <algorithm>
+#include <bit>
 #include <memory>
 #include <utility>
 
@@ -69,10 +72,32 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   return promise;
 }
 
+Napi::Value needed_memory(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto result = Napi::Object::New(env);
+  throw_errors(env, "estimating memory", [&] {
+    // Buffers grow to powers of two. Beside generations, prompts have fewer rows.
+    const auto users = std::clamp(info[1].As<Napi::Number>().Int32Value(), 1, Engine::kMostRunning);
+    const auto rows = std::bit_ceil(static_cast<uint32_t>(std::max(Scheduler::kPromptRows, users)));
+    const auto outputs = std::bit_ceil(static_cast<uint32_t>(users));
+    const MemoryNeeds needs =
+        memory_needs(to_description(info[0].As<Napi::Object>()), static_cast<int32_t>(rows),
+                     static_cast<int32_t>(outputs));
+    result.Set("pageBytes", static_cast<double>(needs.page_bytes));
+    result.Set("sequencePages", needs.sequence_pages);
+    result.Set("scratchBytes", static_cast<double>(needs.scratch_bytes));
+    result.Set("freeBytes", static_cast<double>(needs.free.bytes));
+    result.Set("limitBytes", static_cast<double>(needs.free.limit));
+    result.Set("limitedBy", needs.free.where);
+  });
+  return result;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment{Napi::Persistent(NativeModel::define(env))};
   env.SetInstanceData(environment);  // Deleted with the environment.
   exports.Set("load", Napi::Function::New(env, load, "load"));
+  exports.Set("memoryNeeds", Napi::Function::New(env, needed_memory, "memoryNeeds"));
   exports.Set("Grammar", NativeGrammar::define(env));
   exports.Set("Matcher", NativeMatcher::define(env));
   exports.Set("buildVocabulary", Napi::Function::New(env, build_vocabulary, "buildVocabulary"));

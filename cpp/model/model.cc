@@ -25,12 +25,7 @@ uint64_t scratch_bytes(const BackendOptions& options) {
                                int64_t{4} * s.vocabulary * (options.max_outputs + options.threads));
 }
 
-}  // namespace
-
-OpenedBackend Model::open(const ModelDescription& description, const LoadProgress& progress) {
-  std::vector<ModelWeight> weights;
-  for (const WeightPlace& weight : description.weights) weights.push_back(files_.find(weight));
-
+BackendOptions backend_options(const ModelDescription& description) {
   BackendOptions options{};
   options.seam_hash = kSeamHash;
   options.shape = description.shape;
@@ -40,6 +35,26 @@ OpenedBackend Model::open(const ModelDescription& description, const LoadProgres
   options.threads = description.threads;
   options.kv_type = description.kv_type;
   options.compute = description.compute;
+  return options;
+}
+
+}  // namespace
+
+MemoryNeeds memory_needs(const ModelDescription& description, int32_t rows, int32_t outputs) {
+  BackendOptions options = backend_options(description);
+  options.max_rows = rows;
+  options.max_outputs = outputs;
+  const SequenceLimits limits{description.window, description.kv.context, kMaxStepRows};
+  return {page_bytes(options.shape, options.kv_type),
+          pages_needed(limits, description.kv.context, kMaxStepRows), scratch_bytes(options),
+          free_memory(description.memory_groups)};
+}
+
+OpenedBackend Model::open(const ModelDescription& description, const LoadProgress& progress) {
+  std::vector<ModelWeight> weights;
+  for (const WeightPlace& weight : description.weights) weights.push_back(files_.find(weight));
+
+  const BackendOptions options = backend_options(description);
   page_bytes_ = page_bytes(options.shape, options.kv_type);
 
   PoolPages pages;

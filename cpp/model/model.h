@@ -33,6 +33,16 @@ constexpr int32_t kMaxStepRows = 512;
 // Most rows one step gives logits of.
 constexpr int32_t kMaxStepOutputs = 256;
 
+// What a model needs of the memory beside its weights, on the CPU.
+struct MemoryNeeds {
+  uint64_t page_bytes;     // Of kPageTokens tokens, all layers.
+  int32_t sequence_pages;  // That one sequence of a whole context holds at most.
+  uint64_t scratch_bytes;
+  FreeMemory free;
+};
+// Of steps with at most so many rows, and logits of so many. Opens nothing.
+MemoryNeeds memory_needs(const ModelDescription& description, int32_t rows, int32_t outputs);
+
 class Model {
  public:
   // Maps or reads the files and opens the backend with every weight. Throws Error, and what

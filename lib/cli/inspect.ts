@@ -1,8 +1,23 @@
-/** `tramontane inspect`: what a model's files say, without loading the weights. */
-import { Command } from 'commander';
-import { inspect } from '../index';
+/** `tramontane inspect`: what a model's files say, and what it will take of memory. */
+import { Command, Option } from 'commander';
+import {
+  estimateMemory,
+  inspect,
+  TramontaneError,
+  type MemoryEstimate,
+  type MemoryOptions,
+} from '../index';
 import { modelPath } from './model-path';
+import { integer } from './options';
 import { EMBEDDED_MODEL } from './session';
+
+const CONTEXTS = [2048, 4096, 8192, 16384, 32768];
+const USERS = [1, 4, 16, 64];
+
+interface Flags extends Pick<MemoryOptions, 'contextSize' | 'users' | 'kvCacheType' | 'mapping'> {
+  readonly memory?: true;
+  readonly json?: true;
+}
 
 export function inspectCommand(): Command {
   return new Command('inspect')
@@ -11,18 +26,93 @@ export function inspectCommand(): Command {
       '[model]',
       'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
     )
+    .option('--memory', 'what it will take of memory on the CPU')
+    .option('--context-size <n>', 'with --memory: tokens of a conversation', integer)
+    .option('--users <n>', 'with --memory: conversations at the same time', integer)
+    .addOption(
+      new Option('--kv-cache-type <type>', 'with --memory: how keys and values are stored').choices(
+        ['f16', 'f32'],
+      ),
+    )
+    .addOption(
+      new Option('--mapping <kind>', 'with --memory: map the files, or read a copy').choices([
+        'shared',
+        'private',
+        'read',
+      ]),
+    )
     .option('--json', 'write a JSON object')
     .addHelpText(
       'after',
       `
 Examples:
   $ tramontane inspect
-  $ tramontane inspect mistral-7b.Q4_K_M.gguf --json`,
+  $ tramontane inspect mistral-7b.Q4_K_M.gguf --json
+  $ tramontane inspect mistral-7b.Q4_K_M.gguf --memory --users 16`,
     )
-    .action(async (path: string | undefined, flags: { readonly json?: true }) => {
-      const facts = await inspect(await modelPath(path ?? EMBEDDED_MODEL));
-      process.stdout.write(flags.json ? `${JSON.stringify(facts, null, 2)}\n` : table(facts));
+    .action(async (model: string | undefined, { memory, json, ...options }: Flags) => {
+      if (!memory && Object.keys(options).length > 0) {
+        throw new TramontaneError(
+          'INVALID_OPTION',
+          '--context-size, --users, --kv-cache-type and --mapping go with --memory',
+        );
+      }
+      const path = await modelPath(model ?? EMBEDDED_MODEL);
+      if (memory && !json) {
+        process.stdout.write(await memoryTable(path, options));
+        return;
+      }
+      const facts = memory ? await estimateMemory(path, options) : await inspect(path);
+      process.stdout.write(json ? `${JSON.stringify(facts, null, 2)}\n` : table(facts));
     });
+}
+
+/** The parts, then totals by context and users; those that do not fit have a star. */
+async function memoryTable(path: string, options: MemoryOptions): Promise<string> {
+  const asked = await estimateMemory(path, options);
+  const contexts =
+    options.contextSize === undefined
+      ? [...CONTEXTS.filter((size) => size < asked.contextSize), asked.contextSize]
+      : [options.contextSize];
+  const counts = options.users === undefined ? USERS : [options.users];
+  const rows = await Promise.all(
+    contexts.map((contextSize) =>
+      Promise.all(counts.map((users) => estimateMemory(path, { ...options, contextSize, users }))),
+    ),
+  );
+  const { free } = asked;
+  const mapped = options.mapping === 'read' ? '' : '   mapped, so that processes share them';
+  const ordered =
+    asked.orderedWeights > 0
+      ? `in order      ${bytes(asked.orderedWeights)}   words of GPTQ\n`
+      : '';
+  const header = counts.map((users) => (users === 1 ? '1 user' : `${String(users)} users`));
+  return [
+    `weights       ${bytes(asked.weights)}${mapped}\n`,
+    ordered,
+    `scratch       ${bytes(asked.scratch)}\n`,
+    `tokenizer     ${bytes(asked.tokenizer)}\n`,
+    `a token       ${bytes(asked.bytesPerToken)}   keys and values, of each conversation\n`,
+    `\ncontext    ${header.map((text) => text.padStart(12)).join('')}\n`,
+    ...rows.map(
+      (cells, i) =>
+        `${String(contexts[i]).padEnd(11)}${cells.map((cell) => total(cell).padStart(12)).join('')}\n`,
+    ),
+    `\nfree: ${bytes(free.bytes).trim()} of ${free.limitedBy}`,
+    rows.flat().some(({ fits }) => !fits) ? '; * does not fit\n' : '\n',
+    ...asked.advice.map((text) => `to fit: ${text}\n`),
+  ].join('');
+}
+
+function total({ total, fits }: MemoryEstimate): string {
+  return `${bytes(total).trim()}${fits ? '' : ' *'}`;
+}
+
+/** @example "   4.00 GB", " 131.1 kB" */
+function bytes(count: number): string {
+  const unit = count >= 1e9 ? 'GB' : count >= 1e6 ? 'MB' : 'kB';
+  const value = count / { GB: 1e9, MB: 1e6, kB: 1e3 }[unit];
+  return `${value.toFixed(unit === 'GB' ? 2 : 1).padStart(7)} ${unit}`;
 }
 
 /** One line a fact; the names of nested facts are joined by dots. */

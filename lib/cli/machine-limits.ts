@@ -1,6 +1,7 @@
 /** What a token costs, and what the machine could do at most. */
 import { openCheckpoint } from '../files/open';
-import type { Checkpoint, Weight } from '../files/checkpoint';
+import type { Checkpoint } from '../files/checkpoint';
+import { weightBytes } from '../model/estimate-memory';
 import { native, type NativeMachineLimits } from '../model/native';
 import { median } from './statistics';
 
@@ -12,18 +13,12 @@ export interface TokenCost {
   readonly promptOperations: number;
 }
 
-function bytesOf({ storage }: Weight): number {
-  if (storage.format !== 'GPTQ') return storage.range.byteLength;
-  const { qweight, qzeros, scales } = storage.gptq;
-  return qweight.byteLength + qzeros.byteLength + scales.byteLength;
-}
-
 /** @example a 7B model in Q4_0: { bytes: 4.00e9, promptOperations: 13.96e9 } */
 export function tokenCost({ weights }: Pick<Checkpoint, 'weights'>): TokenCost {
   const read = weights.filter(({ role }) => role !== 'token_embedding');
   const layers = read.filter(({ role, rows }) => role !== 'output' && rows > 1);
   return {
-    bytes: read.reduce((sum, weight) => sum + bytesOf(weight), 0),
+    bytes: read.reduce((sum, weight) => sum + weightBytes(weight), 0),
     promptOperations: layers.reduce((sum, { rows, columns }) => sum + 2 * rows * columns, 0),
   };
 }

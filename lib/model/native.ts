@@ -191,6 +191,20 @@ export interface NativeMatcher {
   timeMask(): number;
 }
 
+/** What a model needs beside its weights, on the CPU, and what there is. */
+export interface NativeMemoryNeeds {
+  /** Of 32 tokens, all layers. */
+  readonly pageBytes: number;
+  /** That one sequence of a whole context holds at most. */
+  readonly sequencePages: number;
+  /** Of the largest steps, of prompts and of so many generations. */
+  readonly scratchBytes: number;
+  readonly freeBytes: number;
+  readonly limitBytes: number;
+  /** What has the limit: `the machine`, or a file of a control group. */
+  readonly limitedBy: string;
+}
+
 interface NativeAddon {
   /** @throws INVALID_GRAMMAR for tables that matching could not rely on, as left recursion */
   readonly Grammar: new (nodes: Int32Array, edges: Int32Array, most: Int32Array) => NativeGrammar;
@@ -218,6 +232,8 @@ interface NativeAddon {
     /** Takes how much of the weights is read, or a GPU has, 0 to 1. What it throws, load() rejects with. */
     onProgress: (fraction: number) => void,
   ): Promise<NativeModel>;
+  /** Reads no files but the system's. */
+  memoryNeeds(description: NativeDescription, users: number): NativeMemoryNeeds;
   /** Brings the words of a GPTQ weight into the order in which the CPU reads them. */
   orderGptq(
     files: readonly string[],

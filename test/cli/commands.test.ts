@@ -171,6 +171,18 @@ describe('perplexity', () => {
 });
 
 describe('inspect', () => {
+  test('--memory has totals by context and users, and as JSON the parts', async () => {
+    const { stdout } = await run('inspect', '--memory');
+    expect(stdout).toMatch(/^weights .*\n/);
+    expect(stdout).toMatch(/\ncontext +1 user +4 users +16 users +64 users\n2048 /);
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+    const json = await run('inspect', '--memory', '--users', '3', '--json');
+    expect(JSON.parse(json.stdout)).toMatchObject({ users: 3, contextSize: 4096, fits: true });
+    const { status, stderr } = await run('inspect', '--users', '3');
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(/go with --memory/);
+  });
+
   test('shows the shape, for people and as JSON', async () => {
     const [people, json] = await Promise.all([run('inspect'), run('inspect', '--json')]);
     expect(people.stdout).toMatch(/llama/);
