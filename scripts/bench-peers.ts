@@ -103,7 +103,7 @@ function main(): void {
   });
   const [path] = positionals;
   if (path === undefined) throw new Error('give a .gguf file');
-  if (!existsSync(resolve(__dirname, '../dist/index.js'))) throw new Error('npm run build first');
+  if (!existsSync(resolve(__dirname, '../dist/index.js'))) throw new Error('npm run compile first');
   const directory = prepare();
   const run = (program: string): Run => {
     const size = [values.prompt, values.generate, values.threads];

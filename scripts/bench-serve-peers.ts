@@ -4,7 +4,7 @@
  * Prints a table in Markdown: medians over the turns, with ranges.
  *   npm run script scripts/bench-serve-peers.ts -- MODEL.gguf [--concurrencies 1,4,16]
  *     [--prompts 16] [--input 128] [--output 32] [--repeat 3]
- * Needs `npm run build`; node-llama-cpp is installed from the npm registry into a temporary directory,
+ * Needs `npm run compile`; node-llama-cpp is installed from the npm registry into a temporary directory,
  * once.
  */
 import './help';

@@ -387,7 +387,7 @@ describe('keys', () => {
     const command = join(__dirname, '../../dist/cli/main.js');
     if (!existsSync(command) || process.platform !== 'linux') {
       process.stderr.write(
-        'skipped: arguments of a process: npm run build, and Linux with /proc\n',
+        'skipped: arguments of a process: npm run compile, and Linux with /proc\n',
       );
       return;
     }
