@@ -24,7 +24,7 @@ export function tokenRoutes(context: Context): void {
     fields: {
       model: honoured('A name of a model.', text),
       prompt: honoured('A text.', text),
-      messages: honoured('Or a conversation.', { type: 'array' }),
+      messages: honoured('Or a conversation.', { type: 'array', items: { type: 'object' } }),
       tools: honoured('Of the conversation.', TOOLS),
       add_special_tokens: honoured('BOS first; true where it is left out.', flag),
       add_generation_prompt: inert('Conversations are to be answered.', flag),
