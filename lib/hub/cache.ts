@@ -11,19 +11,9 @@
  * Where no links can be made, as on Windows without developer mode, the bytes lie in the snapshot.
  */
 import { randomBytes } from 'node:crypto';
-import type { Dirent } from 'node:fs';
-import {
-  access,
-  copyFile,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { entriesOf, exists, filesUnder, readText } from './disk';
 import { withoutLinks } from './environment';
 import type { ListedFile, Listing } from './repository';
 import { isInside } from './source';
@@ -112,16 +102,10 @@ export class RepositoryCache {
 
   /** Names of the files of a snapshot whose bytes are there. */
   async filesOf(commit: string): Promise<string[]> {
-    const root = this.snapshot(commit);
     const found: string[] = [];
-    const walk = async (folder: string): Promise<void> => {
-      for (const entry of await entriesOf(join(root, folder))) {
-        const name = folder === '' ? entry.name : `${folder}/${entry.name}`;
-        if (entry.isDirectory()) await walk(name);
-        else if (await exists(join(root, name))) found.push(name);
-      }
-    };
-    await walk('');
+    for (const name of await filesUnder(this.snapshot(commit))) {
+      if (await this.has(commit, name)) found.push(name);
+    }
     return found.sort();
   }
 
@@ -135,14 +119,9 @@ export class RepositoryCache {
   async refs(): Promise<Map<string, string>> {
     const root = join(this.path, 'refs');
     const found = new Map<string, string>();
-    const walk = async (folder: string): Promise<void> => {
-      for (const entry of await entriesOf(join(root, folder))) {
-        const name = folder === '' ? entry.name : `${folder}/${entry.name}`;
-        if (entry.isDirectory()) await walk(name);
-        else found.set(name, ((await readText(join(root, name))) ?? '').trim());
-      }
-    };
-    await walk('');
+    for (const name of await filesUnder(root)) {
+      found.set(name, ((await readText(join(root, name))) ?? '').trim());
+    }
     return found;
   }
 
@@ -215,31 +194,6 @@ async function linked(target: string, path: string): Promise<boolean> {
       return false;
     }
     throw error;
-  }
-}
-
-export async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-export async function entriesOf(folder: string): Promise<Dirent[]> {
-  try {
-    return await readdir(folder, { withFileTypes: true });
-  } catch {
-    return [];
-  }
-}
-
-async function readText(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch {
-    return undefined;
   }
 }
 

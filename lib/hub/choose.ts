@@ -1,5 +1,6 @@
 /** Which files of a repository are the model that is wanted. */
-import { TramontaneError } from '../errors';
+import type { TramontaneError } from '../errors';
+import { missing } from './errors';
 
 export interface Choice {
   /** Paths in the repository, those of a split file in order. */
@@ -165,8 +166,4 @@ function noModel(name: string, files: readonly string[]): TramontaneError {
       ? "PyTorch's pickles alone, which are not read"
       : 'neither GGUF files nor safetensors with config.json';
   return missing(`${name} holds ${found}; look for one whose name ends in GGUF or GPTQ`);
-}
-
-function missing(message: string): TramontaneError {
-  return new TramontaneError('FILE_NOT_READABLE', message);
 }

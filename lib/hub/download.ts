@@ -8,11 +8,13 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { TramontaneError } from '../errors';
+import { sizeOf } from './disk';
 import { Transient, type Answer, type Http } from './http';
 import { Journal } from './journal';
+import { failed } from './errors';
 
 /** How a file is cut; tests cut smaller. */
 export interface DownloadSettings {
@@ -68,24 +70,13 @@ export interface DownloadEvents {
 
 const VERIFY_BYTES = 2 ** 20;
 
+/** How the name of a file ends until all of it has come. */
+export const INCOMPLETE = '.tramontane.incomplete';
+
 /** The files beside a destination while it is incomplete. */
 export function destinationOf(path: string): Destination {
   // Not Python's PATH.incomplete: some versions of it append to that one, whatever it holds.
-  return {
-    path,
-    incomplete: `${path}.tramontane.incomplete`,
-    journal: `${path}.tramontane.journal`,
-  };
-}
-
-/** Bytes on the disk that an interrupted download has taken already. */
-export async function allocatedBytes({ incomplete }: Destination): Promise<number> {
-  try {
-    const { blocks, size } = await stat(incomplete);
-    return Math.min(blocks * 512, size);
-  } catch {
-    return 0;
-  }
+  return { path, incomplete: path + INCOMPLETE, journal: `${path}.tramontane.journal` };
 }
 
 /**
@@ -322,20 +313,8 @@ function lengthOf({ start, end }: Range): number {
   return end - start;
 }
 
-async function sizeOf(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).size;
-  } catch {
-    return undefined;
-  }
-}
-
 function tooLong({ name }: RemoteFile): TramontaneError {
   return failed(`${name}: the server sends more bytes than were asked for; pull it again`);
-}
-
-function failed(message: string): TramontaneError {
-  return new TramontaneError('DOWNLOAD_FAILED', message);
 }
 
 /** What the disk refuses, in one line; anything else as it is. */

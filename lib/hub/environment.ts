@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { TramontaneError } from '../errors';
+import { invalid } from './errors';
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -44,7 +44,7 @@ export function hubEndpoint(variables: Variables = process.env): URL {
   const text = (set(variables['HF_ENDPOINT']) ?? DEFAULT_ENDPOINT).replace(/\/+$/, '');
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) {
     const advice = 'it must be a URL, such as https://huggingface.co';
-    throw new TramontaneError('INVALID_OPTION', `HF_ENDPOINT is ${text}: ${advice}`);
+    throw invalid(`HF_ENDPOINT is ${text}: ${advice}`);
   }
   return new URL(text);
 }

@@ -6,6 +6,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { TramontaneError } from '../errors';
 import type { Token } from './environment';
+import { failed } from './errors';
 
 /** How requests are made; tests make it faster. */
 export interface HttpSettings {
@@ -64,11 +65,9 @@ export class Patience {
     if (++this.failures >= tries || retryAfterMs > MOST_RETRY_AFTER_MS) {
       const asked = retryAfterMs > 0 ? `; it asks to wait ${seconds(retryAfterMs)}` : '';
       const tried = this.failures > 1 ? ` (tried ${this.failures} times)` : '';
-      throw new TramontaneError(
-        'DOWNLOAD_FAILED',
-        `${message}${tried}${asked}; try again, what has come is kept`,
-        { cause: error },
-      );
+      throw failed(`${message}${tried}${asked}; try again, what has come is kept`, {
+        cause: error,
+      });
     }
     const pause = Math.min(pauseMs * 2 ** (this.failures - 1), MOST_PAUSE_MS);
     // Some of it by chance, so that connections which were cut together do not come back together.
@@ -125,7 +124,7 @@ export class Http {
       if (!/^https?:$/.test(next.protocol)) break;
       at = next;
     }
-    throw new TramontaneError('DOWNLOAD_FAILED', `${url.host} redirects, but to no place`);
+    throw failed(`${url.host} redirects, but to no place`);
   }
 
   /**
@@ -297,11 +296,7 @@ function asTransient(error: unknown, url: URL, idle: IdleTimer, signal: AbortSig
   // What names no host, or a host without the right certificate, does not pass by waiting.
   if (/^(CERT_|ERR_TLS|DEPTH_|SELF_|UNABLE_)/.test(reason)) {
     const advice = 'a proxy may be in the way: NODE_EXTRA_CA_CERTS names its certificate';
-    return new TramontaneError(
-      'DOWNLOAD_FAILED',
-      `${url.host} cannot be trusted (${reason}); ${advice}`,
-      { cause: error },
-    );
+    return failed(`${url.host} cannot be trusted (${reason}); ${advice}`, { cause: error });
   }
   return new Transient(`the connection to ${url.host} failed (${reason})`, undefined, {
     cause: error,
@@ -327,7 +322,7 @@ function parse(url: URL, text: string): unknown {
 
 function notJson(url: URL, what: string): TramontaneError {
   const advice = 'is it a hub? See HF_ENDPOINT, and proxies';
-  return new TramontaneError('DOWNLOAD_FAILED', `the answer of ${url.host} is ${what}; ${advice}`);
+  return failed(`the answer of ${url.host} is ${what}; ${advice}`);
 }
 
 function seconds(ms: number): string {

@@ -3,7 +3,8 @@
  * is, then a line for each piece. A piece is noted when its bytes are on the disk, so that a process
  * may be killed at any moment, and a machine too.
  */
-import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
+import { readText } from './disk';
 
 const VERSION = 1;
 
@@ -25,7 +26,7 @@ export class Journal {
   static async open(path: string, head: JournalHead, isUsable: boolean): Promise<Journal> {
     const first = JSON.stringify({ version: VERSION, ...head });
     const count = Math.ceil(head.size / head.chunkBytes);
-    const lines = isUsable ? linesOf(await text(path)) : [];
+    const lines = isUsable ? linesOf((await readText(path)) ?? '') : [];
     const done = new Set<number>();
     let length = 0;
     if (lines[0] === first) {
@@ -56,12 +57,4 @@ export class Journal {
 /** Lines that were written to their end. */
 function linesOf(content: string): string[] {
   return content.split('\n').slice(0, -1);
-}
-
-async function text(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

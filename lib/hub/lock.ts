@@ -10,7 +10,7 @@ import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { TramontaneError } from '../errors';
+import { failed } from './errors';
 
 const RENEW_MS = 2_000;
 /** Longer than any pause of a process that is alive. */
@@ -50,8 +50,7 @@ export async function withLock<T>(
   try {
     return await body(async () => {
       if ((await read(path))?.id === holder.id) return;
-      throw new TramontaneError(
-        'DOWNLOAD_FAILED',
+      throw failed(
         'this process was stopped for so long that another has taken its download over; try again',
       );
     });

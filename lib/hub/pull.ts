@@ -1,13 +1,13 @@
 /** From a source to a path of this machine: what is not there yet is fetched. */
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { mkdir, stat, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { TramontaneError } from '../errors';
-import { COMMIT, exists, RepositoryCache } from './cache';
+import { COMMIT, RepositoryCache } from './cache';
 import { choose, chooseFile, type Choice } from './choose';
+import { allocatedBytes, exists, sizeOf } from './disk';
 import {
-  allocatedBytes,
   destinationOf,
   download,
   type Destination,
@@ -30,6 +30,7 @@ import {
   type Source,
   type UrlSource,
 } from './source';
+import { denied, failed, invalid, missing } from './errors';
 
 /** What tests make smaller, faster, or fail. */
 export interface PullSettings extends DownloadSettings, HttpSettings {
@@ -242,7 +243,6 @@ class HubPull {
       return found.path;
     }
     const { choice, commit, wanted } = chosen;
-    await cache.setCommit(source.revision, commit);
     const totalBytes = wanted.reduce((sum, { facts }) => sum + facts.size, 0);
     progress.start(choice.files[0]!, totalBytes, choice.note);
     await this.checkSpace(wanted);
@@ -275,7 +275,10 @@ class HubPull {
     }
     for (const file of choice.files) {
       const facts = await repository.facts(file, commit ?? source.revision);
-      commit ??= facts.commit;
+      if (commit === undefined) {
+        ({ commit } = facts);
+        await cache.setCommit(source.revision, commit);
+      }
       wanted.push({ file, facts });
     }
     return { choice, commit: commit!, wanted };
@@ -287,7 +290,7 @@ class HubPull {
     for (const { file, facts } of wanted) {
       const blob = cache.blob(facts.etag);
       if ((await cache.has(facts.commit, file)) || (await exists(blob))) continue;
-      needed += facts.size - (await allocatedBytes(destinationOf(blob)));
+      needed += facts.size - (await allocatedBytes(destinationOf(blob).incomplete));
     }
     await checkSpace(this.name, needed, cache.path, this.settings);
   }
@@ -411,7 +414,7 @@ async function pullUrl(
   const digest = sha256 === undefined ? undefined : ({ algorithm: 'sha256', hex: sha256 } as const);
   progress.start(basename(path), facts.size, undefined);
   const to = destinationOf(path);
-  await checkSpace(name, facts.size - (await allocatedBytes(to)), path, settings);
+  await checkSpace(name, facts.size - (await allocatedBytes(to.incomplete)), path, settings);
   await mkdir(dirname(path), { recursive: true });
   // Its query may be a signature: others need not read it.
   await writeFile(join(dirname(path), URL_FILE), `${name}\n`, { mode: 0o600 });
@@ -458,10 +461,10 @@ async function urlFacts(http: Http, url: URL): Promise<UrlFacts> {
   answer.drop();
   const { status, headers } = answer.response;
   if (status === 401 || status === 403) {
-    throw new TramontaneError('ACCESS_DENIED', `${url.host} refuses ${url.href} (${status})`);
+    throw denied(`${url.host} refuses ${url.href} (${status})`);
   }
   if (status === 404 || status === 410) {
-    throw new TramontaneError('FILE_NOT_READABLE', `${url.host} has no ${url.href} (${status})`);
+    throw missing(`${url.host} has no ${url.href} (${status})`);
   }
   const total =
     status === 206
@@ -539,17 +542,9 @@ export function gigabytes(bytes: number): string {
   return bytes < 1e8 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
-async function sizeOf(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).size;
-  } catch {
-    return undefined;
-  }
-}
-
 async function existing({ path }: FileSource): Promise<string> {
   if (await exists(path)) return path;
-  throw new TramontaneError('FILE_NOT_READABLE', `${path}: there is no such file or directory`);
+  throw missing(`${path}: there is no such file or directory`);
 }
 
 /** Sums up what comes, and says it at most so often. */
@@ -650,12 +645,4 @@ function checkOptions(options: PullOptions): void {
 
 function isHeaderText(token: unknown): boolean {
   return typeof token === 'string' && /^[\x21-\x7e]+$/.test(token);
-}
-
-function invalid(message: string): TramontaneError {
-  return new TramontaneError('INVALID_OPTION', message);
-}
-
-function failed(message: string): TramontaneError {
-  return new TramontaneError('DOWNLOAD_FAILED', message);
 }

@@ -1,13 +1,16 @@
 /** What was pulled: what there is, and how it goes away. */
-import { lstat, open, readdir, readlink, rm, rmdir, stat } from 'node:fs/promises';
+import { open, readlink, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { TramontaneError } from '../errors';
-import { entriesOf, repositoryOf, RepositoryCache } from './cache';
+import type { TramontaneError } from '../errors';
+import { repositoryOf, RepositoryCache } from './cache';
 import { choose, chooseFile, ggufsOf, safetensorsOf } from './choose';
+import { allocatedBytes, entriesOf, filesUnder } from './disk';
+import { destinationOf, INCOMPLETE } from './download';
 import { hubCacheDirectory } from './environment';
 import { cacheOf, parseWith, URL_FILE, urlDirectory, urlFolder } from './pull';
 import type { PullOptions } from './public';
 import { nameOf, type HubSource } from './source';
+import { invalid, missing } from './errors';
 
 /** A model that is here. */
 export interface PulledModel {
@@ -35,7 +38,6 @@ export interface Removed {
 
 type Place = Pick<PullOptions, 'cacheDirectory'>;
 
-const INCOMPLETE = '.tramontane.incomplete';
 /** A config.json is some kilobytes. */
 const MOST_CONFIG_BYTES = 2 ** 20;
 
@@ -75,10 +77,7 @@ export async function removePulled(source: unknown, place: Place = {}): Promise<
   const name = nameOf(found);
   switch (found.kind) {
     case 'file':
-      throw new TramontaneError(
-        'INVALID_OPTION',
-        `${name} was not pulled: delete it as you do other files`,
-      );
+      throw invalid(`${name} was not pulled: delete it as you do other files`);
     case 'url': {
       const folder = urlFolder(found, place);
       const freedBytes = await bytesIn(folder);
@@ -96,7 +95,7 @@ export async function removeIncomplete(place: Place = {}): Promise<number> {
   const { incomplete } = await listPulled(place);
   for (const { path } of incomplete) {
     await rm(path, { force: true });
-    await rm(path.replace(INCOMPLETE, '.tramontane.journal'), { force: true });
+    await rm(destinationOf(path.slice(0, -INCOMPLETE.length)).journal, { force: true });
   }
   return incomplete.reduce((sum, { bytes }) => sum + bytes, 0);
 }
@@ -212,7 +211,7 @@ async function incompleteIn(folder: string): Promise<{ path: string; bytes: numb
   return Promise.all(
     found.map(async ({ name }) => {
       const path = join(folder, name);
-      return { path, bytes: await allocated(path) };
+      return { path, bytes: await allocatedBytes(path) };
     }),
   );
 }
@@ -232,23 +231,9 @@ async function sums(paths: readonly string[]): Promise<{ bytes: number; lastUsed
 
 /** Bytes that a directory takes on the disk; links count as nothing. */
 async function bytesIn(folder: string): Promise<number> {
-  let names: string[];
-  try {
-    names = await readdir(folder, { recursive: true });
-  } catch {
-    return 0;
-  }
-  const sizes = await Promise.all(names.map((name) => allocated(join(folder, name))));
+  const names = await filesUnder(folder);
+  const sizes = await Promise.all(names.map((name) => allocatedBytes(join(folder, name))));
   return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-async function allocated(path: string): Promise<number> {
-  try {
-    const found = await lstat(path);
-    return found.isFile() ? Math.min(found.size, found.blocks * 512) : 0;
-  } catch {
-    return 0;
-  }
 }
 
 function quantOption(file: string): { quant?: string } {
@@ -294,8 +279,5 @@ async function beginning(path: string, most: number): Promise<string> {
 }
 
 function notHere(name: string): TramontaneError {
-  return new TramontaneError(
-    'FILE_NOT_READABLE',
-    `${name} is not here; tramontane list shows what is`,
-  );
+  return missing(`${name} is not here; tramontane list shows what is`);
 }

@@ -1,7 +1,9 @@
 /** What the hub says about a repository and its files, and its refusals in plain words. */
-import { TramontaneError } from '../errors';
+import type { TramontaneError } from '../errors';
+import { COMMIT } from './cache';
 import { isInside, nameOf, type HubSource } from './source';
 import type { Answer, Http } from './http';
+import { denied, failed, missing } from './errors';
 
 /** A file of a listing. */
 export interface ListedFile {
@@ -26,8 +28,6 @@ export interface FileFacts {
   /** Where its bytes are. */
   readonly location: URL;
 }
-
-const COMMIT = /^[0-9a-f]{40}$/;
 
 export class Repository {
   /** For messages: `hf:OWNER/REPO`. */
@@ -108,8 +108,7 @@ export class Repository {
   }
 
   private noHub(what: string): TramontaneError {
-    return new TramontaneError(
-      'DOWNLOAD_FAILED',
+    return failed(
       `${this.http.endpoint.host} answers with ${what} for ${this.name}: it is no hub, or something is between; see HF_ENDPOINT`,
     );
   }
@@ -146,10 +145,7 @@ export class Repository {
     if (status === 403) {
       return denied(`${endpoint.host} refuses ${this.name}: ${said || 'no reason given'}`);
     }
-    return new TramontaneError(
-      'DOWNLOAD_FAILED',
-      `${endpoint.host} answers ${status} for ${this.name}${said && `: ${said}`}`,
-    );
+    return failed(`${endpoint.host} answers ${status} for ${this.name}${said && `: ${said}`}`);
   }
 
   private gated(page: string): TramontaneError {
@@ -176,12 +172,4 @@ function plain(text: string | null): string {
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim()
     .slice(0, 200);
-}
-
-function denied(message: string): TramontaneError {
-  return new TramontaneError('ACCESS_DENIED', message);
-}
-
-function missing(message: string): TramontaneError {
-  return new TramontaneError('FILE_NOT_READABLE', message);
 }

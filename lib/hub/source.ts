@@ -1,7 +1,7 @@
 /** What a model is named by: a file of this machine, a repository of the hub, or a URL. */
 import { fileURLToPath } from 'node:url';
-import { TramontaneError } from '../errors';
 import { aliases } from './aliases';
+import { invalid } from './errors';
 
 /** A URL, as far as a source needs one: any URL object is one. */
 interface UrlLike {
@@ -196,7 +196,7 @@ function pathOf(text: string): string {
     return fileURLToPath(text);
   } catch (cause) {
     const { message } = cause as Error;
-    throw new TramontaneError('INVALID_OPTION', `${text} is no path: ${message}`, { cause });
+    throw invalid(`${text} is no path: ${message}`, { cause });
   }
 }
 
@@ -205,8 +205,4 @@ function textOf(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { protocol, href } = value as Partial<Record<keyof UrlLike, unknown>>;
   return typeof protocol === 'string' && typeof href === 'string' ? href : undefined;
-}
-
-function invalid(message: string): TramontaneError {
-  return new TramontaneError('INVALID_OPTION', message);
 }
