@@ -1,5 +1,5 @@
 /** The model that a command is given, on this machine: a source is fetched first, with a bar. */
-import { fetched, isFetched } from '../hub/resolve';
+import { fetched } from '../hub/resolve';
 import { DownloadBar } from './download-bar';
 
 /**
@@ -8,7 +8,6 @@ import { DownloadBar } from './download-bar';
  * @throws TramontaneError as `pull()` does
  */
 export async function modelPath(source: string, signal?: AbortSignal): Promise<string> {
-  if (!(await isFetched(source))) return source;
   const bar = new DownloadBar();
   try {
     return await fetched(source, {

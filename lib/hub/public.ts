@@ -1,5 +1,11 @@
 /** `pull()` as programs call it; its types need none of Node's. */
-import { pullWith } from './pull';
+import type * as Pull from './pull';
+
+/** What fetches, loaded when something is: most programs only read files of their own. */
+export function pulling(): typeof Pull {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  return require('./pull') as typeof Pull;
+}
 
 /** How far a {@link pull} is. */
 export interface PullProgress {
@@ -54,5 +60,5 @@ export async function pull(
   source: string | { readonly protocol: string; readonly href: string },
   options: PullOptions = {},
 ): Promise<string> {
-  return pullWith(source, options);
+  return pulling().pullWith(source, options);
 }

@@ -538,7 +538,7 @@ async function freeBytes(directory: string): Promise<number | undefined> {
   }
 }
 
-export function gigabytes(bytes: number): string {
+function gigabytes(bytes: number): string {
   return bytes < 1e8 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
 

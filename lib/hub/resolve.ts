@@ -1,8 +1,7 @@
 /** How whatever reads a model takes sources too: what is not here is fetched first. */
 import { access, realpath, utimes, stat } from 'node:fs/promises';
 import { aliases } from './aliases';
-import { pull, type PullOptions } from './public';
-import { findPulled } from './pull';
+import { pull, pulling, type PullOptions } from './public';
 import { isRemote } from './source';
 
 /**
@@ -17,7 +16,7 @@ export async function fetched<T>(
 ): Promise<T | string> {
   if (!isRemote(value) && !(await isAlias(value))) return value;
   const source = value as string;
-  const path = (await findPulled(source)) ?? (await pull(source, options));
+  const path = (await pulling().findPulled(source)) ?? (await pull(source, options));
   await touch(path);
   return path;
 }
