@@ -10,9 +10,10 @@
 
 namespace tramontane {
 
+struct NothingPasses {};
+
 // Calls body(). What it throws goes to failed(code, message), but for `Passing`, which passes.
 // `doing` is for messages: "loading the model".
-struct NothingPasses {};
 template <typename Passing = NothingPasses, typename Body, typename Failed>
 void catch_errors(const char* doing, const Body& body, const Failed& failed) {
   try {

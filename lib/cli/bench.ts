@@ -7,7 +7,7 @@ import { LimitsProbe, type Limits } from './machine-limits';
 import { addLoadOptions, integer, integers, loadFlags, type LoadFlags } from './options';
 import { Progress } from './progress';
 import { RandomPrompts } from './random-prompts';
-import { EMBEDDED_MODEL, withModel } from './session';
+import { EMBEDDED_MODEL, withModel, modelArgument } from './session';
 import { median, range, type Range } from './statistics';
 
 interface Flags extends LoadFlags {
@@ -53,10 +53,7 @@ interface Report {
 export function benchCommand(): Command {
   const command = new Command('bench')
     .description('Measures load time, speed of prompts and of generation, and memory.')
-    .argument(
-      '[model]',
-      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
-    )
+    .addArgument(modelArgument())
     .option('--prompt <n>', 'tokens of the prompt', integer, 512)
     .option('--generate <n>', 'tokens to generate after it', integer, 64)
     .option('--depths <list>', 'generate after prompts of these sizes too: 64,2048', integers)

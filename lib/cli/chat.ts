@@ -14,7 +14,7 @@ import {
   type LoadFlags,
   type SamplingFlags,
 } from './options';
-import { EMBEDDED_MODEL, load } from './session';
+import { EMBEDDED_MODEL, load, modelArgument } from './session';
 import { Spinner } from './spinner';
 
 interface Flags extends LoadFlags, SamplingFlags {
@@ -37,10 +37,7 @@ Ctrl-C ends an answer.
 export function chatCommand(): Command {
   const command = new Command('chat')
     .description('Holds a conversation. Piped into, it answers line by line.')
-    .argument(
-      '[model]',
-      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
-    )
+    .addArgument(modelArgument())
     .option('--system <text>', 'the system prompt')
     .option('--safe-prompt', "begin with Mistral's guarding system prompt")
     .option(

@@ -10,7 +10,7 @@ import {
   type LoadFlags,
   type SamplingFlags,
 } from './options';
-import { EMBEDDED_MODEL, withModel } from './session';
+import { EMBEDDED_MODEL, withModel, modelArgument } from './session';
 
 interface Flags extends TextFlags, FormFlags, LoadFlags, SamplingFlags {
   readonly echo?: true;
@@ -24,10 +24,7 @@ const LEAST_TOKENS_OF_A_RATE = 16;
 export function generateCommand(): Command {
   const command = new Command('generate')
     .description('Continues a text and streams it to standard output.')
-    .argument(
-      '[model]',
-      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
-    );
+    .addArgument(modelArgument());
   addTextOptions(command, 'the text to continue')
     .option('--echo', 'write the text before its continuation')
     .option('--json', 'write one JSON object at the end: text, token ids, usage, timings')

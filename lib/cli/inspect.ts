@@ -7,9 +7,12 @@ import {
   type MemoryEstimate,
   type MemoryOptions,
 } from '../index';
+import { openCheckpoint } from '../files/open';
+import { checkMemoryOptions, estimateOf } from '../model/estimate-memory';
 import { modelPath } from './model-path';
 import { integer } from './options';
-import { EMBEDDED_MODEL } from './session';
+import { EMBEDDED_MODEL, modelArgument } from './session';
+import { sizeText } from './units';
 
 const CONTEXTS = [2048, 4096, 8192, 16384, 32768];
 const USERS = [1, 4, 16, 64];
@@ -22,10 +25,7 @@ interface Flags extends Pick<MemoryOptions, 'contextSize' | 'users' | 'kvCacheTy
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description("Shows what a model's header says. Reads no weights.")
-    .argument(
-      '[model]',
-      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
-    )
+    .addArgument(modelArgument())
     .option('--memory', 'what it will take of memory on the CPU')
     .option('--context-size <n>', 'with --memory: tokens of a conversation', integer)
     .option('--users <n>', 'with --memory: conversations at the same time', integer)
@@ -69,16 +69,16 @@ Examples:
 
 /** The parts, then totals by context and users; those that do not fit have a star. */
 async function memoryTable(path: string, options: MemoryOptions): Promise<string> {
-  const asked = await estimateMemory(path, options);
+  checkMemoryOptions(options);
+  const checkpoint = await openCheckpoint(path);
+  const asked = estimateOf(checkpoint, options);
   const contexts =
     options.contextSize === undefined
       ? [...CONTEXTS.filter((size) => size < asked.contextSize), asked.contextSize]
       : [options.contextSize];
   const counts = options.users === undefined ? USERS : [options.users];
-  const rows = await Promise.all(
-    contexts.map((contextSize) =>
-      Promise.all(counts.map((users) => estimateMemory(path, { ...options, contextSize, users }))),
-    ),
+  const rows = contexts.map((contextSize) =>
+    counts.map((users) => estimateOf(checkpoint, { ...options, contextSize, users })),
   );
   const { free } = asked;
   const mapped = options.mapping === 'read' ? '' : '   mapped, so that processes share them';
@@ -98,21 +98,18 @@ async function memoryTable(path: string, options: MemoryOptions): Promise<string
       (cells, i) =>
         `${String(contexts[i]).padEnd(11)}${cells.map((cell) => total(cell).padStart(12)).join('')}\n`,
     ),
-    `\nfree: ${bytes(free.bytes).trim()} of ${free.limitedBy}`,
+    `\nfree: ${sizeText(free.bytes)} of ${free.limitedBy}`,
     rows.flat().some(({ fits }) => !fits) ? '; * does not fit\n' : '\n',
     ...asked.advice.map((text) => `to fit: ${text}\n`),
   ].join('');
 }
 
 function total({ total, fits }: MemoryEstimate): string {
-  return `${bytes(total).trim()}${fits ? '' : ' *'}`;
+  return `${sizeText(total)}${fits ? '' : ' *'}`;
 }
 
-/** @example "   4.00 GB", " 131.1 kB" */
 function bytes(count: number): string {
-  const unit = count >= 1e9 ? 'GB' : count >= 1e6 ? 'MB' : 'kB';
-  const value = count / { GB: 1e9, MB: 1e6, kB: 1e3 }[unit];
-  return `${value.toFixed(unit === 'GB' ? 2 : 1).padStart(7)} ${unit}`;
+  return sizeText(count).padStart(10);
 }
 
 /** One line a fact; the names of nested facts are joined by dots. */

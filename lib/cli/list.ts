@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { aliases } from '../hub/aliases';
 import { listPulled, type Pulled } from '../hub/pulled';
-import { sizeText } from './download-bar';
+import { sizeText } from './units';
 
 interface Flags {
   readonly aliases?: true;

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { addTextOptions, neededText, type TextFlags } from './input';
 import { addLoadOptions, type LoadFlags } from './options';
-import { EMBEDDED_MODEL, withModel } from './session';
+import { EMBEDDED_MODEL, withModel, modelArgument } from './session';
 
 interface Flags extends TextFlags, LoadFlags {
   readonly json?: true;
@@ -11,10 +11,7 @@ interface Flags extends TextFlags, LoadFlags {
 export function moderateCommand(): Command {
   const command = new Command('moderate')
     .description('Judges a text by 13 labels: how probable the model finds each.')
-    .argument(
-      '[model]',
-      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
-    );
+    .addArgument(modelArgument());
   addTextOptions(command, 'the text to judge')
     .option('--json', 'write one JSON object')
     .addHelpText(

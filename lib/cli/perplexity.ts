@@ -4,7 +4,7 @@ import type { Model } from '../index';
 import { addTextOptions, neededText, type TextFlags } from './input';
 import { addLoadOptions, integer, type LoadFlags } from './options';
 import { Progress } from './progress';
-import { EMBEDDED_MODEL, withModel } from './session';
+import { EMBEDDED_MODEL, withModel, modelArgument } from './session';
 
 interface Flags extends TextFlags, LoadFlags {
   readonly chunk?: number;
@@ -14,10 +14,7 @@ interface Flags extends TextFlags, LoadFlags {
 export function perplexityCommand(): Command {
   const command = new Command('perplexity')
     .description('Measures how well a model predicts a text: lower is better.')
-    .argument(
-      '[model]',
-      'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
-    );
+    .addArgument(modelArgument());
   addTextOptions(command, 'the text')
     .option('--chunk <n>', 'tokens judged together (default: the context size)', integer)
     .option('--json', 'write a JSON object')

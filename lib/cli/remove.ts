@@ -1,7 +1,7 @@
 /** `tramontane remove`: deletes what was fetched. */
 import { Command } from 'commander';
 import { removeIncomplete, removePulled } from '../hub/pulled';
-import { sizeText } from './download-bar';
+import { sizeText } from './units';
 
 interface Flags {
   readonly incomplete?: true;

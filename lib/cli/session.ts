@@ -1,5 +1,6 @@
 /** A model for the time of one command: loaded with a progress bar, ended by Ctrl-C, disposed. */
 import { join } from 'node:path';
+import { Argument } from 'commander';
 import { Model, type LoadOptions } from '../index';
 import { modelPath } from './model-path';
 import { loadFlags, type LoadFlags } from './options';
@@ -7,6 +8,14 @@ import { Progress } from './progress';
 
 /** The model that comes with the package; see models/README.md. */
 export const EMBEDDED_MODEL = join(__dirname, '../../models/breeze-Q4_0.gguf');
+
+/** The argument of commands that take one model; without it they take {@link EMBEDDED_MODEL}. */
+export function modelArgument(): Argument {
+  return new Argument(
+    '[model]',
+    'a .gguf file, a directory or hf:OWNER/REPO:QUANT (default: the embedded model)',
+  );
+}
 
 /** Ctrl-C was pressed. The command has said what there was to say. */
 export class Interrupted extends Error {

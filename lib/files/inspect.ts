@@ -1,4 +1,4 @@
-import type { Checkpoint, GptqFacts, ModelShape, SlidingWindow } from './checkpoint';
+import type { Checkpoint, GptqFacts, ModelShape, SlidingWindow, Weight } from './checkpoint';
 import { fetched } from '../hub/resolve';
 import { openCheckpoint } from './open';
 import { filePath, type FileUrl } from './path';
@@ -30,6 +30,11 @@ export function fileBytes(checkpoint: Checkpoint): number {
   return checkpoint.files.reduce((sum, file) => sum + file.byteLength, 0);
 }
 
+/** The weights, each once: the same tensor may be the embedding and the output. */
+export function tensorsOf({ weights }: Checkpoint): Weight[] {
+  return [...new Map(weights.map((weight) => [weight.name, weight])).values()];
+}
+
 /**
  * Reads the headers of a GGUF file or a Hugging Face directory, GPTQ included.
  * @param path may be a `file:` URL, or a source that is fetched first, as `pull()` takes it
@@ -38,8 +43,8 @@ export function fileBytes(checkpoint: Checkpoint): number {
  */
 export async function inspect(path: string | FileUrl): Promise<Inspection> {
   const checkpoint = await openCheckpoint(filePath('the path of a model', await fetched(path)));
-  const named = new Map(checkpoint.weights.map((weight) => [weight.name, weight]));
-  const parameters = [...named.values()].reduce((sum, w) => sum + w.rows * w.columns, 0);
+  const tensors = tensorsOf(checkpoint);
+  const parameters = tensors.reduce((sum, w) => sum + w.rows * w.columns, 0);
   return {
     path: checkpoint.path,
     kind: checkpoint.kind,
@@ -52,7 +57,7 @@ export async function inspect(path: string | FileUrl): Promise<Inspection> {
     ...(checkpoint.gptq !== undefined && { gptq: checkpoint.gptq }),
     ...checkpoint.shape,
     slidingWindow: checkpoint.slidingWindow,
-    tiedOutput: named.size < checkpoint.weights.length,
+    tiedOutput: tensors.length < checkpoint.weights.length,
     tokenizer: checkpoint.tokenizer.kind,
     endTokens: checkpoint.endTokens,
     ...(checkpoint.chatTemplate !== undefined && { chatTemplate: checkpoint.chatTemplate }),

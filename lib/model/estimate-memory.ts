@@ -1,4 +1,5 @@
 import type { Checkpoint, Weight } from '../files/checkpoint';
+import { fileBytes, tensorsOf } from '../files/inspect';
 import { openCheckpoint } from '../files/open';
 import { filePath, type FileUrl } from '../files/path';
 import { fetched } from '../hub/resolve';
@@ -18,8 +19,8 @@ export interface MemoryOptions extends LoadOptions {
 /** What a model will take on the CPU, in bytes. */
 export interface MemoryEstimate {
   /**
-   * Mapped files are shared with other processes and may be dropped
-   * by the system, which makes each token as slow as the disk; of `mapping: 'read'`, all of the files.
+   * All tensors. Mapped, they are shared with other processes and may be dropped by the system, which
+   * makes each token as slow as the disk; of `mapping: 'read'`, the whole files.
    */
   readonly weights: number;
   /** Of GPTQ weights, the words that are brought in order: in memory beside the file's. */
@@ -56,20 +57,8 @@ function orderedBytes({ storage, rows }: Weight): number {
   return (orderedColumns / 8) * bits * rows;
 }
 
-/** Of each tensor once, also where it is the embedding and the output. */
 function sum(weights: readonly Weight[], bytes: (weight: Weight) => number): number {
-  const tensors = new Map(weights.map((weight) => [weight.name, weight]));
-  return [...tensors.values()].reduce((total, weight) => total + bytes(weight), 0);
-}
-
-/** [weights, orderedWeights] */
-function bytesOfWeights(checkpoint: Checkpoint, options: LoadOptions): [number, number] {
-  const ordered = options.compute === 'f32' ? 0 : sum(checkpoint.weights, orderedBytes);
-  if (options.mapping === 'read') {
-    return [checkpoint.files.reduce((total, file) => total + file.byteLength, 0), ordered];
-  }
-  // Words that were brought in order are not looked at in the file again, but were once.
-  return [sum(checkpoint.weights, weightBytes), ordered];
+  return weights.reduce((total, weight) => total + bytes(weight), 0);
 }
 
 /**
@@ -89,18 +78,21 @@ export async function estimateMemory(
   path: string | FileUrl,
   options: MemoryOptions = {},
 ): Promise<MemoryEstimate> {
-  const { users = 1, ...loadOptions } = options;
-  check.integer('users', users, 1, 1_000_000);
+  checkMemoryOptions(options);
   const file = filePath('the path of a model', await fetched(path));
-  checkLoadOptions(loadOptions);
-  const checkpoint = await openCheckpoint(file);
-  return estimate(checkpoint, loadOptions, users);
+  return estimateOf(await openCheckpoint(file), options);
 }
 
-export function estimate(
+/** @throws TramontaneError INVALID_OPTION */
+export function checkMemoryOptions({ users = 1, ...options }: MemoryOptions): void {
+  check.integer('users', users, 1, 1_000_000);
+  checkLoadOptions(options);
+}
+
+/** The same of headers that were read, with options that were checked. */
+export function estimateOf(
   checkpoint: Checkpoint,
-  options: LoadOptions,
-  users: number,
+  { users = 1, ...options }: MemoryOptions,
 ): MemoryEstimate {
   const { description } = settle(options, checkpoint);
   const { contextSize, window } = description;
@@ -108,7 +100,10 @@ export function estimate(
     { ...description, undrawable: new Int32Array() },
     users,
   );
-  const [weights, orderedWeights] = bytesOfWeights(checkpoint, options);
+  const tensors = tensorsOf(checkpoint);
+  const weights = options.mapping === 'read' ? fileBytes(checkpoint) : sum(tensors, weightBytes);
+  // They were read from the file once: its own words count too.
+  const orderedWeights = options.compute === 'f32' ? 0 : sum(tensors, orderedBytes);
   const tokenizer = BYTES_A_PIECE * checkpoint.shape.vocabularySize;
   const beside = weights + orderedWeights + scratchBytes + tokenizer;
   const kvCache = users * sequencePages * pageBytes;

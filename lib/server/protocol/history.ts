@@ -1,12 +1,13 @@
 /** Conversations that began with other models, as the format of the one that goes on can hold them. */
 import type { Message, TextPart } from '../../chat/messages';
 import type { Model } from '../../model/model';
+import { withOwnCallIds } from './call-ids';
 
 /**
  * A text beside calls of tools. ChatML has room for both. Mistral's formats have none: there the
  * text goes, as in the chat template of their models, and the calls and their results stay.
  * Parts of content that say calls again (Anthropic's, as LangChain sends them) go in any format.
- * @param messages whose form was not checked yet: what is no message stays as it is
+ * @param messages objects, whose form was not checked yet
  */
 export function withRoomForCalls(
   messages: readonly Message[],
@@ -22,6 +23,14 @@ export function withRoomForCalls(
     const texts = (content as readonly TextPart[]).filter((part) => !isCall(part));
     return { ...message, content: texts.length > 0 ? texts : null };
   });
+}
+
+/** A conversation of OpenAI's form, whose calls may have ids of other servers too. */
+export function historyOf(
+  messages: readonly Message[],
+  model: Pick<Model, 'info'>,
+): readonly Message[] {
+  return withOwnCallIds(withRoomForCalls(messages, model));
 }
 
 function isCall(part: unknown): boolean {

@@ -4,8 +4,7 @@ import type { ChatOptions, ChatTool } from '../../model/chat';
 import type { ChatResult, GenerationChunk, LogprobInfo } from '../../model/generation';
 import { addRoute, newId, unixTime, type Call, type Context } from '../context';
 import { callDeltas, WholeCalls, type CallDeltas } from '../protocol/call-deltas';
-import { withOwnCallIds } from '../protocol/call-ids';
-import { withRoomForCalls } from '../protocol/history';
+import { historyOf } from '../protocol/history';
 import type { Served } from '../models';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, refused, text, type Fields } from '../protocol/fields';
@@ -154,7 +153,7 @@ function jobsOf(body: ChatBody, { model }: Served, call: Call): readonly Job[] {
     throw badField('top_logprobs', 'top_logprobs goes with logprobs: true');
   }
   const { tools, safe_prompt: safePrompt } = body;
-  const messages = withOwnCallIds(withRoomForCalls(body.messages, model));
+  const messages = historyOf(body.messages, model);
   const chosen = toolChoice(body.tool_choice);
   if (!tools?.length && chosen !== undefined && chosen !== 'auto' && chosen !== 'none') {
     throw badField('tool_choice', 'tool_choice goes with tools');

@@ -2,10 +2,9 @@
 import type { Message } from '../../chat/messages';
 import type { ChatTool } from '../../model/chat';
 import { addRoute, type Context } from '../context';
-import { withOwnCallIds } from '../protocol/call-ids';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, text } from '../protocol/fields';
-import { withRoomForCalls } from '../protocol/history';
+import { historyOf } from '../protocol/history';
 import { TOOLS } from './chat';
 
 interface TokenizeBody {
@@ -41,7 +40,7 @@ export function tokenRoutes(context: Context): void {
       const tokens =
         messages === undefined
           ? tokenizer.encode(prompt!, { bos: bos && tokenizer.addBos })
-          : model.chatTokens(withOwnCallIds(withRoomForCalls(messages, model)), { tools });
+          : model.chatTokens(historyOf(messages, model), { tools });
       return { tokens, count: tokens.length, max_model_len: model.info.contextSize };
     },
   });
