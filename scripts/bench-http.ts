@@ -11,12 +11,13 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { median, range } from '../lib/cli/statistics';
+import { median } from '../lib/cli/statistics';
 import { Model } from '../lib';
 import { createServer } from '../lib/server';
+import { cpuName, spread } from './machine';
 
 interface Order {
   readonly port: number;
@@ -128,14 +129,10 @@ async function main(): Promise<void> {
   child.disconnect();
   await server.close();
   console.log(
-    `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs; ${streams} streams, ` +
+    `${cpuName()}, ${availableParallelism()} CPUs; ${streams} streams, ` +
       `prompts of ${length}, ${generate} tokens each, ${repeat} turns\n`,
   );
   console.log('| | generate() | HTTP | HTTP beside it |\n| --- | --- | --- | --- |');
-  const show = (values: number[]): string => {
-    const [least, greatest] = range(values);
-    return `${median(values).toFixed(2)} (${least.toFixed(2)} to ${greatest.toFixed(2)})`;
-  };
   for (const [name, key] of [
     ['tokens/s', 'tokensPerSecond'],
     ['CPU ms a token', 'cpuMsPerToken'],
@@ -143,7 +140,7 @@ async function main(): Promise<void> {
     const [plain, served] = [runs.direct, runs.http].map((list) => list.map((run) => run[key]));
     const ratios = served!.map((value, i) => value / plain![i]!);
     const ratio = `${(100 * (median(ratios) - 1)).toFixed(1)}%`;
-    console.log(`| ${name} | ${show(plain!)} | ${show(served!)} | ${ratio} |`);
+    console.log(`| ${name} | ${spread(plain!, 2)} | ${spread(served!, 2)} | ${ratio} |`);
   }
 }
 

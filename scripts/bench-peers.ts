@@ -8,10 +8,11 @@
 import './help';
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { median, range } from '../lib/cli/statistics';
+import { cpuName } from './machine';
 import { installPeer, PEER } from './peer';
 
 /** What a run of either engine prints, as JSON in its last line. */
@@ -121,7 +122,7 @@ function main(): void {
     ours.push(run('ours.mjs'));
     console.error(`run ${String(repeat + 1)} of ${values.repeat}`);
   }
-  console.log(`${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${values.threads} threads\n`);
+  console.log(`${cpuName()}, ${values.threads} threads\n`);
   console.log(`| | tramontane | ${PEER.replace('@', ' ')} | ratio |\n| --- | --- | --- | --- |`);
   const row = (name: string, figure: (run: Run) => number, smallerIsBetter: boolean): void => {
     const show = (runs: Run[]): string => {

@@ -11,11 +11,11 @@ import './help';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs, promisify } from 'node:util';
-import { median, range } from '../lib/cli/statistics';
+import { cpuName, spread } from './machine';
 import { installPeer, PEER } from './peer';
 
 const COMMAND = join(__dirname, '../dist/cli/main.js');
@@ -127,7 +127,7 @@ async function main(): Promise<void> {
     console.error(`turn ${turn + 1} of ${values.repeat}`);
   }
   console.log(
-    `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${threads} threads; ${values.prompts} requests of ` +
+    `${cpuName()}, ${threads} threads; ${values.prompts} requests of ` +
       `${values.input} tokens in, ${values.output} out, ${values.repeat} turns\n`,
   );
   console.log(
@@ -139,14 +139,8 @@ async function main(): Promise<void> {
       [PEER.replace('@', ' '), runs.peer],
     ] as const) {
       const own = list.filter(({ max_concurrency: most }) => most === concurrency);
-      const show = (figure: (run: Figures) => number, digits: number): string => {
-        const found = own.map(figure);
-        const [least, greatest] = range(found);
-        const [middle, low, high] = [median(found), least, greatest].map((value) =>
-          value.toFixed(digits),
-        );
-        return `${middle!} (${low!} to ${high!})`;
-      };
+      const show = (figure: (run: Figures) => number, digits: number): string =>
+        spread(own.map(figure), digits);
       const failed = own.reduce((sum, run) => sum + run.failed, 0);
       console.log(
         `| ${concurrency} | ${name} | ${show((run) => run.request_throughput, 3)} | ` +

@@ -1,18 +1,20 @@
 /**
  * Has a server of the embedded model pressed by twenty times as many clients as it serves at once, all
- * of one key, who try again at once, while another key asks for one thing after the other; ends with 1 where one of these does not hold: what is refused
- * is told 429 and when to come back; what is accepted has its first token within what the queue
- * promises, its length times the service time by slots; each request of the other key is served within
- * two of its own service times, which are measured beside a server that is full without a queue.
+ * of one key, who soon try again, while another key asks for one thing after the other. Ends with 1
+ * where one of these does not hold: what is refused is told 429 and when to come back; what is
+ * accepted has its first token within what the queue promises, its length times the service time by
+ * slots; each request of the other key is served within two of its own service times, which are
+ * measured beside a server that is full without a queue.
  *   npm run script scripts/overload-server.ts -- [--seconds 10] [--times 20] [--others 10]
  */
 import './help';
 import { once } from 'node:events';
 import { Agent, request, type IncomingMessage } from 'node:http';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { median } from '../lib/cli/statistics';
+import { cpuName } from './machine';
 import { ServerProcess } from './soak/process';
 
 const SLOTS = 8;
@@ -63,17 +65,7 @@ class Clients {
     };
   }
 
-  /** As many at once, one after the other, until stopped. */
-  async keepBusy(atOnce: number, stop: AbortSignal): Promise<Answer[]> {
-    const answers: Answer[] = [];
-    const one = async (): Promise<void> => {
-      while (!stop.aborted) answers.push(await this.ask('many'));
-    };
-    await Promise.all(Array.from({ length: atOnce }, one));
-    return answers;
-  }
-
-  /** As many at once, who ask again at once when they are told to come back later, until stopped. */
+  /** As many at once, each one request after the other, until stopped. */
   async press(atOnce: number, stop: AbortSignal): Promise<Answer[]> {
     const answers: Answer[] = [];
     const one = async (): Promise<void> => {
@@ -129,15 +121,12 @@ async function main(): Promise<void> {
   const say = (what: string): void => {
     console.log(what);
   };
-  say(`${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} CPUs`);
+  say(`${cpuName()}, ${availableParallelism()} CPUs`);
   await clients.inTurn(3);
 
   // Full, without a queue: what it can serve, and what another key's request takes there.
   const stop = AbortSignal.timeout(seconds * 1000);
-  const [full, own] = await Promise.all([
-    clients.keepBusy(SLOTS - 1, stop),
-    clients.inTurn(others),
-  ]);
+  const [full, own] = await Promise.all([clients.press(SLOTS - 1, stop), clients.inTurn(others)]);
   const capacity = full.length / seconds;
   const serviceMs = median(totals(full));
   const ownMs = median(totals(own));

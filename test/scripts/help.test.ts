@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 const scripts = join(__dirname, '../../scripts');
-const notRunByPeople = ['help.js', 'peer.ts', 'typescript.js'];
+const notRunByPeople = ['help.js', 'machine.ts', 'peer.ts', 'typescript.js'];
 const names = readdirSync(scripts, { withFileTypes: true })
   .filter((entry) => entry.isFile() && /^[^.]+(\.js|\.ts)?$/.test(entry.name))
   .map(({ name }) => name)

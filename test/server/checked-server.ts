@@ -1,6 +1,8 @@
 /** Servers whose every answer is held to OpenAI's description, whichever way a test asks for it. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { createServer as createUnchecked, type Server } from '../../lib/server';
+import { EMBEDDED_MODEL } from '../../lib/cli/session';
+import { Model, type LoadOptions } from '../../lib';
+import { createServer as createUnchecked, type Server, type ServerOptions } from '../../lib/server';
 import { watchAnswer } from './openai-schema';
 
 const found: string[] = [];
@@ -40,3 +42,25 @@ export function checkedAnswers(): { readonly count: number; readonly problems: r
 afterEach(() => {
   expect(checkedAnswers().problems).toEqual([]);
 });
+
+/** The embedded model for the tests of a file, and servers of it that end with each test. */
+export class Breeze {
+  model!: Model;
+  readonly #servers: Server[] = [];
+
+  constructor(options: LoadOptions = {}) {
+    beforeAll(async () => {
+      this.model = await Model.load(EMBEDDED_MODEL, options);
+    });
+    afterEach(async () => {
+      await Promise.all(this.#servers.splice(0).map((server) => server.close()));
+    });
+    afterAll(() => this.model.dispose());
+  }
+
+  serve(options: ServerOptions = {}): Server {
+    const server = createServer({ breeze: this.model }, options);
+    this.#servers.push(server);
+    return server;
+  }
+}

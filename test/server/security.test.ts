@@ -8,28 +8,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Model } from '../../lib';
+import type { Model } from '../../lib';
 import type { Server, ServerOptions } from '../../lib/server';
 import { Keys } from '../../lib/server/keys';
-import { createServer } from './checked-server';
+import { Breeze, createServer } from './checked-server';
 
 const KEY = 'sk-alice-12345';
 
+const breeze = new Breeze();
 let model: Model;
-const servers: Server[] = [];
-beforeAll(async () => {
-  model = await Model.load(join(__dirname, '../../models/breeze-Q4_0.gguf'));
+beforeAll(() => {
+  ({ model } = breeze);
 });
-afterEach(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-});
-afterAll(() => model.dispose());
-
-function serve(options: ServerOptions = {}): Server {
-  const server = createServer({ breeze: model }, options);
-  servers.push(server);
-  return server;
-}
+const serve = (options: ServerOptions = {}): Server => breeze.serve(options);
 
 async function listen(options: ServerOptions = {}): Promise<{ server: Server; port: number }> {
   const server = serve(options);

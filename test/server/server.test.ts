@@ -5,31 +5,20 @@
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import { join } from 'node:path';
-import { Model } from '../../lib/index';
+import type { Model } from '../../lib/index';
 import type { Server, ServerOptions } from '../../lib/server';
-import { createServer } from './checked-server';
+import { Breeze, createServer } from './checked-server';
 import { sentEvents } from './sse';
 
-const EMBEDDED = join(__dirname, '../../models/breeze-Q4_0.gguf');
 const KEYS = ['alice:sk-alice-12345', 'bob:sk-bob-1234567'];
 const WITH_KEY = { authorization: 'Bearer sk-alice-12345' };
 
+const breeze = new Breeze({ maxRunning: 8 });
 let model: Model;
-const servers: Server[] = [];
-beforeAll(async () => {
-  model = await Model.load(EMBEDDED, { maxRunning: 8 });
+beforeAll(() => {
+  ({ model } = breeze);
 });
-afterEach(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-});
-afterAll(() => model.dispose());
-
-function serve(options: ServerOptions = {}): Server {
-  const server = createServer({ breeze: model }, options);
-  servers.push(server);
-  return server;
-}
+const serve = (options: ServerOptions = {}): Server => breeze.serve(options);
 
 interface Answer {
   readonly status: number;
