@@ -14,9 +14,13 @@ const nodeApi = join(packages, 'node-api-headers');
 
 /** Installs the compiler and the rest of scripts/prebuild/package.json, as its lock has them. */
 export function installToolchain(): void {
-  // --force: Nodes of other systems are among it.
-  const flags = ['--force', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  execFileSync('npm', ['ci', ...flags], { cwd: __dirname, stdio: 'inherit' });
+  // --force: Nodes of other systems are among it. Not `npm ci`, which stops where a registry lacks
+  // one of zig's optional packages for other systems; hashes are checked alike.
+  const flags = ['--no-save', '--force', '--ignore-scripts', '--no-audit', '--no-fund'];
+  execFileSync('npm', ['install', ...flags, '--loglevel=error'], {
+    cwd: __dirname,
+    stdio: 'inherit',
+  });
 }
 
 async function compiler(...args: readonly string[]): Promise<void> {
