@@ -91,6 +91,14 @@ export class Admission {
     return tokens.map((count) => this.#enter(name, count, signal));
   }
 
+  /**
+   * For what is not read yet: refuses it where it would be, however small.
+   * @throws ApiError 429
+   */
+  refuseFull(name: string): void {
+    this.#refuse(this.#key(name), [0]);
+  }
+
   /** Counts tokens against the key's minute. */
   charge(name: string, tokens: number): void {
     this.#key(name).allowance -= tokens;

@@ -76,6 +76,16 @@ export class ModelTable {
   }
 
   /**
+   * Refuses a request before its body is read, parsed and checked: beside ten refusals for each
+   * answer that work is most of what the server does. It is the body that names the model, so that
+   * this is for one model alone.
+   * @throws ApiError 429
+   */
+  refuseFull(key: string): void {
+    if (this.all.length === 1) this.all[0]!.admission.refuseFull(key);
+  }
+
+  /**
    * @param name may be left out where there is one model
    * @throws ApiError 404
    */

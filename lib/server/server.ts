@@ -149,6 +149,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
       void reply.header('connection', 'close');
       throw shuttingDown();
     }
+    if (operation !== undefined) table.refuseFull(key);
     active += 1;
     reply.raw.once('close', () => {
       active -= 1;

@@ -462,6 +462,26 @@ describe('keys', () => {
     ).toBe(200);
   });
 
+  test('whose requests would be refused anyway are told before the body is read', async () => {
+    const send = async (server: Server): Promise<number> => {
+      const body = { model: 'breeze', prompt: 'One day', max_tokens: 12, ignore_eos: true };
+      expect((await post(server, '/v1/completions', body, WITH_KEY)).status).toBe(200);
+      const { statusCode } = await server.inject({
+        method: 'POST',
+        url: '/v1/completions',
+        headers: { ...WITH_KEY, 'content-type': 'application/json' },
+        payload: 'no JSON',
+      });
+      return statusCode;
+    };
+    const options = { apiKeys: KEYS, tokensPerMinute: 10 };
+    expect(await send(serve(options))).toBe(429);
+    // Which of two models it is for stands in the body.
+    const two = createServer({ breeze: model, other: model }, options);
+    expect(await send(two)).toBe(400);
+    await two.close();
+  });
+
   test('are nowhere to be seen', async () => {
     const lines: string[] = [];
     const stream = { write: (line: string) => lines.push(line) };
