@@ -45,7 +45,7 @@ export { pull, type PullOptions, type PullProgress } from './hub/public';
 export { inspect, type Inspection } from './files/inspect';
 export { Model, type LogitsOptions } from './model/model';
 export type { LoadOptions, LoadProgress } from './model/load-options';
-export type { GuardOptions } from './model/guard';
+export type { GuardOptions, GuardSide } from './model/guard';
 export type { ModelInfo } from './model/model-info';
 export type { Moderation, ModerationOptions, ModerationResult } from './model/moderation';
 export { DEFAULT_POLICY, NOT_MODERATED, type PolicyLabel } from './model/moderation-policy';

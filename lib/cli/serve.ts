@@ -20,6 +20,8 @@ interface Flags extends LoadFlags {
   readonly maxTokensCap?: number;
   readonly bodyLimit?: number;
   readonly requestTimeout?: number;
+  readonly headersTimeout?: number;
+  readonly receiveTimeout?: number;
   readonly drainTimeout: number;
   readonly allowedHosts?: readonly string[];
   readonly allowedOrigins?: readonly string[];
@@ -56,6 +58,8 @@ export function serveCommand(): Command {
     .option('--max-tokens-cap <n>', 'most tokens of one answer', integer)
     .option('--body-limit <bytes>', 'bytes of a request (default: 4194304)', integer)
     .option('--request-timeout <s>', 'seconds a request may take (default: 600)', integer)
+    .option('--headers-timeout <s>', 'seconds to send its headers in (default: 20)', integer)
+    .option('--receive-timeout <s>', 'seconds to send all of it in (default: 60)', integer)
     .option('--drain-timeout <s>', 'seconds that SIGTERM waits for requests', integer, 45)
     .option('--allowed-hosts <names...>', 'host names that requests may be addressed to')
     .option('--allowed-origins <origins...>', 'origins of pages that may call (CORS)')
@@ -147,6 +151,8 @@ function serverOptions(flags: Flags, apiKeys: readonly string[]): ServerOptions 
     maxTokensCap: flags.maxTokensCap,
     bodyLimit: flags.bodyLimit,
     requestTimeout: flags.requestTimeout,
+    headersTimeout: flags.headersTimeout,
+    receiveTimeout: flags.receiveTimeout,
     allowedHosts: flags.allowedHosts,
     allowedOrigins: flags.allowedOrigins,
     lenient: flags.lenient,

@@ -15,6 +15,7 @@ import * as check from './checks';
 import type { GenerateOptions } from './generate-options';
 import { CompiledGrammar, grammarOf, plainSchema } from './grammar';
 import type { GuardOptions } from './guard';
+import type { ModelInfo } from './model-info';
 import { isStandardSchema, type Schema, type StandardSchema } from './schema';
 
 /** A tool whose parameters may be a schema of a library. */
@@ -74,12 +75,13 @@ export class ChatFormat {
     this.#override = override;
   }
 
-  /** Its name, and what decided on it; undefined for a model without one. */
-  get info(): { readonly name: string; readonly source: string } | undefined {
+  /** What ModelInfo has of it; undefined for a model without one. */
+  get info(): ModelInfo['chat'] {
     const chosen = this.#chosen();
     if (chosen === undefined) return undefined;
     const { template, source } = chosen;
-    return { name: typeof template === 'string' ? template : 'jinja', source };
+    const tools = this.#syntax(template) !== undefined;
+    return { name: nameOf(template), source, tools };
   }
 
   encode(messages: readonly Message[], options: ChatPromptOptions): number[] {
@@ -121,7 +123,12 @@ export class ChatFormat {
       const message = 'json, regex, choice and grammar are of answers, but toolChoice wants a call';
       throw new TramontaneError('INVALID_OPTION', message);
     }
-    const syntax = this.#syntax();
+    const template = this.#template();
+    const syntax = this.#syntax(template);
+    if (syntax === undefined) {
+      const message = `tools: the chat format ${nameOf(template)} has none; those of mistral-v3 and chatml do`;
+      throw new TramontaneError('INVALID_OPTION', message);
+    }
     const rules = callRules(syntax, offered, toolChoice, parallelToolCalls, answer?.rules);
     const start = syntax.kind === 'mistral' ? { token: syntax.token } : { text: HERMES_START };
     return {
@@ -130,16 +137,12 @@ export class ChatFormat {
     };
   }
 
-  #syntax(): CallSyntax {
-    const template = this.#template();
+  /** How calls are written; undefined for a format that has none. */
+  #syntax(template: ChatTemplate): CallSyntax | undefined {
     if (template === 'chatml') return { kind: 'hermes' };
     const token = this.#tokenizer.idOf('[TOOL_CALLS]');
-    if (token !== undefined && template !== 'mistral-v1') {
-      return { kind: 'mistral', token, hasIds: template !== 'mistral-v2' };
-    }
-    const name = typeof template === 'string' ? template : 'jinja';
-    const message = `tools: the chat format ${name} has none; those of mistral-v3 and chatml do`;
-    throw new TramontaneError('INVALID_OPTION', message);
+    if (token === undefined || template === 'mistral-v1' || isStyle(template)) return undefined;
+    return { kind: 'mistral', token, hasIds: template !== 'mistral-v2' };
   }
 
   #chosen(): ChosenTemplate | undefined {
@@ -161,6 +164,10 @@ export class ChatFormat {
         "(Mistral-7B-Instruct-v0.3), or name the format by the option chatTemplate: 'mistral-v3'",
     );
   }
+}
+
+function nameOf(template: ChatTemplate): string {
+  return typeof template === 'string' ? template : 'jinja';
 }
 
 function checkToolChoice(value: unknown): void {

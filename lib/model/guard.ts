@@ -11,12 +11,15 @@ import type { ModerationOptions, ModerationResult } from './moderation';
 import { jsonOf } from './output';
 import { OneReader, type ReaderSource } from './reader';
 
+/** By which policy. The rest of {@link ModerationOptions} is the chat's. */
+export type GuardSide = Pick<ModerationOptions, 'policy'>;
+
 /** What is judged: true by the default policy of {@link Model.moderate}. */
 export interface GuardOptions {
   /** The conversation, before anything is generated: what a policy refuses gets no answer. */
-  readonly input?: boolean | ModerationOptions | undefined;
+  readonly input?: boolean | GuardSide | undefined;
   /** The answer, sentence by sentence before each is given out: it is cut at the first refused. */
-  readonly output?: boolean | ModerationOptions | undefined;
+  readonly output?: boolean | GuardSide | undefined;
 }
 
 /** How a guarded chat comes by its parts. */
@@ -29,10 +32,7 @@ export interface GuardedParts<T> {
 }
 
 /** The options of one side; undefined where it is not guarded. */
-export function guardSide(
-  name: 'input' | 'output',
-  guard: GuardOptions,
-): ModerationOptions | undefined {
+export function guardSide(name: 'input' | 'output', guard: GuardOptions): GuardSide | undefined {
   check.checkNames('guard', guard, ['input', 'output']);
   const side = guard[name];
   if (side === undefined || side === false) return undefined;

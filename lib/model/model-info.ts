@@ -45,8 +45,11 @@ export interface ModelInfo {
     readonly maxRunning: number;
     readonly maxWaiting: number;
   };
-  /** How the model writes conversations, and what says so; absent for a model that only continues. */
-  readonly chat?: { readonly name: string; readonly source: string };
+  /**
+   * How the model writes conversations, what says so, and whether that has calls of tools; absent for
+   * a model that only continues.
+   */
+  readonly chat?: { readonly name: string; readonly source: string; readonly tools: boolean };
   readonly kvCache: {
     readonly type: string;
     readonly tokens: number;

@@ -33,7 +33,7 @@ import type { ChatResult, Generation } from './generation';
 import type { CompiledGrammar } from './grammar';
 import { grammarVocabulary } from './grammar-vocabulary';
 import { useGptqCache, type GptqCacheUse } from './gptq-cache';
-import { GuardedGeneration, guardSide } from './guard';
+import { GuardedGeneration, guardSide, type GuardSide } from './guard';
 import { describeWith } from './inspect-custom';
 import { checkLoadOptions, settle, type LoadOptions, type Settings } from './load-options';
 import { modelInfo, type ModelInfo } from './model-info';
@@ -296,8 +296,10 @@ export class Model implements AsyncDisposable {
     const [input, output] = [guardSide('input', guard), guardSide('output', guard)];
     for (const side of [input, output]) checkPolicy(side?.policy);
     if (input === undefined && output === undefined) return start();
-    const judge = async (subject: string | readonly Message[], side: ModerationOptions) =>
-      (await this.moderate(subject, side)).results[0];
+    // What a user's chat may share with others is what its judgements may.
+    const { cacheSalt } = options;
+    const judge = async (subject: string | readonly Message[], { policy }: GuardSide) =>
+      (await this.moderate(subject, { policy, cacheSalt })).results[0];
     return new GuardedGeneration({
       judgeInput: input && (() => judge(messages, input)),
       judgeOutput: output && ((sentence) => judge(sentence, output)),

@@ -76,3 +76,13 @@ test.each([
 ])('refuses %j', (wrong, message) => {
   expect(() => model.chat(messages, wrong as never)).toThrow(message);
 });
+
+test('judgements share no prompts with users whom the chat shares none with', async () => {
+  const moderate = jest.spyOn(model, 'moderate');
+  const guard = { input: NONE, output: NONE };
+  await model.chat(messages, { ...options, guard, cacheSalt: 'mine' }).text();
+  const salts = moderate.mock.calls.map(([, given]) => given?.cacheSalt);
+  moderate.mockRestore();
+  expect(salts.length).toBeGreaterThan(1);
+  expect(new Set(salts)).toEqual(new Set(['mine']));
+});

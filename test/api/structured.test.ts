@@ -156,7 +156,7 @@ describe('chat()', () => {
     const { message, usage, text } = await model.chat(messages, { maxTokens: 4, seed: 1 }).result();
     expect(message).toEqual({ role: 'assistant', content: text });
     expect(usage.promptTokens).toBe(model.chatTokens(messages).length);
-    expect(model.info.chat).toEqual({ name: 'mistral-v3', source: 'option' });
+    expect(model.info.chat).toEqual({ name: 'mistral-v3', source: 'option', tools: true });
   });
 
   test('calls are of the tools, their arguments of the schema, their deltas add up', async () => {

@@ -1,6 +1,6 @@
 /** Conversations that other models began: texts beside calls, in formats with and without room for them. */
 import { join } from 'node:path';
-import { Model, type Message } from '../../lib';
+import { Model, type LoadOptions, type Message } from '../../lib';
 import type { Server } from '../../lib/server';
 import { withRoomForCalls } from '../../lib/server/protocol/history';
 import { describeWithReference } from '../reference';
@@ -41,6 +41,16 @@ describe('a text beside calls', () => {
     expect(of('I shall.', name)).toBe('I shall.');
     expect(of(WITH_CALL, name)).toEqual([{ type: 'text', text: 'I shall.' }]);
     expect(of(WITH_CALL.slice(1), name)).toBeNull();
+  });
+
+  test('goes with messages of its own too, where it goes', () => {
+    const [user, calls, tool] = conversation(null);
+    const text: Message = { role: 'assistant', content: 'I shall.' };
+    const split = [text, user!, text, text, calls!, tool!, text];
+    const of = (name: string): readonly Message[] =>
+      withRoomForCalls(split, { info: { chat: { name, source: '' } } } as unknown as Model);
+    expect(of('mistral-v3')).toEqual([text, user, calls, tool, text]);
+    expect(of('chatml')).toEqual(split);
   });
 
   test('what has no calls, or is no conversation, stays', () => {
@@ -103,8 +113,12 @@ async function promptTokens(server: Server, text: string): Promise<readonly numb
   ];
 }
 
-async function withServer(path: string, body: (server: Server) => Promise<void>): Promise<void> {
-  const model = await Model.load(path);
+async function withServer(
+  path: string,
+  body: (server: Server) => Promise<void>,
+  options: LoadOptions = {},
+): Promise<void> {
+  const model = await Model.load(path, options);
   const server = createServer(model);
   try {
     await body(server);
@@ -127,8 +141,20 @@ test('a model of v0.3 reads the calls without the text, in every API', async () 
     expect(await capabilities(server)).toMatchObject({
       completion_chat: true,
       completion_fim: true,
+      function_calling: true,
     });
   });
+});
+
+test('a format without calls is one, which /v1/models says', async () => {
+  const options = { chatTemplate: 'zephyr' } as const;
+  await withServer(
+    join(__dirname, '../../models/breeze-Q4_0.gguf'),
+    async (server) => {
+      expect(await capabilities(server)).toMatchObject({ function_calling: false });
+    },
+    options,
+  );
 });
 
 describeWithReference('a model of ChatML', (directory) => {

@@ -20,7 +20,7 @@ function modelObject(name: string, served: Served): object {
     capabilities: {
       completion_chat: served.model.info.chat !== undefined,
       completion_fim: hasFim(served.model.tokenizer),
-      function_calling: true,
+      function_calling: served.model.info.chat?.tools === true,
       moderation: true,
       fine_tuning: false,
       vision: false,
