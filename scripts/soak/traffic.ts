@@ -257,9 +257,10 @@ export class Traffic {
     socket.on('error', () => undefined);
     socket.resume();
     await once(socket, 'connect');
+    // What is refused is answered, and closed, before all of it is there.
+    const closed = once(socket, 'close', { signal: AbortSignal.timeout(PATIENCE_MS) });
     socket.write(whole.slice(0, Math.floor(random.uniform() * whole.length)));
     await delay(random.uniform() * 20);
-    const closed = once(socket, 'close', { signal: AbortSignal.timeout(PATIENCE_MS) });
     if (random.uniform() < 0.5) socket.resetAndDestroy();
     else socket.destroy();
     await closed;
