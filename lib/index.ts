@@ -52,6 +52,10 @@ export { DEFAULT_POLICY, NOT_MODERATED, type PolicyLabel } from './model/moderat
 export type { Prompt } from './model/prompt';
 export type { Infer, JsonSchema, Schema, StandardSchema } from './model/schema';
 export type { TokenLogprob } from './model/native';
+export type { Evaluation, TrainOptions, TrainingStep } from './train/options';
+export type { TrainingDataset, TrainingMessage, TrainingSample } from './train/samples';
+export type { TrainResult } from './train/train';
+export type { TargetModule } from './train/lora';
 export { loadTokenizer } from './tokenizer/load';
 export type { TokenIds } from './tokenizer/token-ids';
 export type { Tokenizer } from './tokenizer/tokenizer';

@@ -1,6 +1,6 @@
 // What the addon exports: load(description, onEvents, onProgress) -> Promise<NativeModel>,
-// memoryNeeds(description, users), Grammar, Matcher, buildVocabulary(), orderGptq(), MachineLimits
-// and backends().
+// memoryNeeds(description, users), Grammar, Matcher, buildVocabulary(), orderGptq(), MachineLimits,
+// Trainer and backends().
 #include <napi.h>
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include "binding/order_gptq.h"
 #include "binding/progress_calls.h"
 #include "binding/promise_worker.h"
+#include "binding/trainer.h"
 
 namespace tramontane::binding {
 namespace {
@@ -103,6 +104,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("buildVocabulary", Napi::Function::New(env, build_vocabulary, "buildVocabulary"));
   exports.Set("orderGptq", Napi::Function::New(env, order_gptq, "orderGptq"));
   exports.Set("MachineLimits", MachineLimits::define(env));
+  exports.Set("Trainer", NativeTrainer::define(env));
   exports.Set("backends", Napi::Function::New(env, backends, "backends"));
   return exports;
 }

@@ -1,11 +1,12 @@
 import { MessagesError, TramontaneError } from '../errors';
 import type { Tokenizer } from '../tokenizer/tokenizer';
-import { encodeJinja } from './jinja';
+import { encodeJinja, encodeLearnedJinja } from './jinja';
 import { readMessages, type Message, type ReadMessage, type Tool } from './messages';
 import { encodeMistral } from './mistral';
 import type { ValidationMode } from './mistral-rules';
 import { encodeStyle, isStyle } from './styles';
-import { readTools } from './tools';
+import type { EncodedConversation } from './segments';
+import { readTools, type ReadTool } from './tools';
 
 /** The formats that are built in. */
 export const TEMPLATE_NAMES = [
@@ -67,24 +68,59 @@ export function encodeChat(
   request: ChatRequest,
   { mode = 'test' }: ChatEncoding = {},
 ): number[] {
+  const { messages, tools } = readRequest(template, request);
+  const version = MISTRAL.get(template);
+  if (version !== undefined) {
+    return encodeMistral(tokenizer, version, { messages, tools, mode }).ids;
+  }
+  if (isStyle(template)) return encodeStyle(tokenizer, template, messages, tools, 'test').ids;
+  return encodeJinja(tokenizer, jinjaOf(template), messages, tools);
+}
+
+/**
+ * A conversation that is to be learned: its last message is the assistant's, and each answer ends.
+ * @returns its ids, and where in them the assistant's messages are, with what ends them
+ * @throws as encodeChat() does
+ */
+export function encodeLearnedChat(
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  request: ChatRequest,
+): EncodedConversation {
+  const mode = 'finetuning';
+  const { messages, tools } = readRequest(template, request);
+  const version = MISTRAL.get(template);
+  if (version !== undefined) return encodeMistral(tokenizer, version, { messages, tools, mode });
+  if (isStyle(template)) return encodeStyle(tokenizer, template, messages, tools, mode);
+  const last = messages.at(-1)!;
+  if (last.role !== 'assistant' || last.prefix) {
+    const problem = 'an assistant message must be the last, and not to be continued';
+    throw new MessagesError('InvalidMessageStructureException', problem, last.index);
+  }
+  return encodeLearnedJinja(tokenizer, jinjaOf(template), messages, tools);
+}
+
+function readRequest(
+  template: ChatTemplate,
+  request: ChatRequest,
+): { readonly messages: readonly ReadMessage[]; readonly tools: readonly ReadTool[] } {
   if (typeof request !== 'object' || (request as unknown) === null) {
     throw new MessagesError('ValidationError', 'the request must be an object with messages');
   }
-  const version = MISTRAL.get(template);
-  const read = readMessages(request.messages, version === 3 ? 'AssertionError' : undefined);
+  const imageKind = template === 'mistral-v3' ? 'AssertionError' : undefined;
+  const read = readMessages(request.messages, imageKind);
   const messages = continued(read, request.continue_final_message);
   if (messages.length === 0) {
     const problem = 'a conversation must have at least one message';
     throw new MessagesError('InvalidMessageStructureException', problem);
   }
-  const tools = readTools(request.tools);
-  if (version !== undefined) return encodeMistral(tokenizer, version, { messages, tools, mode });
-  if (isStyle(template)) return encodeStyle(tokenizer, template, messages, tools);
-  if (!isTemplate(template) || typeof template === 'string') {
-    const message = `the chat template must be ${TEMPLATE_NAMES.join(', ')} or { jinja: text }`;
-    throw new TramontaneError('INVALID_OPTION', message);
-  }
-  return encodeJinja(tokenizer, template.jinja, messages, tools);
+  return { messages, tools: readTools(request.tools) };
+}
+
+function jinjaOf(template: ChatTemplate): string {
+  if (isTemplate(template) && typeof template !== 'string') return template.jinja;
+  const message = `the chat template must be ${TEMPLATE_NAMES.join(', ')} or { jinja: text }`;
+  throw new TramontaneError('INVALID_OPTION', message);
 }
 
 function continued(messages: ReadMessage[], isContinued: unknown): ReadMessage[] {

@@ -10,7 +10,7 @@ import { MessagesError, TramontaneError } from '../errors';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { joined } from './inert';
 import type { ReadMessage } from './messages';
-import { Segments } from './segments';
+import { Segments, type EncodedConversation } from './segments';
 import { callArguments, type ReadTool } from './tools';
 
 /** What is used of `@huggingface/jinja`, whose own types are an ECMAScript module's alone. */
@@ -31,6 +31,39 @@ const MOST_OUTPUT = 2 ** 24;
 const MOST_MILLISECONDS = 500;
 /** A private-use plane: assigned to nobody, and so in hardly any text. */
 const FIRST_STAND_IN = 0xf0000;
+
+/**
+ * A conversation that is learned. A template does not say what in its text the assistant wrote: it
+ * is what each of its messages adds to the conversation before it and the beginning of an answer.
+ * @throws MessagesError where a template writes the same turns otherwise when others follow
+ */
+export function encodeLearnedJinja(
+  tokenizer: Tokenizer,
+  template: string,
+  messages: readonly ReadMessage[],
+  tools: readonly ReadTool[],
+): EncodedConversation {
+  const encode = (count: number): number[] =>
+    encodeJinja(tokenizer, template, messages.slice(0, count), tools);
+  const ids = encode(messages.length);
+  const answers = messages.flatMap(({ role, index }, place) => {
+    if (role !== 'assistant') return [];
+    const before = encode(place);
+    const through = encode(place + 1);
+    if (isStart(before, ids) && isStart(through, ids) && through.length > before.length) {
+      return [{ start: before.length, end: through.length, index }];
+    }
+    const problem =
+      'the chat template writes this turn otherwise when others follow, so that the answer cannot ' +
+      "be found: name a format by the option chatTemplate ('mistral-v3')";
+    throw new MessagesError('TemplateError', problem, index);
+  });
+  return { ids, answers };
+}
+
+function isStart(start: readonly number[], ids: readonly number[]): boolean {
+  return start.every((id, place) => ids[place] === id);
+}
 
 /**
  * A template is code of the model's file: its length, its time and what it writes are bounded.

@@ -10,7 +10,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer';
 import { joined } from './inert';
 import type { Call, ReadMessage } from './messages';
 import { checkConversation, type ValidationMode } from './mistral-rules';
-import { Segments } from './segments';
+import { Segments, type EncodedConversation } from './segments';
 import { callArguments, valueOf, type ReadTool } from './tools';
 import { quote } from './python-json';
 
@@ -43,7 +43,7 @@ export function encodeMistral(
   tokenizer: Tokenizer,
   version: 1 | 2 | 3,
   { messages, tools, mode }: MistralRequest,
-): number[] {
+): EncodedConversation {
   checkConversation(messages, version, mode);
   const system = messages
     .filter(({ role }) => role === 'system')
@@ -54,7 +54,7 @@ export function encodeMistral(
   const out = new Segments(tokenizer, version === 1 ? [] : V3_MARKERS).bos();
   if (version === 1) encodeV1(out, system, turns);
   else encodeV3(out, system, turns, tools, version);
-  return out.ids;
+  return out;
 }
 
 /** Neighbours of one role together; what a user did not begin begins with an empty message. */
@@ -102,8 +102,10 @@ function encodeV1(out: Segments, system: string, turns: readonly Turn[]): void {
     if (role === 'user') {
       out.text(`[INST] ${place === 0 ? withSystem(system, text) : text} [/INST]`);
     } else {
-      out.text(text);
-      if (!prefix) out.eos();
+      out.answer(message.index, () => {
+        out.text(text);
+        if (!prefix) out.eos();
+      });
     }
   });
 }
@@ -135,10 +137,12 @@ function encodeV3(
         out.control('[TOOL_RESULTS]').text(resultOf(turn, version)).control('[/TOOL_RESULTS]');
         break;
       case 'assistant':
-        if (turn.calls.length === 0) out.text(turn.text.replace(/ +$/, ''));
-        else if (isPast) break;
-        else out.control('[TOOL_CALLS]').text(callsOf(turn, version));
-        if (!turn.prefix) out.eos();
+        if (isPast && turn.calls.length > 0) break;
+        out.answer(turn.message.index, () => {
+          if (turn.calls.length === 0) out.text(turn.text.replace(/ +$/, ''));
+          else out.control('[TOOL_CALLS]').text(callsOf(turn, version));
+          if (!turn.prefix) out.eos();
+        });
     }
   });
 }

@@ -5,6 +5,22 @@ import type { Tokenizer } from '../tokenizer/tokenizer';
 /** Stands before a text that is to be encoded as if in the middle of one; no piece begins with it. */
 const SENTINEL = '☺';
 
+/** A range of ids that the model is to write: an answer or calls of tools, and what ends them. */
+export interface Answer {
+  readonly start: number;
+  /** Behind the last. */
+  readonly end: number;
+  /** Of the message. */
+  readonly index: number;
+}
+
+/** A conversation as ids. */
+export interface EncodedConversation {
+  readonly ids: number[];
+  /** In order. */
+  readonly answers: readonly Answer[];
+}
+
 /**
  * Builds the ids of a conversation. Whatever text comes in, it adds no marker: where the vocabulary
  * finds one in plain text (some fine-tunes' files call theirs user-defined), the text is encoded in
@@ -12,6 +28,7 @@ const SENTINEL = '☺';
  */
 export class Segments {
   readonly ids: number[] = [];
+  readonly answers: Answer[] = [];
   private readonly markerIds: ReadonlySet<number | undefined>;
 
   /** @param markers pieces the format is built with, which no text may become */
@@ -47,6 +64,14 @@ export class Segments {
       throw new MessagesError('TokenizerException', 'the vocabulary has no end token');
     }
     this.ids.push(eosId);
+    return this;
+  }
+
+  /** What `write` adds is the answer of a message. */
+  answer(index: number, write: () => void): this {
+    const start = this.ids.length;
+    write();
+    this.answers.push({ start, end: this.ids.length, index });
     return this;
   }
 

@@ -3,8 +3,9 @@ import { MessagesError } from '../errors';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { joined } from './inert';
 import type { Call, ReadMessage } from './messages';
+import type { ValidationMode } from './mistral-rules';
 import { quote } from './python-json';
-import { Segments } from './segments';
+import { Segments, type EncodedConversation } from './segments';
 import { callArguments, valueOf, type ReadTool } from './tools';
 
 export type Style = 'chatml' | 'zephyr' | 'openchat' | 'vicuna' | 'alpaca';
@@ -105,9 +106,10 @@ export function encodeStyle(
   style: Style,
   messages: readonly ReadMessage[],
   tools: readonly ReadTool[],
-): number[] {
+  mode: ValidationMode,
+): EncodedConversation {
   const form = FORMS[style];
-  checkTurns(style, messages, tools);
+  checkTurns(style, messages, tools, mode);
   const out = new Writer(tokenizer, form);
   if (form.bos) out.bos();
   const texts = messages.map(({ content }) => joined(content));
@@ -132,11 +134,11 @@ export function encodeStyle(
           [text, ...message.calls.map((call) => hermesCall(call, message.index))]
             .filter((part) => part !== '')
             .join('\n'),
-          message.prefix,
+          message,
         );
     }
   });
-  if (messages.at(-1)!.prefix) return out.finish();
+  if (messages.at(-1)!.prefix || mode === 'finetuning') return out.finish();
   return out.question().finish();
 }
 
@@ -144,9 +146,11 @@ function checkTurns(
   style: Style,
   messages: readonly ReadMessage[],
   tools: readonly ReadTool[],
+  mode: ValidationMode,
 ): void {
   const last = messages.at(-1)!;
-  if (last.role === 'assistant' && !last.prefix) {
+  if (mode === 'finetuning') checkLearned(last);
+  else if (last.role === 'assistant' && !last.prefix) {
     const problem = 'the last message must be a user or tool message, or have prefix: true';
     throw new MessagesError('InvalidMessageStructureException', problem, last.index);
   }
@@ -168,14 +172,22 @@ function checkTurns(
   }
 }
 
+function checkLearned({ role, prefix, index }: ReadMessage): void {
+  if (role === 'assistant' && !prefix) return;
+  const problem = 'an assistant message must be the last, and not to be continued';
+  throw new MessagesError('InvalidMessageStructureException', problem, index);
+}
+
 /** Collects text until a control token comes, since text is encoded as one between two of them. */
 class Writer {
   private readonly out: Segments;
   private pending = '';
+  /** Places in `pending` whose place among the ids somebody wants. */
+  private bounds: { readonly offset: number; readonly found: (place: number) => void }[] = [];
   private readonly controls: readonly string[];
 
   constructor(
-    tokenizer: Tokenizer,
+    private readonly tokenizer: Tokenizer,
     private readonly form: Form,
   ) {
     this.out = new Segments(tokenizer, form.controls);
@@ -192,12 +204,23 @@ class Writer {
     this.frame(end);
   }
 
-  answer(text: string, isOpen: boolean): void {
+  answer(text: string, { prefix, index }: ReadMessage): void {
     const { assistant, answerEnd } = this.form;
     this.question();
+    let start = 0;
+    this.bound(this.pending.length, (place) => (start = place));
     // `ASSISTANT:` ends without the space that an answer begins with.
     this.pending += assistant.endsWith(':') ? ` ${text}` : text;
-    if (!isOpen) this.frame(answerEnd);
+    if (!prefix) this.frame(answerEnd);
+    // The lines between turns are not the model's.
+    const between = prefix ? 0 : answerEnd.length - answerEnd.trimEnd().length;
+    this.bound(this.pending.length - between, (end) => {
+      this.out.answers.push({ start, end, index });
+    });
+  }
+
+  private bound(offset: number, found: (place: number) => void): void {
+    this.bounds.push({ offset, found });
   }
 
   question(): this {
@@ -205,9 +228,9 @@ class Writer {
     return this;
   }
 
-  finish(): number[] {
+  finish(): EncodedConversation {
     this.flush();
-    return this.out.ids;
+    return this.out;
   }
 
   /** The format's own words, in which control tokens are. */
@@ -225,7 +248,17 @@ class Writer {
   }
 
   private flush(): void {
+    const { ids } = this.out;
+    const first = ids.length;
     this.out.text(this.pending);
+    for (const { offset, found } of this.bounds) {
+      // The ids that a text has in common with its beginning.
+      const before = this.tokenizer.encode(this.pending.slice(0, offset));
+      let shared = 0;
+      while (shared < before.length && before[shared] === ids[first + shared]) shared++;
+      found(offset === this.pending.length ? ids.length : first + shared);
+    }
+    this.bounds = [];
     this.pending = '';
   }
 }

@@ -49,6 +49,8 @@ export const JSON_LIMITS = {
     values: 12 * MAX_TENSORS,
     members: 5 * MAX_TENSORS,
   },
+  /** A line of a dataset: a sample, of which a context of 32,768 tokens holds some 130 KB. */
+  sample: { bytes: 4_000_000, depth: DEPTH, values: 200_000, members: 200_000 },
   /** model.safetensors.index.json: the file of each tensor. */
   index: {
     bytes: 256 * MAX_TENSORS,

@@ -1,9 +1,9 @@
 /** What a chat needs beside a generation: the model's format, its tools, and how answers are held. */
 import { randomBytes } from 'node:crypto';
-import { TramontaneError } from '../errors';
+import { MessagesError, TramontaneError } from '../errors';
 import { callRules, HERMES_START, type CallSyntax, type ToolChoice } from '../chat/call-grammar';
 import { chooseTemplate, type ChosenTemplate } from '../chat/choose-template';
-import { encodeChat, type ChatTemplate } from '../chat/encode-chat';
+import { encodeChat, encodeLearnedChat, type ChatTemplate } from '../chat/encode-chat';
 import type { Message, Tool } from '../chat/messages';
 import { withSafePrompt } from '../chat/safe-prompt';
 import { readTools } from '../chat/tools';
@@ -11,6 +11,7 @@ import { isStyle, stopsOf } from '../chat/styles';
 import { callIds, ToolCallReader } from '../chat/tool-calls';
 import type { Checkpoint } from '../files/checkpoint';
 import type { Tokenizer } from '../tokenizer/tokenizer';
+import type { TrainingMessage } from '../train/samples';
 import * as check from './checks';
 import type { GenerateOptions } from './generate-options';
 import { CompiledGrammar, grammarOf, plainSchema } from './grammar';
@@ -93,6 +94,33 @@ export class ChatFormat {
     });
   }
 
+  /**
+   * The ids of a conversation that is learned, and the ranges of them that the assistant wrote,
+   * without those of its messages of weight 0.
+   * @throws TramontaneError INVALID_OPTION; MessagesError
+   */
+  encodeTraining(
+    messages: readonly TrainingMessage[],
+    tools: readonly Tool[],
+  ): { readonly ids: readonly number[]; readonly learned: readonly (readonly [number, number])[] } {
+    const { ids, answers } = encodeLearnedChat(this.#tokenizer, this.#template(), {
+      messages,
+      tools: plainTools(tools),
+    });
+    const weights = messages.map((message, index) => weightOf(message, index));
+    messages.forEach(({ role }, index) => {
+      const isJoined = role === 'assistant' && messages[index - 1]?.role === 'assistant';
+      if (!isJoined || weights[index] === weights[index - 1]) return;
+      const problem =
+        'its weight differs from that of the answer before, with which it is one turn';
+      throw new MessagesError('ValidationError', problem, index);
+    });
+    const learned = answers
+      .filter(({ index }) => weights[index] !== 0)
+      .map(({ start, end }) => [start, end] as const);
+    return { ids, learned };
+  }
+
   /** What ends an answer in this format beside the model's end tokens. */
   get stops(): readonly string[] {
     const template = this.#template();
@@ -168,6 +196,15 @@ export class ChatFormat {
 
 function nameOf(template: ChatTemplate): string {
   return typeof template === 'string' ? template : 'jinja';
+}
+
+/** Of a message that is learned: 1 where it does not say. */
+function weightOf(message: TrainingMessage, index: number): number {
+  const { role } = message;
+  const weight: number = message.weight ?? 1;
+  if (weight === 1 || (weight === 0 && role === 'assistant')) return weight;
+  const problem = "weight must be 0 or 1, and is of an assistant's messages";
+  throw new MessagesError('ValidationError', problem, index);
 }
 
 function checkToolChoice(value: unknown): void {

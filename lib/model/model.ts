@@ -10,6 +10,10 @@ import { filePath, type FileUrl } from '../files/path';
 import { fetched } from '../hub/resolve';
 import { createTokenizer } from '../tokenizer/create';
 import type { BaseTokenizer } from '../tokenizer/base-tokenizer';
+import type { TrainOptions } from '../train/options';
+import type { TrainingDataset } from '../train/samples';
+import type * as Train from '../train/train';
+import type { TrainResult } from '../train/train';
 import type { TokenIds } from '../tokenizer/token-ids';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { onAbort } from './abort-signals';
@@ -124,6 +128,12 @@ async function fetchFirst(
     },
   });
   return { here, ...done };
+}
+
+/** Loaded when something is trained: it is no part of a start. */
+function trainer(): typeof Train {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  return require('../train/train') as typeof Train;
 }
 
 /** Known to this file alone: who makes a Model without it is told what to call. */
@@ -455,6 +465,34 @@ export class Model implements AsyncDisposable {
       throw new TramontaneError('INVALID_PROMPT', 'perplexity() needs at least two tokens');
     }
     return Math.exp((await score(this.#parts.requests, ids, 0)) / (ids.length - 1));
+  }
+
+  /**
+   * Trains an adapter (LoRA) on a dataset, on the CPU, while the model's own weights stay as they are.
+   * All of the data is read and checked before anything starts. The model may be used meanwhile.
+   * @param dataset the path of a JSONL file, or samples
+   * @throws TramontaneError INVALID_OPTION, INVALID_FILE (naming the line), FILE_NOT_READABLE,
+   *   FILE_NOT_WRITABLE, OUT_OF_MEMORY, DISPOSED, COMPUTE_FAILED where the loss is no number
+   */
+  async train(dataset: TrainingDataset, options: TrainOptions): Promise<TrainResult> {
+    this.#checkAlive();
+    const { checkpoint, settings, tokenizer } = this.#parts;
+    const { vocabularySize, contextSize } = this.#limits;
+    return trainer().train(
+      {
+        path: checkpoint.path,
+        shape: checkpoint.shape,
+        contextSize,
+        description: { ...settings.description, undrawable: new Int32Array() },
+        encoder: {
+          tokenizer,
+          vocabularySize,
+          encodeConversation: (messages, tools) => this.#chat.encodeTraining(messages, tools),
+        },
+      },
+      dataset,
+      options,
+    );
   }
 
   /** Ends everything in flight as aborted, and gives the memory back. May be called again. */

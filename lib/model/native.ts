@@ -1,5 +1,5 @@
 /** The only place that knows what the native addon offers. */
-import type { ModelShape, Weight } from '../files/checkpoint';
+import type { ModelShape, Weight, WeightRole } from '../files/checkpoint';
 import { TramontaneError, type TramontaneErrorCode } from '../errors';
 import { loadAddon } from './addon';
 import type { MemoryGroup } from './process-limits';
@@ -158,6 +158,68 @@ export interface NativeMachineLimits {
   measure(): Promise<{ readBytesPerSecond: number; int8OperationsPerSecond: number }>;
 }
 
+/** Samples one after another, each of which sees its own tokens alone. */
+export interface NativeSequence {
+  readonly tokens: Int32Array;
+  /** The token that should follow each; -1: it is not learned. */
+  readonly labels: Int32Array;
+  /** Where samples start, ascending from 0. */
+  readonly starts: Int32Array;
+}
+
+export interface NativeTrainerOptions {
+  readonly rank: number;
+  /** What an adapter's part is multiplied by: alpha / rank, or alpha / sqrt(rank). */
+  readonly scale: number;
+  readonly dropout: number;
+  /** Of dropout, 0 to 2^48. */
+  readonly seed: number;
+  /** Roles of linear layers, each of which has an adapter in every layer. */
+  readonly targets: readonly WeightRole[];
+  /** Of a sequence. */
+  readonly mostTokens: number;
+}
+
+export interface NativeAdamW {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** A longer gradient is scaled down to it; 0: none is. */
+  readonly mostNorm: number;
+  /** From 1 on. */
+  readonly step: number;
+}
+
+/**
+ * What an optimizer knows: by layer and, within it, by target, A [rank][inputs] and then the
+ * transposed B [rank][outputs].
+ */
+export type NativeState = 'parameters' | 'firstMoments' | 'secondMoments';
+
+/** Trains adapters of a model. Its own mapping of the files; one call at a time. */
+export interface NativeTrainer {
+  /** Before all other calls but cancel(). */
+  open(): Promise<void>;
+  /**
+   * Adds the gradient of `scale` times the sum of a sequence's losses. `number` chooses what dropout
+   * drops.
+   * @returns that sum; undefined when cancelled, and the gradient is of no use
+   */
+  accumulate(sequence: NativeSequence, scale: number, number: number): Promise<number | undefined>;
+  /** The same sum without a gradient and without dropout. */
+  evaluate(sequence: NativeSequence): Promise<number | undefined>;
+  /** A step of the optimizer. @returns the gradient's norm before clipping */
+  update(options: NativeAdamW): Promise<number>;
+  forgetGradient(): void;
+  /** A copy. */
+  read(state: NativeState): Float32Array;
+  write(state: NativeState, values: Float32Array): void;
+  /** For good: what is computed now ends soon. */
+  cancel(): void;
+}
+
 /** The tables of a grammar, checked. May be used by several models at once. */
 export interface NativeGrammar {
   /** Whether these bytes of UTF-8 are a whole text of the grammar. */
@@ -224,6 +286,10 @@ interface NativeAddon {
     offsets: Int32Array,
     kinds: Uint8Array,
   ): Promise<NativeVocabulary>;
+  readonly Trainer: new (
+    description: NativeDescription,
+    options: NativeTrainerOptions,
+  ) => NativeTrainer;
   readonly MachineLimits: new (files: readonly string[], threads: number) => NativeMachineLimits;
   backends(plugin?: string): Promise<NativeBackends>;
   load(

@@ -94,9 +94,9 @@ constexpr LinearKernels kAvxVnni = kVnniLinear<AvxVnni>;
 // In place of implementation.cc's.
 const std::vector<Implementation>& implementations() {
   static const std::vector<Implementation> all = {
-      {"amx (emulated)", [] { return true; }, &emulated::kAmx, &kAvx2Rows},
-      {"avx512-vnni (emulated)", [] { return true; }, &emulated::kAvx512, &kAvx2Rows},
-      {"avx-vnni (emulated)", [] { return true; }, &emulated::kAvxVnni, &kAvx2Rows},
+      {"amx (emulated)", [] { return true; }, &emulated::kAmx, &kAvx2Rows, &kAvx2Tiles},
+      {"avx512-vnni (emulated)", [] { return true; }, &emulated::kAvx512, &kAvx2Rows, &kAvx2Tiles},
+      {"avx-vnni (emulated)", [] { return true; }, &emulated::kAvxVnni, &kAvx2Rows, &kAvx2Tiles},
   };
   return all;
 }

@@ -7,17 +7,18 @@ namespace tramontane::cpu {
 const std::vector<Implementation>& implementations() {
   static const std::vector<Implementation> all = {
 #if defined(__x86_64__) || defined(_M_X64)
-    {"amx", [] { return cpu_features().amx_int8 && kAmxLinear != nullptr; }, kAmxLinear,
-     &kAvx2Rows},
-    {"avx512-vnni", [] { return cpu_features().avx512_vnni; }, &kAvx512VnniLinear, &kAvx2Rows},
+    {"amx", [] { return cpu_features().amx_int8 && kAmxLinear != nullptr; }, kAmxLinear, &kAvx2Rows,
+     &kAvx512Tiles},
+    {"avx512-vnni", [] { return cpu_features().avx512_vnni; }, &kAvx512VnniLinear, &kAvx2Rows,
+     &kAvx512Tiles},
     {"avx-vnni", [] { return cpu_features().avx_vnni && kAvxVnniLinear != nullptr; },
-     kAvxVnniLinear, &kAvx2Rows},
-    {"avx2", [] { return cpu_features().avx2; }, &kAvx2Linear, &kAvx2Rows},
+     kAvxVnniLinear, &kAvx2Rows, &kAvx2Tiles},
+    {"avx2", [] { return cpu_features().avx2; }, &kAvx2Linear, &kAvx2Rows, &kAvx2Tiles},
 #elif defined(__aarch64__) || defined(_M_ARM64)
     {"neon-dot", [] { return cpu_features().neon_dot && kNeonDotLinear != nullptr; },
-     kNeonDotLinear, &kNeonRows},
+     kNeonDotLinear, &kNeonRows, &kNeonTiles},
 #endif
-    {"scalar", [] { return true; }, &kScalarLinear, &kScalarRows},
+    {"scalar", [] { return true; }, &kScalarLinear, &kScalarRows, &kScalarTiles},
   };
   return all;
 }

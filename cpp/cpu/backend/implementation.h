@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu/linear/linear.h"
+#include "cpu/products/tiles.h"
 #include "cpu/rows/rows.h"
 
 namespace tramontane::cpu {
@@ -14,6 +15,7 @@ struct Implementation {
   bool (*supported)();  // By this processor.
   const LinearKernels* linear;
   const RowKernels* rows;
+  const TileKernels* tiles;
 };
 
 // All that were compiled in, the best first. The last runs everywhere.
