@@ -8,7 +8,6 @@ export default tseslint.config(
       'build-*/',
       'coverage/',
       'dist/',
-      'docs/api/',
       'prebuilds/',
       'test/fixtures/',
     ],

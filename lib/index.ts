@@ -5,7 +5,9 @@ export {
   type ChatRequest,
   type ChatTemplate,
 } from './chat/encode-chat';
+export type { ToolChoice } from './chat/call-grammar';
 export { fitMessages } from './chat/fit-messages';
+export type { ValidationMode } from './chat/mistral-rules';
 export {
   untrusted,
   type Content,

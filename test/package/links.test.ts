@@ -1,5 +1,5 @@
 /** What the documents point to is there: in the repository, and in the package as published. */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { pack } from './packed';
 
@@ -12,11 +12,36 @@ afterAll(() => {
 
 const documents = packed.files.filter((file) => file.endsWith('.md'));
 
-/** The files a document links to, from the root. */
-function links(document: string): string[] {
+/** Of the repository alone. */
+const guides = readdirSync(join(root, 'docs/guides')).map((name) => `docs/guides/${name}`);
+
+/** A document without its blocks of code. */
+function textOf(document: string): string {
   const text = readFileSync(join(root, document), 'utf8');
-  return [...text.matchAll(/\]\(([^)#:]+)(#[^)]*)?\)/g)].map(([, target]) =>
-    normalize(join(dirname(document), target!)),
+  return text.replace(/^( *)```.*?^\1```$/gms, '');
+}
+
+/** What a document links to: files from the root, and headings in them. */
+function linksAndHeadings(document: string): { target: string; heading: string | undefined }[] {
+  return [...textOf(document).matchAll(/\]\(([^)#:]*)(?:#([^)]*))?\)/g)].map(
+    ([, target, heading]) => ({
+      target: target === '' ? document : normalize(join(dirname(document), target!)),
+      heading,
+    }),
+  );
+}
+
+function links(document: string): string[] {
+  return linksAndHeadings(document).map(({ target }) => target);
+}
+
+/** The headings of a document as links write them. */
+function headings(document: string): string[] {
+  return [...textOf(document).matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
   );
 }
 
@@ -28,7 +53,17 @@ test('the package has its documents', () => {
 });
 
 test.each(documents)('%s links to files of the package', (document) => {
-  expect(links(document).filter((target) => !packed.files.includes(target))).toEqual([]);
+  const absent = links(document).filter((target) => !packed.files.includes(target));
+  expect(absent.filter((target) => !guides.includes(target))).toEqual([]);
+});
+
+test.each(guides)('%s links to files of the repository', (document) => {
+  expect(links(document).filter((target) => !existsSync(join(root, target)))).toEqual([]);
+});
+
+test.each([...documents, ...guides])('%s links to headings that are there', (document) => {
+  const named = linksAndHeadings(document).filter(({ heading }) => heading !== undefined);
+  expect(named.filter(({ target, heading }) => !headings(target).includes(heading!))).toEqual([]);
 });
 
 test('documents that errors and comments of the package name are in it', () => {
