@@ -3,14 +3,7 @@ import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
   {
-    ignores: [
-      'build/',
-      'build-*/',
-      'coverage/',
-      'dist/',
-      'prebuilds/',
-      'test/fixtures/',
-    ],
+    ignores: ['build/', 'build-*/', 'coverage/', 'dist/', 'prebuilds/', 'test/fixtures/'],
   },
   eslint.configs.recommended,
   {
