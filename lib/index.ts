@@ -25,6 +25,7 @@ export {
 } from './errors';
 export type { GptqFacts, SlidingWindow } from './files/checkpoint';
 export type { FileUrl } from './files/path';
+export { Adapter, type AdapterInfo, type AdapterOptions, type AdapterUse } from './model/adapter';
 export type { AbortSignalLike } from './model/abort-signals';
 export type { AnsweredCall, ToolCallDelta } from './chat/tool-calls';
 export type { ChatOptions, ChatPromptOptions, ChatTool } from './model/chat';

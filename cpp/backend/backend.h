@@ -82,10 +82,24 @@ enum class Buffer : int32_t {
 // The rows of a step that belong to one sequence: consecutive tokens at consecutive positions.
 struct SequenceSlice {
   int32_t first_row, rows;
-  int32_t position;      // Of the first row. Keys before it are in the pages already.
-  const int32_t* pages;  // Page that holds position p: pages[(p / kPageTokens) % page_count].
-  int32_t page_count;    // Entries of the ring.
-  int32_t adapter;       // 0: none. Others are refused until there are adapters.
+  int32_t position;         // Of the first row. Keys before it are in the pages already.
+  const int32_t* pages;     // Page that holds position p: pages[(p / kPageTokens) % page_count].
+  int32_t page_count;       // Entries of the ring.
+  int32_t adapter = 0;      // Of load_adapter(); 0: none.
+  float adapter_scale = 1;  // Finite. Not used without an adapter.
+};
+
+// What an adapter adds to one weight (Hu et al., arXiv:2106.09685). Its rows meet
+//   weight + s * up * down,  s = SequenceSlice::adapter_scale * scale
+// and with magnitudes (Liu et al., arXiv:2402.09353) each output of that, whose row of weights is
+// then as long as its magnitude says.
+struct AdapterPair {
+  Role role;  // Of a linear layer.
+  int32_t layer;
+  WeightData down;         // [rank][columns of the weight] in floats
+  WeightData up;           // [rows of the weight][rank] in floats
+  float scale;             // Finite.
+  const float* magnitude;  // [rows of the weight]; null: none
 };
 
 struct Step {
@@ -161,6 +175,15 @@ class Backend {
   // Between steps: what these pages of the KV cache hold is not needed any more, and their memory
   // may go back to the system until they are used again.
   virtual Status discard_pages(const int32_t* pages, int32_t count) = 0;
+
+  // Makes an adapter of these pairs, at most one a weight. `adapter` is above 0 and not loaded;
+  // `pairs` and what they point to stay until unload_adapter(). At any time after finish_loading(),
+  // on any thread, beside steps as well. On failure `error` (at most `error_size` bytes, with its
+  // zero) says why.
+  virtual Status load_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count, char* error,
+                              size_t error_size) = 0;
+  // As well. No step that is open or comes later has it.
+  virtual void unload_adapter(int32_t adapter) = 0;
 
   // A step: begin_step, the operations in the order forward() has them, end_step. Where begin_step
   // fails there is no step.

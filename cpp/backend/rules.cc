@@ -3,6 +3,8 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <set>
+#include <utility>
 
 namespace tramontane {
 namespace {
@@ -57,8 +59,8 @@ void check_slice(const SequenceSlice& slice, const Step& step, const BackendOpti
           "the sequences do not cover the rows in order");
   require(slice.position >= 0 && slice.position <= kMost - slice.rows,
           "a position is out of range");
-  if (slice.adapter != 0)
-    unsupported("no backend has adapters yet: the adapter of a sequence is 0");
+  require(slice.adapter >= 0 && std::isfinite(slice.adapter_scale),
+          "an adapter or its scale is out of range");
   const int32_t first = first_visible(slice.position, options.window) / kPageTokens;
   const int32_t last = (slice.position + slice.rows - 1) / kPageTokens;
   require(slice.pages != nullptr && slice.page_count > last - first,
@@ -248,6 +250,28 @@ void check_weight(Role role, int32_t layer, const WeightData& weight, const Mode
   } else if (weight.data == nullptr ||
              weight.columns % format_info(weight.format).block_values != 0) {
     throw StatusError(Status::kInvalid, name + " has no data, or rows of broken blocks");
+  }
+}
+
+void check_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count,
+                   const ModelShape& shape) {
+  require(adapter > 0, "the number of an adapter is below 1");
+  require(pairs != nullptr && count >= 1, "an adapter has no pairs");
+  std::set<std::pair<Role, int32_t>> seen;
+  for (int32_t i = 0; i < count; ++i) {
+    const auto& [role, layer, down, up, scale, magnitude] = pairs[i];
+    require(layers_with(role, shape) == shape.layers && !is_norm(role) && layer >= 0 &&
+                layer < shape.layers,
+            "a pair of an adapter belongs to no linear layer");
+    require(seen.emplace(role, layer).second, "two pairs of an adapter are of one weight");
+    const MatrixShape weight = shape_of(role, shape);
+    require(down.rows >= 1 && down.rows <= kMaxAdapterRank && down.rows == up.columns &&
+                down.columns == weight.columns && up.rows == weight.rows,
+            "a pair of an adapter does not fit its weight");
+    require(
+        down.data != nullptr && up.data != nullptr && is_float(down.format) && is_float(up.format),
+        "a pair of an adapter has no floats");
+    require(std::isfinite(scale), "the scale of a pair of an adapter is not finite");
   }
 }
 

@@ -13,6 +13,8 @@
 namespace tramontane {
 
 constexpr int32_t kRoleCount = static_cast<int32_t>(Role::kFfnDown) + 1;
+// Largest rank of a pair.
+constexpr int32_t kMaxAdapterRank = 4096;
 constexpr int32_t kBufferCount = static_cast<int32_t>(Buffer::kLogits) + 1;
 
 // The role that lib/files/checkpoint.ts calls `key`; false when there is none.
@@ -68,6 +70,10 @@ class CallOrder {
 
 void check_options(const BackendOptions& options);
 void check_weight(Role role, int32_t layer, const WeightData& weight, const ModelShape& shape);
+// That there is such a linear layer in each layer, that ranks and sizes fit, and that no weight has
+// two pairs.
+void check_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count,
+                   const ModelShape& shape);
 void check_step(const Step& step, const BackendOptions& options);
 // That there is such a norm.
 void check_norm(Role role, int32_t layer, const ModelShape& shape);

@@ -65,6 +65,22 @@ GptqPlace to_gptq(const Napi::Object& object) {
   return gptq;
 }
 
+RopePairing to_pairing(const Napi::Object& object) {
+  return get_string(object, "ropePairing") == "halves" ? RopePairing::kHalves
+                                                       : RopePairing::kNeighbours;
+}
+
+// A tensor of an adapter.
+WeightPlace to_tensor(const Napi::Object& object) {
+  WeightPlace tensor{};
+  tensor.name = get_string(object, "name");
+  tensor.format = to_format(get_string(object, "format"));
+  tensor.rows = get_int(object, "rows");
+  tensor.columns = get_int(object, "columns");
+  tensor.place = to_place(object.Get("range").As<Napi::Object>());
+  return tensor;
+}
+
 ModelShape to_shape(const Napi::Object& object) {
   ModelShape shape{};
   shape.layers = get_int(object, "layers");
@@ -76,8 +92,7 @@ ModelShape to_shape(const Napi::Object& object) {
   shape.vocabulary = get_int(object, "vocabularySize");
   shape.rms_epsilon = get_float(object, "rmsEpsilon");
   shape.rope_base = get_float(object, "ropeBase");
-  shape.rope_pairing = get_string(object, "ropePairing") == "halves" ? RopePairing::kHalves
-                                                                     : RopePairing::kNeighbours;
+  shape.rope_pairing = to_pairing(object);
   return shape;
 }
 
@@ -137,6 +152,26 @@ std::vector<std::string> to_strings(const Napi::Value& value) {
     strings.push_back(array.Get(i).As<Napi::String>().Utf8Value());
   }
   return strings;
+}
+
+AdapterDescription to_adapter_description(const Napi::Object& object) {
+  AdapterDescription description{};
+  description.file = get_string(object, "path");
+  description.rope_pairing = to_pairing(object);
+  const auto pairs = object.Get("pairs").As<Napi::Array>();
+  for (uint32_t i = 0; i < pairs.Length(); ++i) {
+    const auto pair = pairs.Get(i).As<Napi::Object>();
+    AdapterPairPlace place{};
+    place.role = to_role(get_string(pair, "role"));
+    place.layer = get_int(pair, "layer");
+    place.scale = get_float(pair, "scale");
+    place.down = to_tensor(pair.Get("down").As<Napi::Object>());
+    place.up = to_tensor(pair.Get("up").As<Napi::Object>());
+    place.has_magnitude = has(pair, "magnitude");
+    if (place.has_magnitude) place.magnitude = to_tensor(pair.Get("magnitude").As<Napi::Object>());
+    description.pairs.push_back(std::move(place));
+  }
+  return description;
 }
 
 ModelDescription to_description(const Napi::Object& object) {

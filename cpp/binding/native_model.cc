@@ -3,8 +3,10 @@
 #include <string>
 #include <utility>
 
+#include "base/error.h"
 #include "binding/convert.h"
 #include "binding/guard.h"
+#include "binding/promise_worker.h"
 
 namespace tramontane::binding {
 namespace {
@@ -34,14 +36,16 @@ void Mailbox::close() {
 }
 
 Napi::Function NativeModel::define(Napi::Env env) {
-  return DefineClass(
-      env, "NativeModel",
-      {InstanceMethod<&NativeModel::generate>("generate"),
-       InstanceMethod<&NativeModel::score>("score"), InstanceMethod<&NativeModel::abort>("abort"),
-       InstanceMethod<&NativeModel::acknowledge>("acknowledge"),
-       InstanceMethod<&NativeModel::keep_alive>("keepAlive"),
-       InstanceMethod<&NativeModel::stats>("stats"),
-       InstanceMethod<&NativeModel::dispose>("dispose")});
+  return DefineClass(env, "NativeModel",
+                     {InstanceMethod<&NativeModel::generate>("generate"),
+                      InstanceMethod<&NativeModel::score>("score"),
+                      InstanceMethod<&NativeModel::load_adapter>("loadAdapter"),
+                      InstanceMethod<&NativeModel::unload_adapter>("unloadAdapter"),
+                      InstanceMethod<&NativeModel::abort>("abort"),
+                      InstanceMethod<&NativeModel::acknowledge>("acknowledge"),
+                      InstanceMethod<&NativeModel::keep_alive>("keepAlive"),
+                      InstanceMethod<&NativeModel::stats>("stats"),
+                      InstanceMethod<&NativeModel::dispose>("dispose")});
 }
 
 NativeModel::NativeModel(const Napi::CallbackInfo& info)
@@ -89,12 +93,18 @@ NativeModel::~NativeModel() { close(); }
 
 void NativeModel::on_environment_exit(void* self) { static_cast<NativeModel*>(self)->close(); }
 
+// Each goes before what it uses.
+void NativeModel::Running::end() {
+  engine.reset();
+  adapters.clear();
+  model.reset();
+}
+
 // Stops and joins the engine if it still runs, and lets go of the environment.
 void NativeModel::close() {
   if (std::exchange(closed_, true)) return;
   mailbox_->close();
-  running_.engine.reset();
-  running_.model.reset();
+  running_.end();
   napi_remove_env_cleanup_hook(env_, on_environment_exit, this);
   napi_release_threadsafe_function(wake_, napi_tsfn_abort);
   on_events_.Reset();
@@ -104,22 +114,80 @@ void NativeModel::close() {
 // generate(id, request): starts one generation.
 Napi::Value NativeModel::generate(const Napi::CallbackInfo& info) {
   throw_errors(info.Env(), "starting a request", [&] {
-    running_.engine->submit(
-        to_id(info[0]),
-        to_generate_request(info[1].As<Napi::Object>(), running_.model->shape().vocabulary));
+    const auto object = info[1].As<Napi::Object>();
+    GenerateRequest request = to_generate_request(object, running_.model->shape().vocabulary);
+    request.adapter = to_adapter_use(object.Get("adapter"));
+    running_.engine->submit(to_id(info[0]), std::move(request));
   });
   return info.Env().Undefined();
 }
 
-// score(id, tokens, cacheSalt, positions, out): logits at `positions` into `out`; without these
-// two, the likelihood of `tokens`.
+// {id, scale} of a loaded adapter, or undefined.
+AdapterUse NativeModel::to_adapter_use(const Napi::Value& value) const {
+  if (value.IsUndefined()) return {};
+  const auto use = value.As<Napi::Object>();
+  const auto found = running_.adapters.find(use.Get("id").As<Napi::Number>().Int32Value());
+  if (found == running_.adapters.end()) throw Error("DISPOSED", "the adapter was disposed");
+  return {found->second, use.Get("scale").As<Napi::Number>().FloatValue()};
+}
+
+// Reads an adapter on another thread.
+class NativeModel::AdapterLoading final : public PromiseWorker {
+ public:
+  AdapterLoading(NativeModel* self, AdapterDescription description)
+      : PromiseWorker(self->Env(), "loading an adapter"),
+        self_(self),
+        self_kept_(Napi::Persistent(self->Value())),
+        model_(self->running_.model),
+        description_(std::move(description)) {}
+
+ private:
+  void run() override { adapter_ = std::make_shared<const Adapter>(*model_, description_); }
+
+  Napi::Value result() override {
+    if (!self_->running_.engine) throw Error("DISPOSED", "the model was disposed");
+    Napi::Object object = Napi::Object::New(Env());
+    object.Set("id", adapter_->id());
+    object.Set("bytes", static_cast<double>(adapter_->bytes()));
+    self_->running_.adapters.emplace(adapter_->id(), adapter_);
+    return object;
+  }
+
+  NativeModel* const self_;
+  const Napi::ObjectReference self_kept_;
+  const std::shared_ptr<Model> model_;
+  const AdapterDescription description_;
+  std::shared_ptr<const Adapter> adapter_;  // Goes before the model.
+};
+
+// loadAdapter(description) -> Promise<{id, bytes}>
+Napi::Value NativeModel::load_adapter(const Napi::CallbackInfo& info) {
+  Napi::Value promise;
+  throw_errors(info.Env(), "loading an adapter", [&] {
+    if (!running_.engine) throw Error("DISPOSED", "the model was disposed");
+    auto* loading = new AdapterLoading(this, to_adapter_description(info[0].As<Napi::Object>()));
+    promise = loading->start();
+  });
+  return promise;
+}
+
+// unloadAdapter(id): requests that use it go on to their ends.
+Napi::Value NativeModel::unload_adapter(const Napi::CallbackInfo& info) {
+  running_.adapters.erase(info[0].As<Napi::Number>().Int32Value());
+  return info.Env().Undefined();
+}
+
+// score(id, tokens, {cacheSalt, adapter}, positions, out): logits at `positions` into `out`;
+// without these two, the likelihood of `tokens`.
 Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
   const uint64_t id = to_id(info[0]);
   try {
     throw_errors(info.Env(), "starting a request", [&] {
       ScoreRequest request;
       request.tokens = to_tokens(info[1]);
-      request.cache_salt = to_salt(info[2]);
+      const auto options = info[2].As<Napi::Object>();
+      request.cache_salt = to_salt(options.Get("cacheSalt"));
+      request.adapter = to_adapter_use(options.Get("adapter"));
       if (!info[3].IsUndefined()) {
         auto out = info[4].As<Napi::Float32Array>();
         request.positions = to_tokens(info[3]);
@@ -188,10 +256,7 @@ class NativeModel::Disposal final : public Napi::AsyncWorker {
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 
-  void Execute() override {
-    running_.engine.reset();
-    running_.model.reset();
-  }
+  void Execute() override { running_.end(); }
 
   void OnOK() override {
     try {

@@ -47,6 +47,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
  private:
   Napi::Value generate(const Napi::CallbackInfo& info);
   Napi::Value score(const Napi::CallbackInfo& info);
+  Napi::Value load_adapter(const Napi::CallbackInfo& info);
+  Napi::Value unload_adapter(const Napi::CallbackInfo& info);
   Napi::Value abort(const Napi::CallbackInfo& info);
   Napi::Value acknowledge(const Napi::CallbackInfo& info);
   Napi::Value keep_alive(const Napi::CallbackInfo& info);
@@ -55,10 +57,15 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   // The parts that need no JavaScript; dispose() takes them away to end them on another thread.
   struct Running {
-    std::unique_ptr<Model> model;
-    std::unique_ptr<Engine> engine;  // Ends before the model.
+    std::shared_ptr<Model> model;  // Adapters that are being loaded hold it too.
+    std::unordered_map<int32_t, std::shared_ptr<const Adapter>> adapters;  // By their ids.
+    std::unique_ptr<Engine> engine;
+    void end();
   };
   class Disposal;
+  class AdapterLoading;
+
+  AdapterUse to_adapter_use(const Napi::Value& value) const;
 
   static void wake_up(napi_env env, napi_value, void* self, void*);
   static void on_environment_exit(void* self);

@@ -215,8 +215,12 @@ void Engine::fail(const std::vector<Piece>& pieces, const char* code, const std:
   }
 }
 
-// Everything up to the logits being read. False when nobody wants the step any more.
-bool Engine::compute(const std::vector<Piece>& pieces) {
+// Everything up to the logits being read. False when nobody wants the step any more. Rows of one
+// adapter stand together: the backend takes them in one piece.
+bool Engine::compute(std::vector<Piece> pieces) {
+  std::stable_sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+    return a.task->adapter.id() < b.task->adapter.id();
+  });
   std::vector<int32_t> tokens, output_rows;
   std::vector<SequenceSlice> slices;
   std::vector<Output> outputs;
@@ -224,6 +228,8 @@ bool Engine::compute(const std::vector<Piece>& pieces) {
     const int32_t first_row = static_cast<int32_t>(tokens.size());
     const int32_t position = sequence->committed();
     slices.push_back(sequence->slice(first_row, rows));
+    slices.back().adapter = task->adapter.id();
+    slices.back().adapter_scale = task->adapter.scale;
     for (int32_t i = 0; i < rows; ++i) {
       tokens.push_back(task->tokens()[position + i]);
       if (!task->wants(position + i)) continue;

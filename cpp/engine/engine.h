@@ -81,7 +81,7 @@ class Engine {
   bool take_commands();
   void give_pages_back();
   void step(const std::vector<Piece>& pieces);
-  bool compute(const std::vector<Piece>& pieces);
+  bool compute(std::vector<Piece> pieces);
   void read(const std::vector<Output>& outputs);
   void fail(const std::vector<Piece>& pieces, const char* code, const std::string& message);
   bool cancelled(const std::vector<Piece>& pieces);

@@ -9,7 +9,8 @@ namespace tramontane {
 
 Generation::Generation(uint64_t id, GenerateRequest request, int32_t vocabulary, int32_t context,
                        const uint32_t* drawable)
-    : Task(id, request.priority, std::move(request.prompt), request.cache_salt),
+    : Task(id, request.priority, std::move(request.prompt), request.cache_salt,
+           std::move(request.adapter)),
       sampler_(std::move(request.sampling), tokens_, vocabulary),
       constraint_(std::move(request.constraint)),
       stop_tokens_(std::move(request.stop_tokens)),

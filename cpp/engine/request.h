@@ -7,8 +7,22 @@
 #include <vector>
 
 #include "engine/sampler.h"
+#include "model/adapter.h"
+#include "model/pages.h"
 
 namespace tramontane {
+
+// With which adapter a request's rows are computed.
+struct AdapterUse {
+  std::shared_ptr<const Adapter> adapter;  // Null: none.
+  float scale = 1;
+
+  int32_t id() const { return adapter ? adapter->id() : 0; }
+  // Only prompts of the same one share keys.
+  PageKey root(uint64_t cache_salt) const {
+    return adapter ? PageKey::root(adapter->key(), scale, cache_salt) : PageKey::root(cache_salt);
+  }
+};
 
 // Continue a prompt. Validated by the caller: at least one token, all in the vocabulary.
 struct GenerateRequest {
@@ -19,6 +33,7 @@ struct GenerateRequest {
   int32_t logprobs = -1;             // Best alternatives to report; -1: no log-probabilities.
   int32_t priority = 0;              // Higher ones are served first.
   uint64_t cache_salt = 0;           // Prompts share keys with those of the same one alone.
+  AdapterUse adapter;
   std::unique_ptr<TokenConstraint> constraint;  // Null: everything is allowed.
 };
 
@@ -27,6 +42,7 @@ struct ScoreRequest {
   std::vector<int32_t> tokens;
   std::vector<int32_t> positions;  // Ascending, distinct; logits of these go to `out`.
   uint64_t cache_salt = 0;
+  AdapterUse adapter;
   float* out = nullptr;  // [positions][vocabulary], kept alive by the caller until the end
                          // of the request is reported. Null: perplexity.
 };

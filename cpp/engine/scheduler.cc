@@ -10,8 +10,8 @@ Scheduler::Scheduler(PagePool& pool, const SequenceLimits& limits, int32_t max_r
     : pool_(pool), limits_(limits), max_running_(max_running), max_outputs_(max_outputs) {}
 
 void Scheduler::submit(std::unique_ptr<Task>* task) {
-  auto entry = std::make_unique<Entry>(pool_, limits_, (*task)->cache_salt,
-                                       prompt_tokens_ + (*task)->count());
+  auto entry =
+      std::make_unique<Entry>(pool_, limits_, (*task)->root, prompt_tokens_ + (*task)->count());
   entries_.reserve(entries_.size() + 1);
   const int32_t priority = (*task)->priority;
   const auto place = std::find_if(entries_.begin(), entries_.end(), [&](const EntryPtr& other) {
@@ -175,7 +175,7 @@ bool Scheduler::starts_alike(const Task& task, int32_t position,
   if (end > std::min(task.count() - 1, task.first_wanted())) return false;
   const int32_t* tokens = task.tokens().data();
   return std::any_of(pieces.begin(), pieces.end(), [&](const Piece& piece) {
-    return piece.task->cache_salt == task.cache_salt && piece.sequence->committed() < end &&
+    return piece.task->root == task.root && piece.sequence->committed() < end &&
            piece.task->count() >= end &&
            std::equal(tokens, tokens + end, piece.task->tokens().data());
   });

@@ -78,8 +78,8 @@ class Scheduler {
 
  private:
   struct Entry {
-    Entry(PagePool& pool, const SequenceLimits& limits, uint64_t cache_salt, int64_t rank)
-        : sequence(pool, limits, 0, cache_salt), rank(rank) {}
+    Entry(PagePool& pool, const SequenceLimits& limits, const PageKey& root, int64_t rank)
+        : sequence(pool, limits, root), rank(rank) {}
 
     std::unique_ptr<Task> task;
     Sequence sequence;

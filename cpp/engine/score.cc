@@ -9,7 +9,7 @@
 namespace tramontane {
 
 Score::Score(uint64_t id, ScoreRequest request, int32_t vocabulary)
-    : Task(id, 0, std::move(request.tokens), request.cache_salt),
+    : Task(id, 0, std::move(request.tokens), request.cache_salt, std::move(request.adapter)),
       positions_(std::move(request.positions)),
       out_(request.out),
       vocabulary_(vocabulary) {}

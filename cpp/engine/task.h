@@ -26,10 +26,12 @@ class Task {
  public:
   using Clock = std::chrono::steady_clock;
 
-  Task(uint64_t id, int32_t priority, std::vector<int32_t> tokens, uint64_t cache_salt = 0)
+  Task(uint64_t id, int32_t priority, std::vector<int32_t> tokens, uint64_t cache_salt = 0,
+       AdapterUse adapter = {})
       : id(id),
         priority(priority),
-        cache_salt(cache_salt),
+        adapter(std::move(adapter)),
+        root(this->adapter.root(cache_salt)),
         prompt_length(static_cast<int32_t>(tokens.size())),
         tokens_(std::move(tokens)) {}
   virtual ~Task() = default;
@@ -37,8 +39,9 @@ class Task {
   Task& operator=(const Task&) = delete;
 
   const uint64_t id;
-  const int32_t priority;     // Higher ones are served first.
-  const uint64_t cache_salt;  // Pages are shared with tasks of the same one alone.
+  const int32_t priority;  // Higher ones are served first.
+  const AdapterUse adapter;
+  const PageKey root;  // Pages are shared with tasks of the same one alone.
   const int32_t prompt_length;
 
   const std::vector<int32_t>& tokens() const { return tokens_; }

@@ -80,7 +80,8 @@ OpenedBackend Model::open(const ModelDescription& description, const LoadProgres
 }
 
 Model::Model(const ModelDescription& description, const LoadProgress& progress)
-    : files_(description.files, description.mapping, description.memory_groups,
+    : memory_groups_(description.memory_groups),
+      files_(description.files, description.mapping, description.memory_groups,
              [&](double fraction) { progress(fraction / 2); }),
       shape_(description.shape),
       opened_(open(description,

@@ -62,6 +62,8 @@ class Model {
   // Told how many pages of the cache hold something, says how many of them should be given back
   // because memory runs short. Reads files of the system's: not for every step.
   int32_t pages_short(int32_t touched);
+  // What else bounds the memory of the process.
+  const std::vector<MemoryGroup>& memory_groups() const { return memory_groups_; }
   // Name of the GPU that computes; empty: the CPU does.
   const std::string& device() const { return opened_.device; }
   // Why it is this backend.
@@ -70,6 +72,7 @@ class Model {
  private:
   OpenedBackend open(const ModelDescription& description, const LoadProgress& progress);
 
+  const std::vector<MemoryGroup> memory_groups_;
   const WeightFiles files_;  // Outlive the backend, which points into them.
   const ModelShape shape_;
   std::optional<MemoryShare> share_;  // Of a model that the CPU computes.

@@ -1,53 +1,10 @@
 #include "model/pages.h"
 
+#include <bit>
 #include <random>
 
 namespace tramontane {
 namespace {
-
-// SipHash-2-4 (Aumasson, Bernstein 2012) over whole 64-bit words.
-class SipHash {
- public:
-  SipHash(uint64_t k0, uint64_t k1)
-      : v0_(k0 ^ 0x736f6d6570736575u),
-        v1_(k1 ^ 0x646f72616e646f6du),
-        v2_(k0 ^ 0x6c7967656e657261u),
-        v3_(k1 ^ 0x7465646279746573u) {}
-
-  void add(uint64_t word) {
-    v3_ ^= word;
-    round();
-    round();
-    v0_ ^= word;
-    ++words_;
-  }
-
-  uint64_t finish() {
-    add(words_ << 59);  // The length in bytes, modulo 256, in the top byte.
-    v2_ ^= 0xff;
-    for (int i = 0; i < 4; ++i) round();
-    return v0_ ^ v1_ ^ v2_ ^ v3_;
-  }
-
- private:
-  static uint64_t rotate(uint64_t x, int bits) { return (x << bits) | (x >> (64 - bits)); }
-
-  void round() {
-    v0_ += v1_;
-    v1_ = rotate(v1_, 13) ^ v0_;
-    v0_ = rotate(v0_, 32);
-    v2_ += v3_;
-    v3_ = rotate(v3_, 16) ^ v2_;
-    v0_ += v3_;
-    v3_ = rotate(v3_, 21) ^ v0_;
-    v2_ += v1_;
-    v1_ = rotate(v1_, 17) ^ v2_;
-    v2_ = rotate(v2_, 32);
-  }
-
-  uint64_t v0_, v1_, v2_, v3_;
-  uint64_t words_ = 0;
-};
 
 struct Secret {
   uint64_t words[4];
@@ -64,26 +21,34 @@ const Secret& secret() {
 
 }  // namespace
 
-PageKey PageKey::root(int32_t adapter, uint64_t salt) {
-  PageKey key;
-  key.high = salt;
-  key.low = static_cast<uint32_t>(adapter);
-  return key;
+KeyedHash::KeyedHash()
+    : high_(secret().words[0], secret().words[1]), low_(secret().words[2], secret().words[3]) {}
+
+void KeyedHash::add(uint64_t word) {
+  high_.add(word);
+  low_.add(word);
+}
+
+PageKey PageKey::root(uint64_t salt) { return {salt, 0}; }
+
+PageKey PageKey::root(const PageKey& adapter, float scale, uint64_t salt) {
+  KeyedHash hash;
+  hash.add(adapter.high);
+  hash.add(adapter.low);
+  hash.add(std::bit_cast<uint32_t>(scale));
+  hash.add(salt);
+  return hash.finish();
 }
 
 PageKey PageKey::next(const int32_t* tokens) const {
-  const Secret& s = secret();
-  SipHash a(s.words[0], s.words[1]), b(s.words[2], s.words[3]);
-  const auto add = [&](uint64_t word) {
-    a.add(word);
-    b.add(word);
-  };
-  add(high);
-  add(low);
+  KeyedHash hash;
+  hash.add(high);
+  hash.add(low);
   for (int i = 0; i < kPageTokens; i += 2) {
-    add((uint64_t{static_cast<uint32_t>(tokens[i])} << 32) | static_cast<uint32_t>(tokens[i + 1]));
+    hash.add((uint64_t{static_cast<uint32_t>(tokens[i])} << 32) |
+             static_cast<uint32_t>(tokens[i + 1]));
   }
-  return {a.finish(), b.finish()};
+  return hash.finish();
 }
 
 PagePool::PagePool(int32_t pages) : size_(pages) {}

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/sip_hash.h"
 
 namespace tramontane {
 
@@ -19,11 +20,24 @@ struct PageKey {
   uint64_t high = 0, low = 0;
   bool operator==(const PageKey&) const = default;
 
-  // The key before the first page of a sequence that uses this adapter, and shares pages with those
-  // of the same salt alone.
-  static PageKey root(int32_t adapter, uint64_t salt);
+  // The key before the first page of a sequence. Pages are shared with those of the same salt
+  // alone,
+  static PageKey root(uint64_t salt = 0);
+  // and under an adapter with those of the same content and scale.
+  static PageKey root(const PageKey& adapter, float scale, uint64_t salt);
   // The key of the page that follows this one and holds tokens[0 .. kPageTokens).
   PageKey next(const int32_t* tokens) const;
+};
+
+// What PageKeys are made by: 128 bits that nobody outside of the process can foresee.
+class KeyedHash {
+ public:
+  KeyedHash();
+  void add(uint64_t word);
+  PageKey finish() { return {high_.finish(), low_.finish()}; }
+
+ private:
+  SipHash high_, low_;
 };
 
 enum class Reuse {

@@ -24,13 +24,12 @@ int32_t most_tokens(const SequenceLimits& limits, int32_t pages) {
   return pages * kPageTokens;
 }
 
-Sequence::Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter, uint64_t salt)
+Sequence::Sequence(PagePool& pool, const SequenceLimits& limits, const PageKey& root)
     : pool_(pool),
       limits_(limits),
-      adapter_(adapter),
-      salt_(salt),
+      root_(root),
       ring_(pages_needed(limits, limits.context, limits.max_step_tokens)),
-      key_(PageKey::root(adapter, salt)) {}
+      key_(root) {}
 
 Sequence::~Sequence() { release(); }
 
@@ -103,7 +102,7 @@ bool Sequence::reserve(int32_t tokens) {
 }
 
 SequenceSlice Sequence::slice(int32_t first_row, int32_t rows) const {
-  return {first_row, rows, written_, table_.data(), static_cast<int32_t>(table_.size()), adapter_};
+  return {first_row, rows, written_, table_.data(), static_cast<int32_t>(table_.size())};
 }
 
 void Sequence::commit(const int32_t* tokens, int32_t length) {
@@ -129,7 +128,7 @@ void Sequence::release() {
   // From the end, so that the beginning, which more prompts share, is reused last.
   while (end_page_ > first_page_) pool_.release(entry(--end_page_), Reuse::kLast);
   first_page_ = end_page_ = written_ = committed_ = published_pages_ = 0;
-  key_ = PageKey::root(adapter_, salt_);
+  key_ = root_;
 }
 
 }  // namespace tramontane

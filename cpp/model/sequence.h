@@ -27,8 +27,8 @@ struct SequenceLimits {
 // works.
 class Sequence {
  public:
-  // Only sequences of the same salt find each other's pages.
-  Sequence(PagePool& pool, const SequenceLimits& limits, int32_t adapter = 0, uint64_t salt = 0);
+  // Only sequences of the same root find each other's pages.
+  Sequence(PagePool& pool, const SequenceLimits& limits, const PageKey& root = PageKey::root());
   ~Sequence();
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
@@ -56,7 +56,7 @@ class Sequence {
   int32_t new_pages(int32_t tokens) const;
   // Takes the pages for `tokens` more tokens. False, with nothing taken, when the pool has too few.
   bool reserve(int32_t tokens);
-  // The next `rows` tokens, for a step. Needs reserve(rows).
+  // The next `rows` tokens, for a step without an adapter. Needs reserve(rows).
   SequenceSlice slice(int32_t first_row, int32_t rows) const;
   // After the step: their keys are in the pages.
   void add_written(int32_t tokens) { written_ += tokens; }
@@ -74,8 +74,7 @@ class Sequence {
 
   PagePool& pool_;
   const SequenceLimits limits_;
-  const int32_t adapter_;
-  const uint64_t salt_;
+  const PageKey root_;
   const int32_t ring_;                     // Most entries of the table.
   std::vector<int32_t> table_;             // Entries of pages not held are stale.
   int32_t first_page_ = 0, end_page_ = 0;  // Absolute numbers of the pages held.

@@ -84,6 +84,12 @@ void WeightFiles::check_unchanged() const {
   }
 }
 
+uint64_t WeightFiles::bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& file : files_) bytes += file->size();
+  return bytes;
+}
+
 std::map<std::pair<uint64_t, uint64_t>, uint64_t> WeightFiles::lengths() const {
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths;
   if (mapping_ == Mapping::kRead) return lengths;

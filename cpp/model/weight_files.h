@@ -55,6 +55,8 @@ class WeightFiles {
   // may be wrong.
   void check_unchanged() const;
 
+  // Of all files.
+  uint64_t bytes() const;
   // What each mapped file is, whatever its path, and its length. None where they were read.
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths() const;
 

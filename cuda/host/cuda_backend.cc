@@ -1,6 +1,7 @@
 // The calls of the seam: rules are checked, weights stored, operations noted.
 #include "host/cuda_backend.h"
 
+#include <cstdio>
 #include <exception>
 #include <new>
 
@@ -127,10 +128,19 @@ Status CudaBackend::finish_loading() {
   });
 }
 
+Status CudaBackend::load_adapter(int32_t, const AdapterPair*, int32_t, char* error,
+                                 size_t error_size) {
+  std::snprintf(error, error_size, "adapters are computed on the CPU alone: load the model there");
+  return Status::kUnsupported;
+}
+
 Status CudaBackend::begin_step(const Step& step) {
   return guard([&] {
     order_.require_between_steps();
     check_step(step, options_);
+    for (int32_t i = 0; i < step.sequence_count; ++i) {
+      require(step.sequences[i].adapter == 0, "an adapter is not loaded");
+    }
     tape_.clear();
     if (step_->begin(step, stream_)) drop_graphs();
     order_.begun(step.outputs);

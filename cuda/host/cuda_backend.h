@@ -25,6 +25,9 @@ class CudaBackend final : public Backend {
   const char* last_error() const override { return last_error_.c_str(); }
   Status set_weight(Role role, int32_t layer, const WeightData& weight) override;
   Status finish_loading() override;
+  Status load_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count, char* error,
+                      size_t error_size) override;
+  void unload_adapter(int32_t) override {}
   // The pool was allocated whole, at the start.
   Status discard_pages(const int32_t*, int32_t) override { return Status::kOk; }
   Status begin_step(const Step& step) override;

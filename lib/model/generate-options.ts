@@ -5,16 +5,17 @@ import { controlTokens } from '../tokenizer/streaming/stop-strings';
 import type { TokenIds } from '../tokenizer/token-ids';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import type { AbortSignalLike } from './abort-signals';
+import { Adapter, type AdapterUse } from './adapter';
 import { grammarOf, type CompiledGrammar, type Grammar } from './grammar';
 import type { Schema } from './schema';
-import type { NativeRequest } from './native';
+import type { NativeModel, NativeRequest } from './native';
 import * as check from './checks';
 
 /**
  * Options of {@link Model.generate}. The defaults of the filters and penalties change nothing. An
  * option that is undefined counts as absent; null is an error.
  */
-export interface GenerateOptions<S extends Schema = Schema> {
+export interface GenerateOptions<S extends Schema = Schema> extends AdapterUse {
   /** Most tokens to generate. @default what the context and the KV cache have room for */
   maxTokens?: number | undefined;
   /** 0 takes the most probable token, 1 the model's own distribution. From 0 to 100. @default 0.7 */
@@ -98,6 +99,8 @@ const NAMES = [
   'logprobs',
   'priority',
   'cacheSalt',
+  'adapter',
+  'adapterScale',
   'json',
   'regex',
   'choice',
@@ -195,6 +198,7 @@ export interface CheckedOptions {
 export function checkGenerateOptions(
   options: GenerateOptions,
   vocabulary: Vocabulary,
+  native: NativeModel,
 ): CheckedOptions {
   check.checkNames('generate()', options, NAMES);
   const {
@@ -253,6 +257,7 @@ export function checkGenerateOptions(
       logprobs: logprobs === undefined ? -1 : check.integer('logprobs', logprobs, 0, 100),
       priority: check.integer('priority', priority, -100, 100),
       cacheSalt: saltOf(options.cacheSalt),
+      ...Adapter.use(native, options),
     },
     maxTokens:
       maxTokens === undefined ? undefined : check.integer('maxTokens', maxTokens, 1, 2 ** 31 - 1),

@@ -17,6 +17,7 @@ import type { TrainResult } from '../train/train';
 import type { TokenIds } from '../tokenizer/token-ids';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { onAbort } from './abort-signals';
+import { Adapter, type AdapterOptions, type AdapterUse } from './adapter';
 import { ActiveGeneration } from './active-generation';
 import * as check from './checks';
 import {
@@ -60,7 +61,7 @@ import type { Infer, Schema } from './schema';
 import { computeLogits, score } from './scores';
 
 /** Logits to compute, beside the tokens. */
-export interface LogitsOptions {
+export interface LogitsOptions extends AdapterUse {
   /** Positions whose next-token logits are wanted, in any order. @default the last */
   positions?: TokenIds | undefined;
   /** As of {@link GenerateOptions}. */
@@ -249,6 +250,19 @@ export class Model implements AsyncDisposable {
     return model;
   }
 
+  /**
+   * Loads a LoRA beside whatever runs, for generate(), chat() and logits(): a directory of PEFT, or a
+   * GGUF file. What it asks for that is not computed is an error that names it.
+   * @param path may be a `file:` URL
+   * @throws TramontaneError INVALID_OPTION, FILE_NOT_READABLE, INVALID_FILE, UNSUPPORTED_FILE,
+   *   OUT_OF_MEMORY, DISPOSED
+   */
+  async loadAdapter(path: string | FileUrl, options: AdapterOptions = {}): Promise<Adapter> {
+    this.#checkAlive();
+    const { native, checkpoint } = this.#parts;
+    return Adapter.load(native, checkpoint.shape, path, options);
+  }
+
   /** Facts about the model, and what it is doing now. */
   get info(): ModelInfo {
     const { native, checkpoint, settings, gptqCache } = this.#parts;
@@ -265,7 +279,7 @@ export class Model implements AsyncDisposable {
     options: GenerateOptions<S> = {},
   ): Generation<Infer<S>> {
     this.#checkAlive();
-    const checked = checkGenerateOptions(options, this.#vocabulary);
+    const checked = checkGenerateOptions(options, this.#vocabulary, this.#parts.native);
     const ids = promptIds(prompt, this.#limits);
     const { grammar } = checked;
     return this.#start(ids, checked, {
@@ -292,6 +306,7 @@ export class Model implements AsyncDisposable {
     const checked = checkGenerateOptions(
       { ...rest, stop: [...stopList(rest.stop), ...this.#chat.stops] },
       this.#vocabulary,
+      this.#parts.native,
     );
     const tools = this.#chat.tools(options);
     const ids = promptIds(this.#chat.encode(messages, options), this.#limits);
@@ -444,27 +459,32 @@ export class Model implements AsyncDisposable {
    * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT, OUT_OF_MEMORY, DISPOSED, COMPUTE_FAILED
    */
   async logits(prompt: Prompt, options: LogitsOptions = {}): Promise<Float32Array> {
-    check.checkNames('logits()', options, ['positions', 'cacheSalt']);
-    const salt = saltOf(options.cacheSalt);
+    const { native } = this.#parts;
+    const names = ['positions', 'cacheSalt', 'adapter', 'adapterScale'];
+    check.checkNames('logits()', options, names);
+    const how = { cacheSalt: saltOf(options.cacheSalt), ...Adapter.use(native, options) };
     const ids = await this.#idsForScore(prompt);
     const { positions = [ids.length - 1] } = options;
     const largest = ids.length - 1;
     const asked = check.list('positions', positions, { what: 'position', largest });
     if (asked.length === 0) throw check.invalidOption('positions', 'not empty', positions);
-    return computeLogits(this.#parts.requests, ids, salt, asked, this.#limits.vocabularySize);
+    return computeLogits(this.#parts.requests, ids, how, asked, this.#limits.vocabularySize);
   }
 
   /**
    * The perplexity of a text: exp of the mean negative log-likelihood of tokens 1 to n-1, each given
    * all before it.
-   * @throws TramontaneError INVALID_PROMPT (at least two tokens are needed), DISPOSED, COMPUTE_FAILED
+   * @throws TramontaneError INVALID_OPTION, INVALID_PROMPT (at least two tokens are needed), DISPOSED,
+   *   COMPUTE_FAILED
    */
-  async perplexity(prompt: Prompt): Promise<number> {
+  async perplexity(prompt: Prompt, options: AdapterUse = {}): Promise<number> {
+    check.checkNames('perplexity()', options, ['adapter', 'adapterScale']);
+    const how = { cacheSalt: 0, ...Adapter.use(this.#parts.native, options) };
     const ids = await this.#idsForScore(prompt);
     if (ids.length < 2) {
       throw new TramontaneError('INVALID_PROMPT', 'perplexity() needs at least two tokens');
     }
-    return Math.exp((await score(this.#parts.requests, ids, 0)) / (ids.length - 1));
+    return Math.exp((await score(this.#parts.requests, ids, how)) / (ids.length - 1));
   }
 
   /**

@@ -1,4 +1,5 @@
 /** The only place that knows what the native addon offers. */
+import type { AdapterFile } from '../adapters/adapter-file';
 import type { ModelShape, Weight, WeightRole } from '../files/checkpoint';
 import { TramontaneError, type TramontaneErrorCode } from '../errors';
 import { loadAddon } from './addon';
@@ -71,7 +72,17 @@ export interface NativeRequest {
   readonly priority: number;
   /** 0 to 2^48; only requests of the same one find each other's keys. */
   readonly cacheSalt: number;
+  readonly adapter?: NativeAdapterUse;
 }
+
+/** A loaded adapter, and what its part is multiplied by. */
+export interface NativeAdapterUse {
+  readonly id: number;
+  readonly scale: number;
+}
+
+/** What a score has beside its tokens, as of a {@link NativeRequest}. */
+export type NativeScoreOptions = Pick<NativeRequest, 'cacheSalt' | 'adapter'>;
 
 export interface TokenLogprob {
   readonly token: number;
@@ -110,10 +121,14 @@ export interface NativeModel {
   score(
     id: number,
     tokens: Int32Array,
-    cacheSalt: number,
+    options: NativeScoreOptions,
     positions?: Int32Array,
     out?: Float32Array,
   ): void;
+  /** Reads the adapter beside whatever runs. */
+  loadAdapter(file: AdapterFile): Promise<{ readonly id: number; readonly bytes: number }>;
+  /** Requests that use it go on. */
+  unloadAdapter(id: number): void;
   abort(id: number): void;
   /** So many more of the request's tokens were taken: native runs at most 8 ahead of that. */
   acknowledge(id: number, tokens: number): void;

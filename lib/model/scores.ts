@@ -1,13 +1,13 @@
 /** Logits and likelihoods of a text, which native computes in one request. */
 import { TramontaneError } from '../errors';
-import { fromNative, type NativeEvent } from './native';
+import { fromNative, type NativeEvent, type NativeScoreOptions } from './native';
 import type { Receiver, Requests } from './requests';
 
 /** The negative log-likelihood of tokens 1 to n-1; with `positions`, logits of these into `out`. */
 export function score(
   requests: Requests,
   tokens: Int32Array,
-  cacheSalt: number,
+  options: NativeScoreOptions,
   positions?: Int32Array,
   out?: Float32Array,
 ): Promise<number> {
@@ -22,7 +22,7 @@ export function score(
       fail: reject,
     };
     const route = requests.start(receiver, (native, id) => {
-      native.score(id, tokens, cacheSalt, positions, out);
+      native.score(id, tokens, options, positions, out);
     });
     route.await(true);
   });
@@ -32,14 +32,14 @@ export function score(
 export async function computeLogits(
   requests: Requests,
   tokens: Int32Array,
-  cacheSalt: number,
+  options: NativeScoreOptions,
   asked: Int32Array,
   vocabularySize: number,
 ): Promise<Float32Array> {
   // Native computes each position once, in ascending order.
   const positions = Int32Array.from(new Set(asked)).sort();
   const computed = allocate(positions.length, vocabularySize);
-  await score(requests, tokens, cacheSalt, positions, computed);
+  await score(requests, tokens, options, positions, computed);
   if (
     positions.length === asked.length &&
     positions.every((position, i) => position === asked[i])

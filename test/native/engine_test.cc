@@ -272,6 +272,11 @@ class EndingBadly final : public Backend {
     return cpu_->set_weight(role, layer, weight);
   }
   Status finish_loading() override { return cpu_->finish_loading(); }
+  Status load_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count, char* error,
+                      size_t error_size) override {
+    return cpu_->load_adapter(adapter, pairs, count, error, error_size);
+  }
+  void unload_adapter(int32_t adapter) override { cpu_->unload_adapter(adapter); }
   Status discard_pages(const int32_t* pages, int32_t count) override {
     return cpu_->discard_pages(pages, count);
   }

@@ -126,7 +126,7 @@ TEST("a prompt resumes where an equal one was computed, but its last token never
   CHECK_EQ(next.resume(next.find_cached(other.data(), 200, 200)), 32);
 }
 
-TEST("a page is found only behind the same beginning, with the same adapter") {
+TEST("a page is found only behind the same beginning, with the same adapter, scale and salt") {
   PagePool pool(20);
   const SequenceLimits limits{0, 1000, 512};
   auto tokens = counting(64);
@@ -139,10 +139,22 @@ TEST("a page is found only behind the same beginning, with the same adapter") {
   Sequence second(pool, limits);
   CHECK_EQ(second.resume(second.find_cached(tokens.data(), 64, 64)), 0);
   tokens[0] = 0;
-  Sequence adapted(pool, limits, 1);
-  CHECK_EQ(adapted.resume(adapted.find_cached(tokens.data(), 64, 64)), 0);
-  Sequence same(pool, limits);
-  CHECK_EQ(same.resume(same.find_cached(tokens.data(), 64, 64)), 32);
+  const PageKey adapter{1, 2}, other{1, 3};
+  const auto found = [&](const PageKey& root) {
+    Sequence sequence(pool, limits, root);
+    return sequence.resume(sequence.find_cached(tokens.data(), 64, 64));
+  };
+  CHECK_EQ(found(PageKey::root(adapter, 1, 0)), 0);
+  {
+    Sequence adapted(pool, limits, PageKey::root(adapter, 1, 0));
+    CHECK(advance(adapted, tokens, 64, 64));
+  }
+  CHECK_EQ(found(PageKey::root(adapter, 1, 0)), 32);
+  CHECK_EQ(found(PageKey::root(other, 1, 0)), 0);
+  CHECK_EQ(found(PageKey::root(adapter, 0.5f, 0)), 0);
+  CHECK_EQ(found(PageKey::root(adapter, 1, 7)), 0);
+  CHECK_EQ(found(PageKey::root(7)), 0);
+  CHECK_EQ(found(PageKey::root()), 32);
 }
 
 TEST("a windowed prompt resumes though its early pages are gone") {

@@ -56,12 +56,53 @@ TEST("a step's sequences cover its rows, and their pages exist where the rows se
   CHECK(status({0, 40, kLast - 39, good, 3, 0}, 40) == Status::kInvalid);
 }
 
-TEST("an adapter is refused until there are adapters") {
+TEST("the number of an adapter and its scale are checked") {
   const int32_t token = 0, page = 0;
-  const SequenceSlice slice = {0, 1, 0, &page, 1, 1};
-  CHECK(status_of([&] {
-          check_step({&token, 1, &slice, 1, nullptr, 0}, options());
-        }) == Status::kUnsupported);
+  const auto status = [&](int32_t adapter, float scale) {
+    const SequenceSlice slice = {0, 1, 0, &page, 1, adapter, scale};
+    return status_of([&] { check_step({&token, 1, &slice, 1, nullptr, 0}, options()); });
+  };
+  CHECK(status(1, 2) == Status::kOk);
+  CHECK(status(-1, 2) == Status::kInvalid);
+  CHECK(status(1, std::numeric_limits<float>::infinity()) == Status::kInvalid);
+  CHECK(status(1, std::numeric_limits<float>::quiet_NaN()) == Status::kInvalid);
+}
+
+TEST("the pairs of an adapter fit linear layers, each once") {
+  const ModelShape& shape = options().shape;
+  const uint8_t data[4] = {};
+  const MatrixShape query = shape_of(Role::kQuery, shape);
+  const AdapterPair good{Role::kQuery,
+                         0,
+                         {Format::kF16, 2, query.columns, data},
+                         {Format::kF16, query.rows, 2, data},
+                         1,
+                         nullptr};
+  const auto status = [&](auto change) {
+    AdapterPair pair = good;
+    change(pair);
+    return status_of([&] { check_adapter(1, &pair, 1, shape); });
+  };
+  CHECK(status([](AdapterPair&) {}) == Status::kOk);
+  const auto refused = [&](auto change) { CHECK(status(change) == Status::kInvalid); };
+  refused([](AdapterPair& p) { p.role = Role::kOutput; });
+  refused([](AdapterPair& p) { p.role = Role::kFfnNorm; });
+  refused([](AdapterPair& p) { p.role = static_cast<Role>(99); });
+  refused([](AdapterPair& p) { p.role = Role::kFfnDown; });
+  refused([&](AdapterPair& p) { p.layer = shape.layers; });
+  refused([](AdapterPair& p) { p.layer = -1; });
+  refused([](AdapterPair& p) { p.down.rows = 3; });
+  refused([](AdapterPair& p) { p.down.rows = p.up.columns = 0; });
+  refused([](AdapterPair& p) { p.down.rows = p.up.columns = kMaxAdapterRank + 1; });
+  refused([](AdapterPair& p) { p.down.columns += 1; });
+  refused([](AdapterPair& p) { p.up.rows -= 1; });
+  refused([](AdapterPair& p) { p.down.format = Format::kQ8_0; });
+  refused([](AdapterPair& p) { p.up.data = nullptr; });
+  refused([](AdapterPair& p) { p.scale = std::numeric_limits<float>::infinity(); });
+  const AdapterPair twice[] = {good, good};
+  CHECK(status_of([&] { check_adapter(1, twice, 2, shape); }) == Status::kInvalid);
+  CHECK(status_of([&] { check_adapter(0, &good, 1, shape); }) == Status::kInvalid);
+  CHECK(status_of([&] { check_adapter(1, &good, 0, shape); }) == Status::kInvalid);
 }
 
 TEST("roles are found by the names that checkpoints give them") {

@@ -19,6 +19,29 @@ namespace {
 // What some operations cost an element, in multiply-adds.
 constexpr double kDecodeWork = 4, kRotationWork = 100, kSwigluWork = 4, kSampleWork = 10;
 
+// Runs the body of a call; what it throws becomes a Status and a message of at most `size` bytes.
+template <typename Body>
+Status status_of(char* message, size_t size, const Body& body) {
+  const auto fail = [&](Status status, const char* text) {
+    if (message != nullptr && size > 0) std::snprintf(message, size, "%s", text);
+    return status;
+  };
+  try {
+    body();
+    return Status::kOk;
+  } catch (const StatusError& error) {
+    return fail(error.status(), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(Status::kOutOfMemory, "out of memory");
+  } catch (const std::system_error& error) {  // Threads that cannot be started.
+    return fail(Status::kOutOfMemory, error.what());
+  } catch (const std::exception& error) {
+    return fail(Status::kDeviceFailed, error.what());
+  } catch (...) {
+    return fail(Status::kDeviceFailed, "unknown failure");
+  }
+}
+
 const BackendOptions& checked(const BackendOptions& options) {
   check_options(options);
   return options;
@@ -33,28 +56,13 @@ CpuBackend::CpuBackend(const BackendOptions& options, const Implementation& impl
       weights_(options.shape, options.compute),
       attention_(options, *implementation.rows, workers_),
       linear_(*implementation.linear, options.compute, workers_),
+      adapters_(*implementation.linear, shape_, workers_),
       frequencies_(rope_frequencies(options.shape)),
       sample_scratch_(static_cast<size_t>(options.threads)) {}
 
-Status CpuBackend::fail(Status status, const char* message) {
-  std::snprintf(error_, sizeof error_, "%s", message);
-  return status;
-}
-
 template <typename Body>
 Status CpuBackend::guard(Body&& body) {
-  try {
-    body();
-    return Status::kOk;
-  } catch (const StatusError& error) {
-    return fail(error.status(), error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(Status::kOutOfMemory, "out of memory");
-  } catch (const std::exception& error) {
-    return fail(Status::kDeviceFailed, error.what());
-  } catch (...) {
-    return fail(Status::kDeviceFailed, "unknown failure");
-  }
+  return status_of(error_, sizeof error_, body);
 }
 
 Status CpuBackend::set_weight(Role role, int32_t layer, const WeightData& weight) {
@@ -72,6 +80,11 @@ Status CpuBackend::finish_loading() {
   });
 }
 
+Status CpuBackend::load_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count,
+                                char* error, size_t error_size) {
+  return status_of(error, error_size, [&] { adapters_.load(adapter, pairs, count, weights_); });
+}
+
 Status CpuBackend::discard_pages(const int32_t* pages, int32_t count) {
   return guard([&] {
     order_.require_between_steps();
@@ -84,6 +97,7 @@ Status CpuBackend::begin_step(const Step& step) {
   return guard([&] {
     order_.require_between_steps();
     check_step(step, options_);
+    adapters_.begin_step(step);
     attention_.begin_step(step);
     tokens_.assign(step.tokens, step.tokens + step.rows);
     output_rows_.assign(step.output_rows, step.output_rows + step.outputs);
@@ -160,11 +174,14 @@ Status CpuBackend::linear(const Projection* projections, int32_t count, int32_t 
     order_.require_step();
     check_projections(projections, count, layer, in, shape_);
     LinearOutput outputs[kMaxProjections];
+    AdaptedOutput adapted[kMaxProjections];
     for (int32_t i = 0; i < count; ++i) {
       const auto [role, out] = projections[i];
       outputs[i] = {&weights_.matrix(role, layer), buffer(out)};
+      adapted[i] = {role, buffer(out)};
     }
     linear_.run(outputs, count, buffer(in), static_cast<int32_t>(tokens_.size()), false);
+    adapters_.apply(adapted, count, layer, buffer(in));
   });
 }
 
@@ -173,7 +190,10 @@ Status CpuBackend::linear_add(Role role, int32_t layer, Buffer in) {
     order_.require_step();
     check_projection(role, layer, in, Buffer::kResidual, shape_);
     const LinearOutput output = {&weights_.matrix(role, layer), buffer(Buffer::kResidual)};
+    const AdaptedOutput adapted = {role, buffer(Buffer::kResidual)};
+    adapters_.set_aside(adapted, layer);
     linear_.run(&output, 1, buffer(in), static_cast<int32_t>(tokens_.size()), true);
+    adapters_.apply(&adapted, 1, layer, buffer(in));
   });
 }
 
@@ -256,7 +276,10 @@ Status CpuBackend::cancel_step() {
 }
 
 Status CpuBackend::end_step() {
-  return guard([&] { order_.end(); });
+  return guard([&] {
+    order_.end();
+    adapters_.end_step();
+  });
 }
 
 }  // namespace tramontane::cpu
@@ -265,31 +288,15 @@ using namespace tramontane;
 
 Status tramontane_create_cpu_backend(const BackendOptions* options, Backend** backend, char* error,
                                      size_t error_size) {
-  const auto fail = [&](Status status, const char* message) {
-    if (error != nullptr && error_size > 0) std::snprintf(error, error_size, "%s", message);
-    return status;
-  };
-  if (backend == nullptr) return fail(Status::kInvalid, "there is no place for the backend");
-  *backend = nullptr;
-  try {
-    if (options == nullptr || options->seam_hash != kSeamHash) {
-      return fail(Status::kInvalid, "the backend was built for another version of this package");
-    }
+  return cpu::status_of(error, error_size, [&] {
+    require(backend != nullptr, "there is no place for the backend");
+    *backend = nullptr;
+    require(options != nullptr && options->seam_hash == kSeamHash,
+            "the backend was built for another version of this package");
     std::string message;
     const cpu::Implementation* implementation =
         cpu::choose_implementation(std::getenv("TRAMONTANE_CPU"), &message);
-    if (implementation == nullptr) return fail(Status::kInvalid, message.c_str());
+    require(implementation != nullptr, message.c_str());
     *backend = new cpu::CpuBackend(*options, *implementation);
-    return Status::kOk;
-  } catch (const StatusError& failure) {
-    return fail(failure.status(), failure.what());
-  } catch (const std::bad_alloc&) {
-    return fail(Status::kOutOfMemory, "out of memory");
-  } catch (const std::system_error& failure) {  // Threads that cannot be started.
-    return fail(Status::kOutOfMemory, failure.what());
-  } catch (const std::exception& failure) {
-    return fail(Status::kDeviceFailed, failure.what());
-  } catch (...) {
-    return fail(Status::kDeviceFailed, "unknown failure");
-  }
+  });
 }

@@ -9,6 +9,7 @@
 #include "backend/rules.h"
 #include "base/aligned_buffer.h"
 #include "cpu/attention/attention.h"
+#include "cpu/backend/cpu_backend_adapters.h"
 #include "cpu/backend/cpu_backend_linear.h"
 #include "cpu/backend/cpu_backend_weights.h"
 #include "cpu/backend/implementation.h"
@@ -29,6 +30,9 @@ class CpuBackend final : public Backend {
   Status set_weight(Role role, int32_t layer, const WeightData& weight) override;
   Status finish_loading() override;
 
+  Status load_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count, char* error,
+                      size_t error_size) override;
+  void unload_adapter(int32_t adapter) override { adapters_.unload(adapter); }
   Status discard_pages(const int32_t* pages, int32_t count) override;
   Status begin_step(const Step& step) override;
   Status embed() override;
@@ -50,7 +54,6 @@ class CpuBackend final : public Backend {
   // Runs the body of a call and makes a Status of what it throws.
   template <typename Body>
   Status guard(Body&& body);
-  Status fail(Status status, const char* message);
 
   float* buffer(Buffer which) { return buffers_[static_cast<size_t>(which)].data(); }
   int32_t width(Buffer which) const { return width_of(which, shape_); }
@@ -65,6 +68,7 @@ class CpuBackend final : public Backend {
   Weights weights_;
   Attention attention_;
   LinearLayers linear_;
+  Adapters adapters_;
   CallOrder order_;
   char error_[256] = "";
 

@@ -50,6 +50,7 @@ const NAME = 'general.name';
 const WANTED_STRINGS = new Set([
   'general.architecture',
   'general.type',
+  'adapter.type',
   'tokenizer.ggml.model',
   'tokenizer.ggml.pre',
   'tokenizer.chat_template',
