@@ -9,6 +9,10 @@
 import './help';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { adaptable, type AdapterFile } from '../lib/adapters/adapter-file';
+import { readGgufAdapter } from '../lib/adapters/gguf-adapter';
+import { PEFT_TENSORS } from '../lib/adapters/peft';
+import { readPeftAdapter } from '../lib/adapters/peft-adapter';
 import { TramontaneError } from '../lib/errors';
 import type { Checkpoint, FileRange } from '../lib/files/checkpoint';
 import { FORMATS } from '../lib/files/formats';
@@ -16,7 +20,8 @@ import { readGguf } from '../lib/files/gguf/reader';
 import { readGgufCheckpoint } from '../lib/files/gguf/checkpoint';
 import { readHfCheckpoint } from '../lib/files/hf/checkpoint';
 import { readMistralCheckpoint } from '../lib/files/mistral/checkpoint';
-import { modelGguf, PART_NAMES, splitGguf } from '../test/files/gguf-builder';
+import { adapterContents, ADAPTED, buildAdapter } from '../test/adapters/builder';
+import { GgufBuilder, modelGguf, PART_NAMES, splitGguf } from '../test/files/gguf-builder';
 import { HfBuilder, TINY_HF } from '../test/files/hf-builder';
 import { alone, MemoryFile, MemoryFolder, type Contents } from '../test/files/memory';
 import { mistralContents } from '../test/files/mistral-builder';
@@ -135,7 +140,7 @@ function mutate(original: Buffer, random: Random): Buffer {
 }
 
 /** Something to open, made anew for each case. */
-type Target = (random: Random) => Promise<Checkpoint>;
+type Target = (random: Random) => Promise<Checkpoint | AdapterFile>;
 
 async function ggufTarget(path: string): Promise<Target> {
   const whole = readFileSync(path);
@@ -178,9 +183,42 @@ function splitTarget(): Target {
   };
 }
 
+/** An adapter of PEFT with all that adapter_config.json may ask for. */
+function peftTarget(): Target {
+  const built = buildAdapter(4, 8, { dora: true });
+  Object.assign(built.config, {
+    target_modules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+    layers_to_transform: [0, 1],
+    rank_pattern: { 'layers\\.0\\..*q_proj': 4 },
+    alpha_pattern: { '(up|gate)_proj': 3, v_proj: 1 },
+  });
+  const { [PEFT_TENSORS]: start, ...config } = adapterContents(built);
+  const contents = { ...config, [PEFT_TENSORS]: { start, byteLength: start.length } };
+  return folderTarget(contents, async (folder) =>
+    readPeftAdapter(folder, await folder.open(PEFT_TENSORS), ADAPTED),
+  );
+}
+
+function ggufAdapterTarget(): Target {
+  const gguf = new GgufBuilder()
+    .set('general.architecture', 'string', 'llama')
+    .set('general.type', 'string', 'adapter')
+    .set('adapter.type', 'string', 'lora')
+    .set('adapter.lora.alpha', 'f32', 16);
+  for (const { gguf: name, rows, columns } of adaptable(ADAPTED)) {
+    gguf.tensor(`${name}.lora_a`, 'Q8_0', [columns, 8]).tensor(`${name}.lora_b`, 'F16', [8, rows]);
+  }
+  const { header, byteLength } = gguf.build();
+  return (random) => {
+    const bytes = mutate(header, random);
+    const length = byteLength - header.length + bytes.length;
+    return readGgufAdapter(new MemoryFile('fuzzed.gguf', bytes, length), ADAPTED);
+  };
+}
+
 function folderTarget(
   contents: Contents,
-  open: (folder: MemoryFolder) => Promise<Checkpoint>,
+  open: (folder: MemoryFolder) => Promise<Checkpoint | AdapterFile>,
 ): Target {
   const names = Object.keys(contents).filter((name) => name !== 'tokenizer.model');
   return (random) => {
@@ -241,11 +279,35 @@ async function targets(): Promise<Target[]> {
     hfTarget(sharded),
     mistralTarget(),
     splitTarget(),
+    peftTarget(),
+    ggufAdapterTarget(),
   ];
 }
 
+/** What is wrong with an adapter that should not have been accepted. */
+function adapterFlaw({ byteLength, pairs }: AdapterFile): string | undefined {
+  const slots = new Map(adaptable(ADAPTED).map((slot) => [`${slot.layer} ${slot.role}`, slot]));
+  for (const { role, layer, scale, down, up, magnitude } of pairs) {
+    const slot = slots.get(`${layer} ${role}`);
+    if (slot === undefined || !Number.isFinite(scale)) return `${role} ${layer}`;
+    slots.delete(`${layer} ${role}`);
+    const fits = down.columns === slot.columns && up.rows === slot.rows && down.rows === up.columns;
+    if (!fits || down.rows < 1 || down.rows > 4096) return down.name;
+    if (magnitude !== undefined && magnitude.rows !== slot.rows) return magnitude.name;
+    for (const { name, format, rows, columns, range } of [down, up, magnitude ?? down]) {
+      const { blockValues, blockBytes } = FORMATS[format];
+      const wanted = (rows * columns * blockBytes) / blockValues;
+      const end = range.offset + range.byteLength;
+      if (range.byteLength !== wanted || range.offset < 8 || end > byteLength) return name;
+    }
+  }
+  return pairs.length === 0 ? 'number of pairs' : undefined;
+}
+
 /** What is wrong with a checkpoint that should not have been accepted; undefined: nothing. */
-function flaw({ files, shape, weights, endTokens }: Checkpoint): string | undefined {
+function flaw(opened: Checkpoint | AdapterFile): string | undefined {
+  if ('pairs' in opened) return adapterFlaw(opened);
+  const { files, shape, weights, endTokens } = opened;
   const { layers, heads, kvHeads, headSize, vocabularySize } = shape;
   if (layers > 1024 || heads % kvHeads !== 0 || headSize % 8 !== 0) return 'shape';
   if (weights.length !== 9 * layers + 3) return 'number of weights';

@@ -1,6 +1,7 @@
 /** Small models and adapters of PEFT with numbers that are known. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ModelShape } from '../../lib/files/checkpoint';
 import {
   HfBuilder,
   safetensorsFile,
@@ -13,6 +14,21 @@ import { fixture } from '../reference';
 export type Matrix = number[][];
 
 export const SHAPE: HfShape = { ...TINY_HF, layers: 2, vocabulary: 384 };
+
+/** Of the model, as adapters are read for it. */
+export const ADAPTED: ModelShape = {
+  layers: SHAPE.layers,
+  hiddenSize: SHAPE.hidden,
+  ffnSize: SHAPE.ffn,
+  heads: SHAPE.heads,
+  kvHeads: SHAPE.kvHeads,
+  headSize: SHAPE.hidden / SHAPE.heads,
+  vocabularySize: SHAPE.vocabulary,
+  contextSize: SHAPE.context,
+  rmsEpsilon: 1e-5,
+  ropeBase: 10_000,
+  ropePairing: 'halves',
+};
 
 /** The linear layers of a layer by their names, and their outputs and inputs. */
 const { hidden, ffn, heads, kvHeads } = SHAPE;
@@ -161,14 +177,11 @@ export function tensorOf(
   return { name, type, shape, data, byteLength: data.length };
 }
 
-/** Writes a directory as PEFT does, and gives its path. */
-export function writeAdapter(
-  directory: string,
+/** The files of a directory as PEFT writes it. */
+export function adapterContents(
   { config, pairs, others }: BuiltAdapter,
   type: FloatType = 'F32',
-): string {
-  mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, 'adapter_config.json'), JSON.stringify(config));
+): Record<'adapter_config.json' | 'adapter_model.safetensors', Buffer> {
   const tensors = [...pairs].flatMap(([module, { a, b, magnitude }]) => {
     const name = `base_model.model.${module}`;
     const lengths = `${name}.lora_magnitude_vector`;
@@ -178,8 +191,18 @@ export function writeAdapter(
       ...(magnitude ? [tensorOf(lengths, [magnitude], type, [magnitude.length])] : []),
     ];
   });
-  const { start } = safetensorsFile([...tensors, ...others]);
-  writeFileSync(join(directory, 'adapter_model.safetensors'), start);
+  return {
+    'adapter_config.json': Buffer.from(JSON.stringify(config)),
+    'adapter_model.safetensors': safetensorsFile([...tensors, ...others]).start,
+  };
+}
+
+/** Writes such a directory, and gives its path. */
+export function writeAdapter(directory: string, built: BuiltAdapter, type?: FloatType): string {
+  mkdirSync(directory, { recursive: true });
+  for (const [name, bytes] of Object.entries(adapterContents(built, type))) {
+    writeFileSync(join(directory, name), bytes);
+  }
   return directory;
 }
 
