@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <utility>
 
 #include "base/catch_errors.h"
@@ -248,34 +249,41 @@ bool Engine::compute(std::vector<Piece> pieces) {
   return true;
 }
 
-// All rows that are sampled go over in one call.
+// All rows that are sampled go over in one call; those whose draw lies beyond the candidates they
+// asked for in one more.
 void Engine::read(const std::vector<Output>& outputs) {
-  std::vector<SampleRow> rows;
-  std::vector<SampleResult> results;
-  std::vector<size_t> sampled(outputs.size(), SIZE_MAX);  // Which of the results is an output's.
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    SampleRow row{};
-    SampleResult result{};
-    Task& task = *outputs[i].task;
-    bool is_sampled = false;
-    catch_errors(  // Of its constraint; others do not suffer for it.
-        kComputing, [&] { is_sampled = task.describe(&row, &result); },
-        [&](const char* code, const std::string& message) { task.set_problem(code, message); });
-    if (!is_sampled) continue;
-    row.output = static_cast<int32_t>(i);
-    sampled[i] = rows.size();
-    rows.push_back(row);
-    results.push_back(result);
-  }
   Backend& backend = model_.backend();
-  if (!rows.empty()) {
-    check(backend, backend.sample(rows.data(), static_cast<int32_t>(rows.size()), results.data()));
-  }
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    if (outputs[i].task->has_problem()) continue;
+  std::vector<size_t> left(outputs.size());
+  std::iota(left.begin(), left.end(), size_t{0});
+  while (!left.empty()) {
+    std::vector<SampleRow> rows;
+    std::vector<SampleResult> results;
+    std::vector<size_t> sampled(outputs.size(), SIZE_MAX);  // Which of the results is an output's.
+    for (const size_t i : left) {
+      SampleRow row{};
+      SampleResult result{};
+      Task& task = *outputs[i].task;
+      bool is_sampled = false;
+      catch_errors(  // Of its constraint; others do not suffer for it.
+          kComputing, [&] { is_sampled = task.describe(&row, &result); },
+          [&](const char* code, const std::string& message) { task.set_problem(code, message); });
+      if (!is_sampled) continue;
+      row.output = static_cast<int32_t>(i);
+      sampled[i] = rows.size();
+      rows.push_back(row);
+      results.push_back(result);
+    }
+    if (!rows.empty()) {
+      check(backend,
+            backend.sample(rows.data(), static_cast<int32_t>(rows.size()), results.data()));
+    }
     const SampleResult none{};
-    outputs[i].task->read(backend, outputs[i].position, static_cast<int32_t>(i),
-                          sampled[i] == SIZE_MAX ? none : results[sampled[i]]);
+    const auto is_read = [&](size_t i) {
+      Task& task = *outputs[i].task;
+      return task.has_problem() || task.read(backend, outputs[i].position, static_cast<int32_t>(i),
+                                             sampled[i] == SIZE_MAX ? none : results[sampled[i]]);
+    };
+    std::erase_if(left, is_read);
   }
 }
 

@@ -3,9 +3,15 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/transformer.h"
-
 namespace tramontane {
+namespace {
+
+// A draw that lies beyond the candidates asks for so many times as many. Of a small model with
+// 49,152 tokens (SmolLM2 135M) at temperature 1, 16% of the draws lie beyond the best 64, 4% beyond
+// the best 1,024 and 0.1% beyond the best 16,384; at 1.5 it is 75, 48 and 8%.
+constexpr int32_t kWiden = 16;
+
+}  // namespace
 
 Generation::Generation(uint64_t id, GenerateRequest request, int32_t vocabulary, int32_t context,
                        const uint32_t* drawable)
@@ -24,20 +30,16 @@ bool Generation::describe(SampleRow* row, SampleResult* result) {
   sampler_.describe(&row_);
   row_.mask = mask();
   row_.top = std::clamp(logprobs_, 0, vocabulary_);
+  if (asked_ > 0) row_.candidates = asked_;
+  candidates_.resize(static_cast<size_t>(row_.candidates));
+  raw_.resize(static_cast<size_t>(row_.candidates));
   top_.resize(static_cast<size_t>(row_.top));
+  result_.candidates = candidates_.data();
+  result_.candidate_raw = raw_.data();
   result_.top = top_.data();
-  ask_for(row_.candidates);
   *row = row_;
   *result = result_;
   return true;
-}
-
-void Generation::ask_for(int32_t candidates) {
-  row_.candidates = candidates;
-  candidates_.resize(static_cast<size_t>(candidates));
-  raw_.resize(static_cast<size_t>(candidates));
-  result_.candidates = candidates_.data();
-  result_.candidate_raw = raw_.data();
 }
 
 // What the constraint allows, of what can be drawn at all.
@@ -49,25 +51,30 @@ const uint32_t* Generation::mask() {
   return mask_.data();
 }
 
-void Generation::read(Backend& backend, int32_t, int32_t output, const SampleResult& sample) {
+bool Generation::read(Backend&, int32_t, int32_t, const SampleResult& sample) {
   result_ = sample;
-  if (!result_.finite) return set_problem("COMPUTE_FAILED", kNotFinite);
-  if (result_.candidate_count == 0) {
-    const std::string place = constraint_ ? constraint_->place() : std::string();
-    if (place.empty()) {
-      return set_problem("INVALID_OPTION", "logitBias and allowedTokens leave no token to choose");
-    }
-    return set_problem("INVALID_GRAMMAR", "no token is left to choose after " +
-                                              std::to_string(count() - prompt_length) +
-                                              " of the output: the grammar goes on with " + place);
+  if (!result_.finite) {
+    set_problem("COMPUTE_FAILED", kNotFinite);
+    return true;
   }
-  const uint64_t index = static_cast<uint64_t>(count() - prompt_length);
-  token_ = sampler_.draw(result_, row_.candidates, index);
-  if (token_ >= 0) return;
-  ask_for(vocabulary_);  // The draw fell beyond the candidates.
-  row_.output = output;
-  check(backend, backend.sample(&row_, 1, &result_));
-  token_ = sampler_.draw(result_, vocabulary_, index);
+  if (result_.candidate_count == 0) {
+    set_no_token_left();
+    return true;
+  }
+  token_ = sampler_.draw(result_, row_.candidates, static_cast<uint64_t>(count() - prompt_length));
+  // Sorting what is asked for is most of its cost: the whole vocabulary comes last.
+  asked_ = token_ >= 0 ? 0 : std::min(row_.candidates * kWiden, vocabulary_);
+  return token_ >= 0;
+}
+
+void Generation::set_no_token_left() {
+  const std::string place = constraint_ ? constraint_->place() : std::string();
+  if (place.empty()) {
+    return set_problem("INVALID_OPTION", "logitBias and allowedTokens leave no token to choose");
+  }
+  set_problem("INVALID_GRAMMAR", "no token is left to choose after " +
+                                     std::to_string(count() - prompt_length) +
+                                     " of the output: the grammar goes on with " + place);
 }
 
 void Generation::take(std::vector<Event>* events) {

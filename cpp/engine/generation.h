@@ -30,13 +30,13 @@ class Generation final : public Task {
   bool paused() const override { return ahead_ >= kMaxAhead; }
   bool gives_way() const override { return paused() && Clock::now() - newest_token_ >= kPatience; }
   bool describe(SampleRow* row, SampleResult* result) override;
-  void read(Backend& backend, int32_t position, int32_t output,
+  bool read(Backend& backend, int32_t position, int32_t output,
             const SampleResult& sample) override;
   void take(std::vector<Event>* events) override;
 
  private:
-  void ask_for(int32_t candidates);
   const uint32_t* mask();
+  void set_no_token_left();
   void report_token(std::vector<Event>* events);
 
   Sampler sampler_;
@@ -54,6 +54,7 @@ class Generation final : public Task {
   std::vector<float> raw_;
   std::vector<uint32_t> mask_;
   int32_t token_ = -1;
+  int32_t asked_ = 0;  // Candidates, where the first that the sampler asked for were too few.
 };
 
 }  // namespace tramontane

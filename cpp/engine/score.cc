@@ -26,7 +26,7 @@ void Score::restart() {
   read_.clear();
 }
 
-void Score::read(Backend& backend, int32_t position, int32_t output, const SampleResult&) {
+bool Score::read(Backend& backend, int32_t position, int32_t output, const SampleResult&) {
   float* logits;
   if (out_ != nullptr) {
     const auto found = std::lower_bound(positions_.begin(), positions_.end(), position);
@@ -38,15 +38,17 @@ void Score::read(Backend& backend, int32_t position, int32_t output, const Sampl
   check(backend, backend.read_logits(output, logits));
   const auto finite = [](float logit) { return std::isfinite(logit); };
   if (!std::all_of(logits, logits + vocabulary_, finite)) {
-    return set_problem("COMPUTE_FAILED", kNotFinite);
+    set_problem("COMPUTE_FAILED", kNotFinite);
+    return true;
   }
-  if (out_ != nullptr) return;
+  if (out_ != nullptr) return true;
 
   const float highest = *std::max_element(logits, logits + vocabulary_);
   double sum = 0;
   for (int32_t i = 0; i < vocabulary_; ++i) sum += std::exp(double{logits[i]} - highest);
   const double next = logits[tokens_[position + 1]];
   read_.push_back(std::log(sum) + highest - next);
+  return true;
 }
 
 void Score::take(std::vector<Event>* events) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -93,14 +93,17 @@ Vocabulary::Vocabulary(std::vector<uint8_t> bytes, std::vector<int32_t> offsets,
     longest_ = std::max(longest_, static_cast<int32_t>(length));
     tokens.push_back(token);
   }
+  const auto text = [&](int32_t token) {
+    return std::string_view(reinterpret_cast<const char*>(begin(token)),
+                            static_cast<size_t>(end(token) - begin(token)));
+  };
   std::sort(tokens.begin(), tokens.end(), [&](int32_t a, int32_t b) {
-    if (std::equal(begin(a), end(a), begin(b), end(b))) return a < b;
-    return std::lexicographical_compare(begin(a), end(a), begin(b), end(b));
+    const int order = text(a).compare(text(b));
+    return order != 0 ? order < 0 : a < b;
   });
   std::vector<int32_t> first, rest, characters;
   for (const int32_t token : tokens) {
-    if (!first.empty() &&
-        std::equal(begin(token), end(token), begin(first.back()), end(first.back()))) {
+    if (!first.empty() && text(token) == text(first.back())) {
       same_[static_cast<size_t>(token)] = same_[static_cast<size_t>(first.back())];
       same_[static_cast<size_t>(first.back())] = token;
       continue;

@@ -1,7 +1,11 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { native, TokenKind, type NativeVocabulary } from './native';
 
 const BYTE_PIECE = /^<0x[0-9A-Fa-f]{2}>$/;
+
+/** Ids that are gathered before others have a turn: some milliseconds of them. */
+const AT_ONCE = 4096;
 
 /**
  * The tokenizer's tokens as matchers want them: arranged on another thread, once a model.
@@ -15,6 +19,7 @@ export async function grammarVocabulary(
   const kinds = new Uint8Array(size).fill(TokenKind.NONE);
   let bytes = new Uint8Array(16 * size);
   for (let id = 0, end = 0; id < size; ++id) {
+    if (id % AT_ONCE === AT_ONCE - 1) await setImmediate();
     const piece = id < tokenizer.vocabularySize ? tokenizer.pieceOf(id) : undefined;
     // <unk> stands for what has no piece, which no grammar means.
     if (piece !== undefined && piece !== '<unk>' && !tokenizer.isControl(id)) {

@@ -43,7 +43,11 @@ const FLAGS = [
 
 function platformFlags({ platform }: Target): readonly string[] {
   if (platform !== 'win32') return ['-fPIC'];
-  return ['-DNOMINMAX', '-DWIN32_LEAN_AND_MEAN', '-D_CRT_SECURE_NO_WARNINGS'];
+  return [
+    ...['-DNOMINMAX', '-DWIN32_LEAN_AND_MEAN', '-D_CRT_SECURE_NO_WARNINGS'],
+    // As windows-host.c has them: called directly, they would have to lie within 2 GB of the addon.
+    '-DNAPI_EXTERN=__declspec(dllimport)',
+  ];
 }
 
 /** No symbol but those by which Node knows an addon; Node's own are found when it is loaded. */

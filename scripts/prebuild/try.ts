@@ -1,6 +1,14 @@
 /** Runs a prebuilt addon where this machine can: the embedded model writes the same text everywhere. */
 import { execFileSync } from 'node:child_process';
-import { accessSync, chmodSync, constants, mkdirSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+} from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { hostTarget, type Target } from './targets';
 
@@ -77,13 +85,23 @@ export function tryAddon(target: Target): { readonly ran: boolean; readonly how:
   const [command = '', ...args] = way.command;
   // PREBUILDS_ONLY: what was compiled for this machine alone is in build/Release.
   const env = { ...process.env, ...way.environment, PREBUILDS_ONLY: '1' };
-  const text = execFileSync(command, [...args, ...GENERATE], {
-    cwd: root,
-    env,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 300_000,
-  });
+  // Files: Node under wine cannot write to pipes.
+  const [output, errors] = ['try.out', 'try.err'].map((name) => join(root, 'build-prebuild', name));
+  const files = [output!, errors!].map((file) => openSync(file, 'w'));
+  try {
+    execFileSync(command, [...args, ...GENERATE], {
+      cwd: root,
+      env,
+      stdio: ['ignore', ...files],
+      timeout: 300_000,
+    });
+  } catch (error) {
+    const said = readFileSync(errors!, 'utf8');
+    throw new Error(`${(error as Error).message}\n${said}`, { cause: error });
+  } finally {
+    files.forEach(closeSync);
+  }
+  const text = readFileSync(output!, 'utf8');
   if (!text.includes(TEXT)) throw new Error(`it wrote: ${text}`);
   return { ran: true, how: way.how };
 }
