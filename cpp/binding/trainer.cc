@@ -21,7 +21,7 @@ namespace {
 
 using train::AdamW;
 using train::LoraOptions;
-using train::Sequence;
+using train::PackedSequence;
 
 LoraOptions to_lora_options(const Napi::Object& object) {
   LoraOptions options;
@@ -52,7 +52,7 @@ AdamW to_adamw(const Napi::Object& object) {
 }
 
 // What would be read outside of bounds is refused here again.
-void check_sequence(const Sequence& sequence, const train::Trainer& trainer) {
+void check_sequence(const PackedSequence& sequence, const train::Trainer& trainer) {
   check_pair("tokens", sequence.tokens.size(), "labels", sequence.labels.size());
   if (sequence.tokens.empty() ||
       sequence.tokens.size() > static_cast<size_t>(trainer.most_rows())) {
@@ -82,8 +82,8 @@ std::vector<train::Sample> to_samples(const std::vector<int32_t>& starts, size_t
   return samples;
 }
 
-Sequence to_sequence(const Napi::Object& object) {
-  Sequence sequence{to_tokens(object.Get("tokens")), to_tokens(object.Get("labels")), {}};
+PackedSequence to_sequence(const Napi::Object& object) {
+  PackedSequence sequence{to_tokens(object.Get("tokens")), to_tokens(object.Get("labels")), {}};
   sequence.samples = to_samples(to_tokens(object.Get("starts")), sequence.tokens.size());
   return sequence;
 }
@@ -142,7 +142,7 @@ class NativeTrainer::Computing final : public PromiseWorker {
     uint64_t number;
   };
 
-  Computing(Napi::Env env, std::shared_ptr<Shared> shared, Sequence sequence,
+  Computing(Napi::Env env, std::shared_ptr<Shared> shared, PackedSequence sequence,
             std::optional<Learn> learn)
       : PromiseWorker(env, "training"),
         shared_(std::move(shared)),
@@ -160,7 +160,7 @@ class NativeTrainer::Computing final : public PromiseWorker {
   }
 
   const std::shared_ptr<Shared> shared_;
-  const Sequence sequence_;
+  const PackedSequence sequence_;
   const std::optional<Learn> learn_;
   std::optional<double> sum_;
 };
@@ -224,7 +224,7 @@ Napi::Value NativeTrainer::open(const Napi::CallbackInfo& info) {
 Napi::Value NativeTrainer::accumulate(const Napi::CallbackInfo& info) {
   Napi::Value promise;
   throw_errors(info.Env(), "training", [&] {
-    Sequence sequence = to_sequence(info[0].As<Napi::Object>());
+    PackedSequence sequence = to_sequence(info[0].As<Napi::Object>());
     check_sequence(sequence, shared_->opened());
     const Computing::Learn learn{info[1].As<Napi::Number>(),
                                  static_cast<uint64_t>(info[2].As<Napi::Number>().Int64Value())};
@@ -236,7 +236,7 @@ Napi::Value NativeTrainer::accumulate(const Napi::CallbackInfo& info) {
 Napi::Value NativeTrainer::evaluate(const Napi::CallbackInfo& info) {
   Napi::Value promise;
   throw_errors(info.Env(), "evaluating", [&] {
-    Sequence sequence = to_sequence(info[0].As<Napi::Object>());
+    PackedSequence sequence = to_sequence(info[0].As<Napi::Object>());
     check_sequence(sequence, shared_->opened());
     promise = (new Computing(info.Env(), shared_, std::move(sequence), std::nullopt))->start();
   });

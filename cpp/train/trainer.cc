@@ -232,7 +232,7 @@ void Trainer::linear_backward(Role role, int32_t layer, const Pass& pass, const 
 
 // n: rows; d: hidden; h, g: heads, KV heads; s: head size; f: ffn. `out` null: what backward needs
 // is computed, and not the layer's output.
-void Trainer::layer_forward(int32_t layer, const Sequence& sequence, const Pass& pass,
+void Trainer::layer_forward(int32_t layer, const PackedSequence& sequence, const Pass& pass,
                             const float* in, float* out) {
   const int32_t n = pass.rows, d = shape_.hidden, f = shape_.ffn;
   float *normed = normed_.data(), *middle = middle_.data(), *normed_middle = normed_middle_.data();
@@ -267,7 +267,7 @@ void Trainer::layer_forward(int32_t layer, const Sequence& sequence, const Pass&
 
 // d_residual: the derivative by the layer's output, then by its input (not in the first layer,
 // below which nothing learns).
-void Trainer::layer_backward(int32_t layer, const Sequence& sequence, const Pass& pass,
+void Trainer::layer_backward(int32_t layer, const PackedSequence& sequence, const Pass& pass,
                              const float* in, float* d_residual) {
   const int32_t n = pass.rows, d = shape_.hidden, f = shape_.ffn;
   float *d_normed = d_normed_.data(), *d_product = d_product_.data();
@@ -302,7 +302,7 @@ void Trainer::layer_backward(int32_t layer, const Sequence& sequence, const Pass
 
 // The sum of the losses of rows that have a label, and where `d_residual` is not null `scale` times
 // its derivative by the residual [n][d]. Logits are held of a few rows at a time.
-double Trainer::loss(const Sequence& sequence, const float* residual, float scale,
+double Trainer::loss(const PackedSequence& sequence, const float* residual, float scale,
                      float* d_residual) {
   const int32_t n = static_cast<int32_t>(sequence.tokens.size()), d = shape_.hidden,
                 v = shape_.vocabulary;
@@ -338,7 +338,7 @@ double Trainer::loss(const Sequence& sequence, const float* residual, float scal
   return sum;
 }
 
-std::optional<double> Trainer::run(const Sequence& sequence, const Pass& pass, float scale,
+std::optional<double> Trainer::run(const PackedSequence& sequence, const Pass& pass, float scale,
                                    bool learn) {
   const int64_t row_floats = int64_t{pass.rows} * shape_.hidden;
   // Where nothing is learned, no layer's input is needed when it is done.
@@ -362,12 +362,13 @@ std::optional<double> Trainer::run(const Sequence& sequence, const Pass& pass, f
   return sum;
 }
 
-std::optional<double> Trainer::accumulate(const Sequence& sequence, float scale, uint64_t number) {
+std::optional<double> Trainer::accumulate(const PackedSequence& sequence, float scale,
+                                          uint64_t number) {
   const Pass pass{static_cast<int32_t>(sequence.tokens.size()), options_.dropout > 0, number};
   return run(sequence, pass, scale, true);
 }
 
-std::optional<double> Trainer::evaluate(const Sequence& sequence) {
+std::optional<double> Trainer::evaluate(const PackedSequence& sequence) {
   return run(sequence, {static_cast<int32_t>(sequence.tokens.size()), false, 0}, 0, false);
 }
 
@@ -393,6 +394,10 @@ double Trainer::update(const AdamW& options) {
   double sum = 0;
   for (const double square : squares) sum += square;
   const double norm = std::sqrt(sum);
+  if (!std::isfinite(norm)) {
+    forget_gradient();
+    return norm;
+  }
   const bool clipped = options.most_norm > 0 && norm > options.most_norm;
   const float factor = clipped ? static_cast<float>(options.most_norm / norm) : 1;
   const double correction1 = 1 - std::pow(options.beta1, options.step),

@@ -29,7 +29,7 @@ struct LoraOptions {
 };
 
 // Samples packed one after another: what one call of accumulate() computes.
-struct Sequence {
+struct PackedSequence {
   std::vector<int32_t> tokens;  // [n]
   std::vector<int32_t> labels;  // [n] the token that should follow; -1: not learned.
   std::vector<Sample> samples;  // Cover all n rows.
@@ -60,10 +60,11 @@ class Trainer {
   // The sum of a sequence's losses. Adds the gradient of `scale` times that to what there is;
   // `number`, another for each sequence, chooses what dropout drops. None when it was cancelled:
   // the gradient is then of no use.
-  std::optional<double> accumulate(const Sequence& sequence, float scale, uint64_t number);
+  std::optional<double> accumulate(const PackedSequence& sequence, float scale, uint64_t number);
   // The sum of a sequence's losses without dropout.
-  std::optional<double> evaluate(const Sequence& sequence);
-  // One step of the optimizer; the gradient is zero after it. Returns its norm before clipping.
+  std::optional<double> evaluate(const PackedSequence& sequence);
+  // One step of the optimizer; the gradient is zero after it. Returns its norm before clipping;
+  // where that is no number, nothing but the gradient has changed.
   double update(const AdamW& options);
   void forget_gradient();
 
@@ -90,15 +91,17 @@ class Trainer {
   void add_adapters();
   void reserve();
 
-  std::optional<double> run(const Sequence& sequence, const Pass& pass, float scale, bool learn);
+  std::optional<double> run(const PackedSequence& sequence, const Pass& pass, float scale,
+                            bool learn);
   void embed(const std::vector<int32_t>& tokens, float* out);
   void fill_rotations(const std::vector<Sample>& samples);
   void rotate(float* query, float* key, int32_t rows, float sign);
-  void layer_forward(int32_t layer, const Sequence& sequence, const Pass& pass, const float* in,
-                     float* out);
-  void layer_backward(int32_t layer, const Sequence& sequence, const Pass& pass, const float* in,
-                      float* d_residual);
-  double loss(const Sequence& sequence, const float* residual, float scale, float* d_residual);
+  void layer_forward(int32_t layer, const PackedSequence& sequence, const Pass& pass,
+                     const float* in, float* out);
+  void layer_backward(int32_t layer, const PackedSequence& sequence, const Pass& pass,
+                      const float* in, float* d_residual);
+  double loss(const PackedSequence& sequence, const float* residual, float scale,
+              float* d_residual);
 
   void linear(Role role, int32_t layer, const Pass& pass, const float* in, float* out, bool add);
   void linear_backward(Role role, int32_t layer, const Pass& pass, const float* in,

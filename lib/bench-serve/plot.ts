@@ -1,4 +1,5 @@
 /** Throughput against latency as an SVG that needs nothing else: one point a concurrency. */
+import { axis, escape, PLOT_STYLE, round } from '../svg';
 import type { Result } from './result';
 import { show } from './table';
 
@@ -10,20 +11,11 @@ const TOP = 40;
 const BOTTOM = 52;
 const LEGEND = 56;
 
-/** Light and dark, as the page or the viewer is. */
-const STYLE = `
-  svg { background: #fff; color: #222; font: 12px system-ui, sans-serif }
-  text { fill: currentColor }
-  .title { font-size: 14px; font-weight: 600 }
-  .panel { font-weight: 600 }
-  .grid { stroke: currentColor; stroke-opacity: .15 }
+const STYLE = `${PLOT_STYLE}
   .median { stroke: #1764ab; fill: #1764ab }
   .p99 { stroke: #b8500a; fill: #b8500a }
-  polyline { fill: none !important; stroke-width: 2 }
   polyline.p99 { stroke-dasharray: 6 4 }
-  .point { stroke: none }
   @media (prefers-color-scheme: dark) {
-    svg { background: #16181c; color: #ddd }
     .median { stroke: #6cb2f5; fill: #6cb2f5 }
     .p99 { stroke: #f5a25d; fill: #f5a25d }
   }`;
@@ -122,26 +114,4 @@ ${line('median')}
 ${line('p99')}
 ${points.join('\n')}
 </g>`;
-}
-
-/**
- * An axis from 0 on, of 4 to 8 steps of 1, 2 or 5 times a power of ten, with room above the greatest.
- * @example axis(37) ends at 40, with ticks at 0, 5, ..., 40
- */
-function axis(greatest: number): { end: number; ticks: number[] } {
-  if (greatest <= 0) return { end: 1, ticks: [0, 1] };
-  const power = 10 ** Math.floor(Math.log10(greatest / 4));
-  const step = power * [1, 2, 5, 10].find((times) => greatest / (times * power) <= 8)!;
-  const steps = Math.ceil((greatest * 1.02) / step);
-  // Products of steps such as 0.1 are off by a rounding error.
-  const ticks = Array.from({ length: steps + 1 }, (_, i) => Number((i * step).toPrecision(12)));
-  return { end: ticks.at(-1)!, ticks };
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
-}
-
-function escape(text: string): string {
-  return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }

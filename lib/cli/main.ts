@@ -20,6 +20,7 @@ import { removeCommand } from './remove';
 import { serveCommand } from './serve';
 import { Interrupted } from './session';
 import { tokenizeCommand } from './tokenize';
+import { trainCommand } from './train';
 import { whereCommand } from './where';
 
 const FAILURE = 1;
@@ -47,6 +48,7 @@ async function main(): Promise<void> {
     tokenizeCommand(),
     perplexityCommand(),
     moderateCommand(),
+    trainCommand(),
     serveCommand(),
     benchCommand(),
     benchServeCommand(),

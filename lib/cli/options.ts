@@ -1,6 +1,6 @@
 /** Options several commands share, named as the API names them. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { GenerateOptions, LoadOptions } from '../index';
+import type { GenerateOptions, LoadOptions, TrainOptions } from '../index';
 
 const LOAD_OPTIONS = [
   'threads',
@@ -35,8 +35,36 @@ const SAMPLING_OPTIONS = [
   'logprobs',
 ] as const;
 
+const TRAIN_OPTIONS = [
+  'output',
+  'rank',
+  'alpha',
+  'rsLora',
+  'targets',
+  'dropout',
+  'sequenceLength',
+  'packing',
+  'batchSize',
+  'epochs',
+  'steps',
+  'learningRate',
+  'schedule',
+  'warmupSteps',
+  'weightDecay',
+  'maxGradientNorm',
+  'seed',
+  'shuffle',
+  'evaluation',
+  'evaluateEvery',
+  'patience',
+  'adapter',
+  'checkpointEvery',
+  'resume',
+] as const;
+
 export type LoadFlags = Pick<LoadOptions, (typeof LOAD_OPTIONS)[number]>;
 export type SamplingFlags = Pick<GenerateOptions, (typeof SAMPLING_OPTIONS)[number]>;
+export type TrainFlags = Pick<TrainOptions, (typeof TRAIN_OPTIONS)[number]>;
 
 /** The options of `Model.load` among those of a command. */
 export function loadFlags(flags: LoadFlags): LoadFlags {
@@ -46,6 +74,11 @@ export function loadFlags(flags: LoadFlags): LoadFlags {
 /** The options of `Model.generate` among those of a command. */
 export function samplingFlags(flags: SamplingFlags): SamplingFlags {
   return pick(flags, SAMPLING_OPTIONS);
+}
+
+/** The options of `Model.train` among those of a command. */
+export function trainFlags(flags: TrainFlags): TrainFlags {
+  return pick(flags, TRAIN_OPTIONS);
 }
 
 function pick<T extends object, K extends keyof T>(object: T, keys: readonly K[]): Pick<T, K> {
@@ -58,7 +91,7 @@ function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-const OPTIONS = [...LOAD_OPTIONS, ...SAMPLING_OPTIONS];
+const OPTIONS = [...LOAD_OPTIONS, ...SAMPLING_OPTIONS, ...TRAIN_OPTIONS];
 const TWO_WORDS = OPTIONS.filter((name) => /[A-Z]/.test(name)).join('|');
 
 /**

@@ -1,6 +1,7 @@
 /** The losses of a training, as they are kept beside its adapter. */
 import { join } from 'node:path';
 import { writeWhole } from './adapter-file';
+import { plotLosses } from './loss-plot';
 
 export interface LossPoint {
   readonly step: number;
@@ -11,8 +12,17 @@ export interface LossPoint {
   readonly evaluationLoss?: number;
 }
 
-/** Writes losses.jsonl, a point a line. */
-export async function writeLosses(directory: string, points: readonly LossPoint[]): Promise<void> {
+/** Writes losses.jsonl, a point a line, and losses.svg. */
+export async function writeLosses(
+  directory: string,
+  title: string,
+  points: readonly LossPoint[],
+): Promise<void> {
   const lines = points.map((point) => `${JSON.stringify(point)}\n`).join('');
-  await writeWhole(join(directory, 'losses.jsonl'), (write) => write(Buffer.from(lines)));
+  for (const [name, text] of [
+    ['losses.jsonl', lines],
+    ['losses.svg', plotLosses(title, points)],
+  ] as const) {
+    await writeWhole(join(directory, name), (write) => write(Buffer.from(text)));
+  }
 }

@@ -3,7 +3,7 @@ import type { Message, Tool } from '../chat/messages';
 import { TramontaneError } from '../errors';
 import { isObject } from '../files/json';
 import type { FileUrl } from '../files/path';
-import type { BaseTokenizer } from '../tokenizer/base-tokenizer';
+import type { Tokenizer } from '../tokenizer/tokenizer';
 import { isTokenIds, type TokenIds } from '../tokenizer/token-ids';
 
 /** A message; the answers of an assistant are learned, but for those of weight 0. */
@@ -28,7 +28,7 @@ export interface Sample {
 
 /** How a model makes ids of samples. */
 export interface SampleEncoder {
-  readonly tokenizer: BaseTokenizer;
+  readonly tokenizer: Tokenizer;
   readonly vocabularySize: number;
   /** A conversation's ids, and the ranges of them that the assistant wrote. */
   readonly encodeConversation: (

@@ -1,4 +1,5 @@
 /** Training, from a dataset to the directory of an adapter. */
+import { basename } from 'node:path';
 import { TramontaneError } from '../errors';
 import { onAbort } from '../model/abort-signals';
 import type { ModelShape } from '../files/checkpoint';
@@ -171,7 +172,7 @@ class Training {
       else await removeCheckpoint(output);
       // With patience, the best is there already.
       if (patience === undefined || this.#best() === undefined) await this.#saveAdapter();
-      await writeLosses(output, this.#points);
+      await writeLosses(output, `Losses of ${basename(output)}`, this.#points);
       return this.#result(reason);
     } finally {
       forgetSignal();

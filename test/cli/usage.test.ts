@@ -7,7 +7,7 @@ import { run } from './command';
 
 const commands = [
   ...['generate', 'inspect', 'tokenize', 'perplexity', 'bench', 'doctor'],
-  ...['pull', 'list', 'remove', 'where'],
+  ...['pull', 'list', 'remove', 'where', 'train'],
 ];
 
 describe('help', () => {

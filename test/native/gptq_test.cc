@@ -12,6 +12,7 @@
 #include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "cpu/backend/implementation.h"
+#include "cpu/products/weight_tile.h"
 #include "quant/gptq.h"
 #include "test.h"
 
@@ -355,6 +356,25 @@ TEST("a row of a GPTQ product has the same bits in every batch and split") {
                 }
               }
             }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST("a rectangle of a weight has the values of its definition") {
+  for (const int bits : {2, 3, 4, 8}) {
+    for (const Groups kind :
+         {Groups::kPlain, Groups::kSorted, Groups::kShuffled, Groups::kUneven}) {
+      const Gptq gptq(bits, 512, 320, 128, kind, 1, Format::kF16, 21);
+      for (const WeightTile& tile : {WeightTile{0, 256, 0, 256}, WeightTile{256, 64, 256, 256}}) {
+        std::vector<float> decoded(size_t{kWeightTile} * kWeightTile);
+        decode_weight_tile(gptq.weight, tile, decoded.data());
+        for (int32_t o = 0; o < tile.outputs; ++o) {
+          for (int32_t i = 0; i < tile.inputs; ++i) {
+            CHECK_EQ(decoded[size_t(o) * kWeightTile + i],
+                     static_cast<float>(gptq.value(tile.first_input + i, tile.first_output + o)));
           }
         }
       }
