@@ -86,7 +86,8 @@ MachineLimits::MachineLimits(const Napi::CallbackInfo& info)
       const std::string path = paths.Get(i).As<Napi::String>();
       const MappedFile& file = *files->mapped.emplace_back(std::make_unique<MappedFile>(path));
       for (size_t at = 0; at < file.size(); at += kPieceBytes) {
-        files->pieces.push_back({file.data() + at, std::min(kPieceBytes, file.size() - at)});
+        files->pieces.push_back(
+            {file.data() + at, std::min<uint64_t>(kPieceBytes, file.size() - at)});
       }
       files->bytes += static_cast<double>(file.size());
     }
