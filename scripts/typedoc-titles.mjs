@@ -7,6 +7,7 @@ import { Converter, ReflectionKind } from 'typedoc';
 const MODULES = new Map([
   ['index', 'tramontane'],
   ['server', 'tramontane/server'],
+  ['ai-sdk', 'tramontane/ai-sdk'],
 ]);
 
 /** @param {import('typedoc').Application} app */
