@@ -53,7 +53,8 @@ function windowsFaults({ arch }: Target, file: string): string[] {
   const found: string[] = [];
   const machine = bytes.readUInt16LE(header + 4);
   if (machine !== (arch === 'x64' ? 0x8664 : 0xaa64)) found.push(`is for machine ${machine}`);
-  const allowed = /^(kernel32|ntdll|advapi32|psapi|ucrtbase|api-ms-win-[\w-]+)\.dll$/i;
+  // msvcrt is the C library that zig's Windows has: a part of the system since 2000.
+  const allowed = /^(kernel32|ntdll|advapi32|psapi|msvcrt|ucrtbase|api-ms-win-[\w-]+)\.dll$/i;
   for (const name of windowsImports(bytes)) if (!allowed.test(name)) found.push(`needs ${name}`);
   if (!bytes.includes('napi_register_module_v1\0')) found.push('exports no module');
   return found;
