@@ -1,5 +1,6 @@
 #include "model/adapter.h"
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstring>
@@ -31,17 +32,19 @@ uint64_t other_row(uint64_t row, uint64_t head_size, RopePairing wanted) {
   return head + i % half * 2 + i / half;
 }
 
+// Hashes every other word each, which takes half the time of one after the other.
 void add_bytes(KeyedHash& hash, const uint8_t* data, uint64_t bytes) {
+  const auto word_at = [&](uint64_t at) {
+    uint64_t word = 0;
+    if (at < bytes) std::memcpy(&word, data + at, std::min<uint64_t>(sizeof word, bytes - at));
+    return word;
+  };
+  KeyedHash parts;
+  for (uint64_t at = 0; at < bytes; at += 16) parts.add(word_at(at), word_at(at + 8));
+  const PageKey both = parts.finish();
   hash.add(bytes);
-  uint64_t word = 0;
-  for (; bytes >= sizeof word; data += sizeof word, bytes -= sizeof word) {
-    std::memcpy(&word, data, sizeof word);
-    hash.add(word);
-  }
-  if (bytes == 0) return;
-  word = 0;
-  std::memcpy(&word, data, bytes);
-  hash.add(word);
+  hash.add(both.high);
+  hash.add(both.low);
 }
 
 }  // namespace

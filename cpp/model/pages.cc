@@ -24,11 +24,6 @@ const Secret& secret() {
 KeyedHash::KeyedHash()
     : high_(secret().words[0], secret().words[1]), low_(secret().words[2], secret().words[3]) {}
 
-void KeyedHash::add(uint64_t word) {
-  high_.add(word);
-  low_.add(word);
-}
-
 PageKey PageKey::root(uint64_t salt) { return {salt, 0}; }
 
 PageKey PageKey::root(const PageKey& adapter, float scale, uint64_t salt) {

@@ -33,7 +33,12 @@ struct PageKey {
 class KeyedHash {
  public:
   KeyedHash();
-  void add(uint64_t word);
+  void add(uint64_t word) { add(word, word); }
+  // To the one half and to the other.
+  void add(uint64_t high, uint64_t low) {
+    high_.add(high);
+    low_.add(low);
+  }
   PageKey finish() { return {high_.finish(), low_.finish()}; }
 
  private:

@@ -3,21 +3,24 @@ import { writeFile } from 'node:fs/promises';
 import { createInterface, type Interface } from 'node:readline';
 import { Command } from 'commander';
 import { TEMPLATE_NAMES, type ChatTemplate } from '../chat/encode-chat';
-import type { Model } from '../index';
+import type { AdapterUse, Model } from '../index';
 import { fitMessages, TramontaneError, type ChatResult, type Message } from '../index';
 import { textOf } from './forms';
 import {
+  adapterOf,
+  addAdapterOptions,
   addLoadOptions,
   addSamplingOptions,
   loadFlags,
   samplingFlags,
+  type AdapterFlags,
   type LoadFlags,
   type SamplingFlags,
 } from './options';
 import { EMBEDDED_MODEL, load, modelArgument } from './session';
 import { Spinner } from './spinner';
 
-interface Flags extends LoadFlags, SamplingFlags {
+interface Flags extends LoadFlags, AdapterFlags, SamplingFlags {
   readonly system?: string;
   readonly chatTemplate?: string;
   readonly safePrompt?: true;
@@ -54,7 +57,7 @@ Examples:
   $ echo "What is the mistral?" | tramontane chat Mistral-7B-Instruct-v0.3.Q4_K_M.gguf`,
     )
     .action(chat);
-  return addSamplingOptions(addLoadOptions(command));
+  return addSamplingOptions(addAdapterOptions(addLoadOptions(command)));
 }
 
 async function chat(path: string | undefined, flags: Flags): Promise<void> {
@@ -70,7 +73,7 @@ async function chat(path: string | undefined, flags: Flags): Promise<void> {
   };
   const model = await load(path ?? EMBEDDED_MODEL, options);
   try {
-    await new Conversation(model, flags).run();
+    await new Conversation(model, flags, await adapterOf(model, flags)).run();
   } finally {
     await model.dispose();
   }
@@ -84,6 +87,7 @@ class Conversation {
   constructor(
     private readonly model: Model,
     private readonly flags: Flags,
+    private readonly use: AdapterUse,
   ) {
     this.clear();
     // Says what is missing before anybody has typed.
@@ -185,6 +189,7 @@ class Conversation {
     const messages = this.fitted(asked);
     const generation = this.model.chat(messages, {
       ...samplingFlags(this.flags),
+      ...this.use,
       safePrompt: this.flags.safePrompt ?? false,
     });
     this.answer = generation;

@@ -4,15 +4,18 @@ import type { Generation, GenerationResult } from '../index';
 import { addFormOptions, formOf, type FormFlags } from './forms';
 import { addTextOptions, givenText, neededText, type TextFlags } from './input';
 import {
+  adapterOf,
+  addAdapterOptions,
   addLoadOptions,
   addSamplingOptions,
   samplingFlags,
+  type AdapterFlags,
   type LoadFlags,
   type SamplingFlags,
 } from './options';
 import { EMBEDDED_MODEL, withModel, modelArgument } from './session';
 
-interface Flags extends TextFlags, FormFlags, LoadFlags, SamplingFlags {
+interface Flags extends TextFlags, FormFlags, LoadFlags, AdapterFlags, SamplingFlags {
   readonly echo?: true;
   readonly json?: true;
 }
@@ -40,7 +43,7 @@ Examples:
   $ tramontane generate model-gptq/ -p "1, 2, 3," --json --logprobs 5 --seed 7`,
     )
     .action(generate);
-  return addFormOptions(addSamplingOptions(addLoadOptions(command)));
+  return addFormOptions(addSamplingOptions(addAdapterOptions(addLoadOptions(command))));
 }
 
 async function generate(path: string | undefined, flags: Flags, command: Command): Promise<void> {
@@ -53,7 +56,13 @@ async function generate(path: string | undefined, flags: Flags, command: Command
       : await neededText(flags, command, path);
   const form = await formOf(flags);
   await withModel(path ?? EMBEDDED_MODEL, flags, async (model, signal) => {
-    const generation = model.generate(prompt, { ...samplingFlags(flags), ...form, signal });
+    const options = {
+      ...samplingFlags(flags),
+      ...form,
+      ...(await adapterOf(model, flags)),
+      signal,
+    };
+    const generation = model.generate(prompt, options);
     if (flags.json) {
       await writeJson(generation);
       return;

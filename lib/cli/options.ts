@@ -1,6 +1,13 @@
 /** Options several commands share, named as the API names them. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { GenerateOptions, LoadOptions, TrainOptions } from '../index';
+import {
+  TramontaneError,
+  type Adapter,
+  type GenerateOptions,
+  type LoadOptions,
+  type Model,
+  type TrainOptions,
+} from '../index';
 
 const LOAD_OPTIONS = [
   'threads',
@@ -91,7 +98,7 @@ function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-const OPTIONS = [...LOAD_OPTIONS, ...SAMPLING_OPTIONS, ...TRAIN_OPTIONS];
+const OPTIONS = [...LOAD_OPTIONS, ...SAMPLING_OPTIONS, ...TRAIN_OPTIONS, 'adapterScale'];
 const TWO_WORDS = OPTIONS.filter((name) => /[A-Z]/.test(name)).join('|');
 
 /**
@@ -102,6 +109,28 @@ export function inFlags(message: string): string {
   return message
     .replace(new RegExp(`^(${OPTIONS.join('|')})\\b`), flagOf)
     .replace(new RegExp(`\\b(${TWO_WORDS})\\b`, 'g'), flagOf);
+}
+
+export interface AdapterFlags {
+  readonly adapter?: string;
+  readonly adapterScale?: number;
+}
+
+/** Adds an adapter that the model is used with. */
+export function addAdapterOptions(command: Command): Command {
+  return command
+    .option('--adapter <path>', 'a LoRA: a directory of PEFT, or a .gguf file')
+    .option('--adapter-scale <x>', 'what its part is multiplied by (default: 1)', number);
+}
+
+/** Loads the adapter of a command, for a request's options; it goes with the model. */
+export async function adapterOf(
+  model: Model,
+  { adapter: path, adapterScale: scale }: AdapterFlags,
+): Promise<{ adapter?: Adapter }> {
+  if (path !== undefined) return { adapter: await model.loadAdapter(path, { scale }) };
+  if (scale === undefined) return {};
+  throw new TramontaneError('INVALID_OPTION', 'adapterScale goes with adapter');
 }
 
 /** Adds how a model is loaded. */

@@ -1,12 +1,19 @@
 /** `tramontane perplexity`: how well a model predicts a text. */
 import { Command } from 'commander';
-import type { Model } from '../index';
+import type { AdapterUse, Model } from '../index';
 import { addTextOptions, neededText, type TextFlags } from './input';
-import { addLoadOptions, integer, type LoadFlags } from './options';
+import {
+  adapterOf,
+  addAdapterOptions,
+  addLoadOptions,
+  integer,
+  type AdapterFlags,
+  type LoadFlags,
+} from './options';
 import { Progress } from './progress';
 import { EMBEDDED_MODEL, withModel, modelArgument } from './session';
 
-interface Flags extends TextFlags, LoadFlags {
+interface Flags extends TextFlags, LoadFlags, AdapterFlags {
   readonly chunk?: number;
   readonly json?: true;
 }
@@ -30,7 +37,7 @@ Examples:
   $ tramontane perplexity mistral-7b.Q4_K_M.gguf -f wiki.test.raw --chunk 2048 --json`,
     )
     .action(perplexity);
-  return addLoadOptions(command);
+  return addAdapterOptions(addLoadOptions(command));
 }
 
 async function perplexity(
@@ -49,7 +56,11 @@ async function perplexity(
     signal.addEventListener('abort', () => void model.dispose());
     const chunks = split(model, text, flags.chunk ?? model.info.contextSize);
     if (chunks.length === 0) command.error('the text has fewer than two tokens');
-    const { negativeLogLikelihood, tokens } = await measure(model, chunks);
+    const { negativeLogLikelihood, tokens } = await measure(
+      model,
+      chunks,
+      await adapterOf(model, flags),
+    );
     const value = Math.exp(negativeLogLikelihood / tokens);
     process.stdout.write(
       flags.json
@@ -75,6 +86,7 @@ function split(model: Model, text: string, size: number): number[][] {
 async function measure(
   model: Model,
   chunks: readonly number[][],
+  use: AdapterUse,
 ): Promise<{ negativeLogLikelihood: number; tokens: number }> {
   const progress = new Progress();
   let negativeLogLikelihood = 0;
@@ -82,7 +94,7 @@ async function measure(
   try {
     for (const [index, chunk] of chunks.entries()) {
       progress.update('predicting', index / chunks.length);
-      negativeLogLikelihood += Math.log(await model.perplexity(chunk)) * (chunk.length - 1);
+      negativeLogLikelihood += Math.log(await model.perplexity(chunk, use)) * (chunk.length - 1);
       tokens += chunk.length - 1;
     }
   } finally {

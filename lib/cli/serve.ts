@@ -1,6 +1,6 @@
 /** `tramontane serve`: models behind OpenAI's API. */
 import { Command } from 'commander';
-import { TramontaneError, type Model } from '../index';
+import { TramontaneError, type Adapter, type Model } from '../index';
 import type { Server, ServerOptions } from '../server';
 import { isLoopback } from '../server/loopback';
 import { addLoadOptions, integer, loadFlags, type LoadFlags } from './options';
@@ -10,6 +10,8 @@ interface Flags extends LoadFlags {
   readonly host: string;
   readonly port: number;
   readonly servedModelName?: readonly string[];
+  readonly adapter?: readonly string[];
+  readonly allowAdapterLoading?: true;
   readonly apiKeyFile?: string;
   readonly auth: boolean;
   readonly maxRunning?: number;
@@ -46,6 +48,11 @@ export function serveCommand(): Command {
     .option('--port <n>', 'port to listen on; 0: any that is free', integer, 8000)
     .option('--served-model-name <names...>', 'names of the one model, the first in answers')
     .option(
+      '--adapter <NAME=PATH...>',
+      'LoRAs, served by these names; of several models MODEL:NAME=PATH',
+    )
+    .option('--allow-adapter-loading', "let clients load adapters from this machine's files")
+    .option(
       '--api-key-file <file>',
       `keys that clients must bring, or name:key, one a line (or ${KEYS_VARIABLE}, with commas)`,
     )
@@ -75,6 +82,7 @@ The first line of standard output is "listening on http://HOST:PORT"; the log go
 Examples:
   $ tramontane serve mistral-7b-instruct.gguf
   $ tramontane serve mistral-7b.gguf --served-model-name mistralai/Mistral-7B-v0.1
+  $ tramontane serve mistral-7b.gguf --adapter legal=loras/legal sql=loras/sql.gguf
   $ tramontane serve small=a.gguf large=b.gguf --host 0.0.0.0 --api-key-file keys.txt`,
     )
     .action(serve);
@@ -102,6 +110,27 @@ function sourcesOf(models: readonly string[], names: readonly string[] | undefin
   });
 }
 
+interface AdapterSource {
+  /** Index of its model. */
+  readonly model: number;
+  readonly name: string;
+  readonly path: string;
+}
+
+/** @throws TramontaneError INVALID_OPTION */
+function adapterSource(argument: string, models: readonly Source[]): AdapterSource {
+  const [, base, name, path] = /^(?:([^=]+):)?([^:=]+)=(.+)$/.exec(argument) ?? [];
+  const model = base === undefined ? 0 : models.findIndex(({ names }) => names.includes(base));
+  if (name === undefined || path === undefined) {
+    throw new TramontaneError('INVALID_OPTION', `--adapter is NAME=PATH, and not ${argument}`);
+  }
+  if (model < 0 || (base === undefined && models.length > 1)) {
+    const message = `--adapter ${argument} does not say which of the models it is for: MODEL:NAME=PATH`;
+    throw new TramontaneError('INVALID_OPTION', message);
+  }
+  return { model, name, path };
+}
+
 /** @throws TramontaneError INVALID_OPTION; FILE_NOT_READABLE */
 function keyLines(flags: Flags, keysFile: (path: string) => readonly string[]): readonly string[] {
   if (flags.apiKeyFile !== undefined) return keysFile(flags.apiKeyFile);
@@ -122,13 +151,18 @@ async function serve(models: readonly string[], flags: Flags): Promise<void> {
         'where something else keeps them out',
     );
   }
-  const served: { names: readonly string[]; model: Model }[] = [];
+  const adapters = (flags.adapter ?? []).map((argument) => adapterSource(argument, sources));
+  const served: { names: readonly string[]; model: Model; adapters: Adapter[] }[] = [];
   let server: Server;
   try {
     for (const { names, path } of sources) {
       const { maxRunning } = flags;
       const options = { ...loadFlags(flags), ...(maxRunning !== undefined && { maxRunning }) };
-      served.push({ names, model: await load(path, options) });
+      served.push({ names, model: await load(path, options), adapters: [] });
+    }
+    for (const { model: index, name, path } of adapters) {
+      const { model, adapters } = served[index]!;
+      adapters.push(await model.loadAdapter(path, { name }));
     }
     server = createServer(served, serverOptions(flags, apiKeys));
     const url = await server.listen({ host: flags.host, port: flags.port });
@@ -156,6 +190,7 @@ function serverOptions(flags: Flags, apiKeys: readonly string[]): ServerOptions 
     allowedHosts: flags.allowedHosts,
     allowedOrigins: flags.allowedOrigins,
     lenient: flags.lenient,
+    allowAdapterLoading: flags.allowAdapterLoading,
     logPrompts: flags.logPrompts,
     logger: flags.logLevel === 'silent' ? false : { level: flags.logLevel, stream: process.stderr },
     ui: flags.ui,

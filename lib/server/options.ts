@@ -1,4 +1,5 @@
 /** Options of a server. */
+import type { Adapter } from '../model/adapter';
 import type { Model } from '../model/model';
 import * as check from '../model/checks';
 
@@ -7,6 +8,8 @@ export interface ServedModel {
   /** The first is the one that answers carry. */
   readonly names: readonly string[];
   readonly model: Model;
+  /** Adapters of the model, which requests may call by their names, or by `model:adapter`. */
+  readonly adapters?: readonly Adapter[];
 }
 
 export interface ServerOptions {
@@ -42,6 +45,11 @@ export interface ServerOptions {
   readonly allowedHosts?: readonly string[] | undefined;
   /** Origins of pages that may call the server (CORS); `*` for any. @default none */
   readonly allowedOrigins?: readonly string[] | undefined;
+  /**
+   * Let clients load adapters from this machine's files, and unload them, by `/v1/load_lora_adapter`
+   * and `/v1/unload_lora_adapter`. @default false
+   */
+  readonly allowAdapterLoading?: boolean | undefined;
   /** Write prompts and answers to the log. @default false */
   readonly logPrompts?: boolean | undefined;
   /** A pino logger's options or `true`; `false` for no log. @default false */
@@ -73,7 +81,7 @@ const SECONDS = [
   'slowReaderTimeout',
   'pingInterval',
 ] as const;
-const FLAGS = ['lenient', 'logPrompts', 'ui'] as const;
+const FLAGS = ['lenient', 'allowAdapterLoading', 'logPrompts', 'ui'] as const;
 const LISTS = ['apiKeys', 'allowedHosts', 'allowedOrigins'] as const;
 
 /** @throws TramontaneError INVALID_OPTION */
@@ -118,6 +126,7 @@ export function checkServerOptions(options: ServerOptions): Settings {
     slowReaderTimeout: 30,
     pingInterval: 10,
     lenient: false,
+    allowAdapterLoading: false,
     allowedHosts: [],
     allowedOrigins: [],
     logPrompts: false,

@@ -19,6 +19,7 @@ import { checkServerOptions, type ServerOptions, type Settings } from './options
 import { ApiError, apiError, shuttingDown } from './protocol/errors';
 import { schemaError } from './protocol/fields';
 import { readRest } from './read-rest';
+import { adapterRoutes } from './routes/adapters';
 import { chatRoutes } from './routes/chat';
 import { completionRoutes } from './routes/completions';
 import { embeddingRoutes } from './routes/embeddings';
@@ -203,6 +204,7 @@ export function createServer(models: Models, options: ServerOptions = {}): Serve
     fimRoutes(context);
     moderationRoutes(context);
     tokenRoutes(context);
+    if (settings.allowAdapterLoading) adapterRoutes(context);
     if (settings.ui) pageRoutes(context);
     scope.get('/openapi.json', { schema: { summary: 'This description.' } }, () => app.swagger());
     done();

@@ -1,6 +1,7 @@
 /** What a request has the models do, from its turn in the queue to its last token. */
 import { setMaxListeners } from 'node:events';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Adapter } from '../model/adapter';
 import type { Generation, GenerationChunk, GenerationResult } from '../model/generation';
 import type { Ticket } from './admission';
 import type { Metrics } from './metrics';
@@ -17,6 +18,7 @@ export class ClientGone extends Error {
 export interface JobOptions {
   readonly signal: AbortSignal;
   readonly cacheSalt: string | undefined;
+  readonly adapter: Adapter | undefined;
 }
 
 /** One generation of a request. */
@@ -133,7 +135,9 @@ export class Work {
     const queuedMs = performance.now() - this.#startedAt;
     let last: number | undefined;
     try {
-      const generation = job.start({ signal: this.signal, cacheSalt: this.cacheSalt });
+      const { adapter } = served;
+      if (adapter?.disposed === true) throw adapterGone(served.name);
+      const generation = job.start({ signal: this.signal, cacheSalt: this.cacheSalt, adapter });
       for await (const chunk of generation) {
         const now = performance.now();
         span?.token();
@@ -164,6 +168,12 @@ export class Work {
       slot.end();
     }
   }
+}
+
+/** For a request that waited while its adapter was unloaded. */
+function adapterGone(name: string): ApiError {
+  const message = `the adapter '${name}' was unloaded`;
+  return new ApiError(404, message, { param: 'model', code: 'model_not_found' });
 }
 
 /** Items of all as they come. Ends the others when one fails. */

@@ -12,7 +12,7 @@ function modelObject(name: string, served: Served): object {
     owned_by: 'tramontane',
     // As vLLM has them: what clients of it look at.
     root: served.name,
-    parent: null,
+    parent: served.parent ?? null,
     max_model_len: served.model.info.contextSize,
     // As Mistral has them: its clients take no model without.
     type: 'base',
@@ -29,9 +29,9 @@ function modelObject(name: string, served: Served): object {
 }
 
 export function modelRoutes({ app, models }: Context): void {
-  app.get('/v1/models', { schema: { summary: 'The models there are.' } }, () => ({
+  app.get('/v1/models', { schema: { summary: 'The models and adapters there are.' } }, () => ({
     object: 'list',
-    data: models.all.flatMap((served) => served.names.map((name) => modelObject(name, served))),
+    data: Array.from(models.entries, ([name, served]) => modelObject(name, served)),
   }));
   // Names such as mistralai/Mistral-7B-v0.1 have a slash, which clients may or may not escape.
   app.get<{ Params: { '*': string } }>(

@@ -2,6 +2,7 @@
 import type { Message } from '../../chat/messages';
 import type { PolicyLabel } from '../../model/moderation-policy';
 import { addRoute, newId, type Call, type Context } from '../context';
+import { badField } from '../protocol/errors';
 import { honoured, text } from '../protocol/fields';
 import { aboutChatTokens } from './chat';
 
@@ -34,6 +35,9 @@ async function judge(
   policy?: readonly PolicyLabel[],
 ) {
   const served = call.context.models.find(name);
+  if (served.adapter !== undefined) {
+    throw badField('model', `'${served.name}' is an adapter, and models alone judge`);
+  }
   const work = call.work(served);
   const results = await work.use(aboutChatTokens(inputs), async () => {
     const found = [];
