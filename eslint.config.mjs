@@ -109,7 +109,22 @@ export default tseslint.config(
     },
   },
   {
+    files: ['examples/**/*.mjs', 'examples/**/*.js'],
+    languageOptions: {
+      globals: {
+        console: 'readonly',
+        process: 'readonly',
+        ReadableStream: 'readonly',
+        Response: 'readonly',
+        TextEncoderStream: 'readonly',
+        URL: 'readonly',
+      },
+      parserOptions: { ecmaFeatures: { jsx: true } },
+    },
+  },
+  {
     files: ['**/*.js'],
+    ignores: ['examples/**'],
     languageOptions: {
       sourceType: 'commonjs',
       globals: {

@@ -1,0 +1,3 @@
+export default function Page() {
+  return <a href="/api/generate?prompt=Once">Once</a>;
+}
