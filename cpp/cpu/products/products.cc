@@ -93,12 +93,22 @@ void Products::run(const MatrixView& a, const ProductSize& size, const ProductOu
   workers_.run(strips, work, [&](int32_t strip, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];
     scratch.panels.reserve(static_cast<size_t>(round_up(kStrip, kernels_.columns) * kDepth));
+    // Sums are made in lines without gaps: in rows of 4096 all lines of a strip would lie in the same
+    // few sets of a cache.
+    scratch.sums.reserve(static_cast<size_t>(size.rows) * kStrip);
+    float* sums = scratch.sums.data();  // [rows][kStrip]
     const int32_t first = strip * kStrip, columns = std::min(kStrip, size.columns - first);
+    for (int64_t row = 0; out.add && row < size.rows; ++row) {
+      std::copy_n(out.data + row * out.stride + first, columns, sums + row * kStrip);
+    }
     for (int32_t k = 0; k < size.depth; k += kDepth) {
       const int32_t depth = std::min(kDepth, size.depth - k);
       pack_b(first, columns, k, depth, scratch);
       kernels_.multiply({a_.data() + k * padded, scratch.panels.data(), size.rows, columns, depth,
-                         out.data + first, out.stride, out.add || k > 0});
+                         sums, kStrip, out.add || k > 0});
+    }
+    for (int64_t row = 0; row < size.rows; ++row) {
+      std::copy_n(sums + row * kStrip, columns, out.data + row * out.stride + first);
     }
   });
 }

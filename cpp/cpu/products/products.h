@@ -61,7 +61,7 @@ class Products {
 
  private:
   struct Scratch {
-    AlignedBuffer<float> panels, decoded;
+    AlignedBuffer<float> panels, decoded, sums;
   };
   template <typename PackB>
   void run(const MatrixView& a, const ProductSize& size, const ProductOut& out, PackB pack_b);
