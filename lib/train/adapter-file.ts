@@ -5,19 +5,18 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TramontaneError } from '../errors';
-import { openFile } from '../files/byte-source';
-import { readSafetensors } from '../files/hf/safetensors';
+import type { AdapterTensor } from '../adapters/adapter-file';
+import { openAdapter } from '../adapters/open';
+import { PEFT_CONFIG, PEFT_TENSORS, peftTensor, writePeftConfig } from '../adapters/peft';
+import { openFile, type ByteSource } from '../files/byte-source';
+import type { ModelShape } from '../files/checkpoint';
 import { exportedB, importB, type LoraSlot, type TargetModule } from './lora';
-
-const CONFIG = 'adapter_config.json';
-const WEIGHTS = 'adapter_model.safetensors';
 
 /** What a configuration says of adapters. */
 export interface LoraSettings {
   readonly rank: number;
   readonly alpha: number;
   readonly rsLora: boolean;
-  readonly dropout: number;
   readonly targets: readonly TargetModule[];
 }
 
@@ -64,7 +63,7 @@ export async function writeWhole(
   path: string,
   write: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = `${path}.tmp`;
   try {
     const file = await open(temporary, 'w');
     try {
@@ -87,46 +86,33 @@ export async function writeWhole(
 export async function writeAdapter(
   directory: string,
   slots: readonly LoraSlot[],
-  settings: LoraSettings,
+  { rank, alpha, rsLora, targets }: LoraSettings,
   parameters: Float32Array,
   base: string,
 ): Promise<void> {
-  const { rank, alpha, rsLora, dropout, targets } = settings;
   await makeDirectory(directory);
-  const tensors = slots.flatMap((slot) => {
-    const name = `base_model.model.${slot.module}`;
-    return [
-      {
-        name: `${name}.lora_A.weight`,
-        shape: [rank, slot.inputs],
-        values: parameters.subarray(slot.a, slot.b),
-      },
-      {
-        name: `${name}.lora_B.weight`,
-        shape: [slot.outputs, rank],
-        values: exportedB(slot, rank, parameters),
-      },
-    ];
+  const tensors = slots.flatMap((slot) => [
+    {
+      name: peftTensor(slot.module, 'lora_A'),
+      shape: [rank, slot.inputs],
+      values: parameters.subarray(slot.a, slot.b),
+    },
+    {
+      name: peftTensor(slot.module, 'lora_B'),
+      shape: [slot.outputs, rank],
+      values: exportedB(slot, rank, parameters),
+    },
+  ]);
+  await writeSafetensors(join(directory, PEFT_TENSORS), tensors, { format: 'pt' });
+  const config = writePeftConfig({
+    rank,
+    alpha,
+    rslora: rsLora,
+    dora: false,
+    targetModules: targets,
+    base,
   });
-  await writeSafetensors(join(directory, WEIGHTS), tensors, { format: 'pt' });
-  const config = {
-    peft_type: 'LORA',
-    task_type: 'CAUSAL_LM',
-    base_model_name_or_path: base,
-    r: rank,
-    lora_alpha: alpha,
-    lora_dropout: dropout,
-    use_rslora: rsLora,
-    use_dora: false,
-    target_modules: targets,
-    bias: 'none',
-    fan_in_fan_out: false,
-    modules_to_save: null,
-    inference_mode: true,
-  };
-  await writeWhole(join(directory, CONFIG), (write) =>
-    write(Buffer.from(`${JSON.stringify(config, null, 2)}\n`)),
-  );
+  await writeWhole(join(directory, PEFT_CONFIG), (write) => write(Buffer.from(config)));
 }
 
 export async function makeDirectory(directory: string): Promise<void> {
@@ -140,40 +126,65 @@ export async function makeDirectory(directory: string): Promise<void> {
 
 /**
  * Reads an adapter to go on from into native's parameters. It must have the form that is trained: the
- * same rank and targets.
+ * same targets, rank and scale.
+ * @throws TramontaneError as openAdapter() does; INVALID_OPTION where the form is another
  */
 export async function readAdapter(
-  directory: string,
+  path: string,
+  shape: ModelShape,
   slots: readonly LoraSlot[],
-  rank: number,
+  { rank, scale }: { readonly rank: number; readonly scale: number },
   parameters: Float32Array,
 ): Promise<void> {
-  const source = await openFile(join(directory, WEIGHTS));
+  const file = await openAdapter(path, shape);
+  const pairs = new Map(file.pairs.map((pair) => [`${pair.role} ${pair.layer}`, pair]));
+  const unlike = (problem: string): TramontaneError =>
+    new TramontaneError('INVALID_OPTION', `adapter: ${file.path} ${problem}`);
+  const source = await openFile(file.path);
   try {
-    const tensors = new Map(
-      (await readSafetensors(source)).map((tensor) => [tensor.name, tensor] as const),
-    );
-    const wrong = (problem: string): TramontaneError =>
-      new TramontaneError('INVALID_FILE', `${source.path}: ${problem}`);
-    const take = async (name: string, shape: readonly number[]): Promise<Float32Array> => {
-      const tensor = tensors.get(name);
-      if (tensor === undefined) throw wrong(`tensor ${name} is missing`);
-      tensors.delete(name);
-      if (tensor.type !== 'F32' || tensor.shape.join() !== shape.join()) {
-        const found = `${tensor.type} [${tensor.shape.join(', ')}]`;
-        throw wrong(`tensor ${name} is ${found}, and must be F32 [${shape.join(', ')}]`);
-      }
-      const bytes = await source.read(tensor.offset, tensor.byteLength);
-      return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-    };
     for (const slot of slots) {
-      const name = `base_model.model.${slot.module}`;
-      parameters.set(await take(`${name}.lora_A.weight`, [rank, slot.inputs]), slot.a);
-      importB(slot, rank, await take(`${name}.lora_B.weight`, [slot.outputs, rank]), parameters);
+      const key = `${slot.role} ${slot.layer}`;
+      const pair = pairs.get(key);
+      pairs.delete(key);
+      if (pair === undefined) throw unlike(`has nothing for ${slot.module}, which targets name`);
+      const { down, up, magnitude } = pair;
+      if (magnitude !== undefined) throw unlike('is of DoRA, which is not trained');
+      if (file.ropePairing !== 'halves') throw unlike('is GGUF: PEFT directories are gone on from');
+      if (down.rows !== rank) throw unlike(`has rank ${down.rows}, and rank is ${rank}`);
+      if (Math.abs(pair.scale - scale) > 1e-6 * scale) {
+        throw unlike(`has alpha / rank ${pair.scale}, and the options ${scale}`);
+      }
+      parameters.set(await floatsOf(source, down), slot.a);
+      importB(slot, rank, await floatsOf(source, up), parameters);
     }
-    const [extra] = tensors.keys();
-    if (extra !== undefined) throw wrong(`tensor ${extra} is of no target module`);
   } finally {
     await source.close();
   }
+  const [extra] = pairs.values();
+  if (extra !== undefined) throw unlike(`has ${extra.down.name}, of no module that targets name`);
+}
+
+/** The values of a tensor in floats, of which what PEFT writes is one of three kinds. */
+async function floatsOf(source: ByteSource, tensor: AdapterTensor): Promise<Float32Array> {
+  const { format, range } = tensor;
+  const bytes = await source.read(range.offset, range.byteLength);
+  if (format === 'F32') return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+  return Float32Array.from(halves, format === 'BF16' ? bf16ToNumber : f16ToNumber);
+}
+
+const bits = new DataView(new ArrayBuffer(4));
+
+function bf16ToNumber(half: number): number {
+  bits.setUint32(0, half * 2 ** 16);
+  return bits.getFloat32(0);
+}
+
+function f16ToNumber(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1;
+  const exponent = (half >> 10) & 31;
+  const fraction = half & 1023;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }

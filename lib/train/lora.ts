@@ -21,6 +21,7 @@ export interface LoraSlot {
   /** `model.layers.0.self_attn.q_proj` */
   readonly module: string;
   readonly role: WeightRole;
+  readonly layer: number;
   readonly inputs: number;
   readonly outputs: number;
   /** Where A begins in native's parameters, and where the transposed B [rank][outputs] does. */
@@ -39,7 +40,7 @@ export function loraSlots(
   let end = 0;
   return slots(shape)
     .filter(({ module }) => targets.some((target) => module.endsWith(`.${target}`)))
-    .map(({ module, role, rows: outputs, columns: inputs }) => {
+    .map(({ module, role, layer, rows: outputs, columns: inputs }) => {
       const a = end;
       const b = a + rank * inputs;
       end = b + rank * outputs;
@@ -48,7 +49,7 @@ export function loraSlots(
         isRotated && shape.ropePairing === 'neighbours'
           ? neighbourPlace(shape.headSize)
           : (output: number) => output;
-      return { module, role, inputs, outputs, a, b, outputPlace };
+      return { module, role, layer, inputs, outputs, a, b, outputPlace };
     });
 }
 

@@ -191,7 +191,10 @@ class Training {
       }
     }
     const parameters = initialParameters(this.slots, rank, seed);
-    if (adapter !== undefined) await readAdapter(adapter, this.slots, rank, parameters);
+    if (adapter !== undefined) {
+      const form = { rank, scale: scaleOf(this.settings) };
+      await readAdapter(adapter, this.model.shape, this.slots, form, parameters);
+    }
     this.trainer.write('parameters', parameters);
   }
 

@@ -1,8 +1,9 @@
 /** The trace of a training by other programs (peft, torch), in f32: losses and the last adapter. */
-import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Model } from '../../lib';
+import { writePeftConfig } from '../../lib/adapters/peft';
 import { describeWithReference } from '../reference';
 import { readTensors } from './tensors';
 
@@ -24,6 +25,11 @@ describeWithReference('a training by other programs', (reference) => {
     await copyFile(
       join(given, 'initial.safetensors'),
       join(directory, 'initial/adapter_model.safetensors'),
+    );
+    const config = { rank: 4, alpha: 8, rslora: false, dora: false };
+    await writeFile(
+      join(directory, 'initial/adapter_config.json'),
+      writePeftConfig({ ...config, targetModules: ['q_proj', 'v_proj'] }),
     );
   });
   afterAll(() => rm(directory, { recursive: true }));

@@ -3,8 +3,15 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Model, type LoadOptions, type TrainingStep, type TrainOptions } from '../../lib';
+import {
+  Model,
+  type Adapter,
+  type LoadOptions,
+  type TrainingStep,
+  type TrainOptions,
+} from '../../lib';
 import { writeSafetensors } from '../../lib/train/adapter-file';
+import { fixture } from '../reference';
 import { reports } from './style';
 import { readTensors } from './tensors';
 
@@ -57,6 +64,46 @@ test('a new style is learned of 200 samples: perplexity of others falls to less 
   const config = JSON.parse(await readFile(join(output, 'adapter_config.json'), 'utf8'));
   expect(config).toMatchObject({ peft_type: 'LORA', r: 8, lora_alpha: 16, bias: 'none' });
   expect(await readFile(join(output, 'losses.svg'), 'utf8')).toContain('kept apart');
+});
+
+describe('the loss of training is that of inference, before it and with the adapter that comes of it', () => {
+  test.each([
+    ['a GGUF file', MODEL],
+    ['a file with pairs of rows side by side and several formats', fixture('gguf/swa-Q4_K_M.gguf')],
+    ['GPTQ with act-order', fixture('gptq/swa-gptq-b4-g128-actorder')],
+  ])('%s', async (name, path) => {
+    const output = join(directory, `round-${name.slice(2, 6)}`);
+    await using model = await Model.load(path, { compute: 'f32', kvCacheType: 'f32' });
+    const { vocabularySize } = model.info;
+    // Longer than the window of the GPTQ and GGUF models, 48, and of 64 of the embedded one.
+    const samples = Array.from({ length: 4 }, (_, row) => ({
+      tokens: Array.from({ length: 100 }, (_, i) => (i * i * 7 + row * 31 + i) % vocabularySize),
+    }));
+    const inferred = async (adapter?: Adapter) => {
+      let sum = 0;
+      for (const { tokens } of samples) {
+        const positions = tokens.slice(1).map((_, i) => i);
+        const logits = await model.logits(tokens, { positions, adapter });
+        positions.forEach((at) => {
+          const row = logits.subarray(at * vocabularySize, (at + 1) * vocabularySize);
+          const total = row.reduce((all, logit) => all + Math.exp(logit), 0);
+          sum += Math.log(total) - row[tokens[at + 1]!]!;
+        });
+      }
+      return sum / (samples.length * 99);
+    };
+    const { evaluationBefore, evaluation } = await model.train(samples, {
+      output,
+      rank: 4,
+      steps: 4,
+      learningRate: 1e-2,
+      evaluation: samples,
+    });
+    expect(Math.abs(evaluationBefore!.loss - (await inferred()))).toBeLessThan(1e-4);
+    using adapter = await model.loadAdapter(output);
+    expect(evaluation!.loss).toBeLessThan(evaluationBefore!.loss - 0.05);
+    expect(Math.abs(evaluation!.loss - (await inferred(adapter)))).toBeLessThan(1e-4);
+  });
 });
 
 describe('a training that is interrupted', () => {

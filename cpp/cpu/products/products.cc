@@ -93,8 +93,8 @@ void Products::run(const MatrixView& a, const ProductSize& size, const ProductOu
   workers_.run(strips, work, [&](int32_t strip, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];
     scratch.panels.reserve(static_cast<size_t>(round_up(kStrip, kernels_.columns) * kDepth));
-    // Sums are made in lines without gaps: in rows of 4096 all lines of a strip would lie in the same
-    // few sets of a cache.
+    // Sums are made in lines without gaps: in rows of 4096 all lines of a strip would lie in the
+    // same few sets of a cache.
     scratch.sums.reserve(static_cast<size_t>(size.rows) * kStrip);
     float* sums = scratch.sums.data();  // [rows][kStrip]
     const int32_t first = strip * kStrip, columns = std::min(kStrip, size.columns - first);
