@@ -8,6 +8,7 @@ import { benchCommand } from './bench';
 import { benchServeCommand } from './bench-serve';
 import { buildCommand } from './build';
 import { chatCommand } from './chat';
+import { completionCommand } from './completion';
 import { doctorCommand } from './doctor';
 import { generateCommand } from './generate';
 import { inspectCommand } from './inspect';
@@ -54,6 +55,7 @@ async function main(): Promise<void> {
     benchServeCommand(),
     doctorCommand(),
     buildCommand(),
+    completionCommand(program),
   ]) {
     program.addCommand(command);
   }
@@ -66,6 +68,10 @@ async function main(): Promise<void> {
           report(text.replace(/^error: /, ''));
         },
       });
+  }
+  if (process.argv.length === 2) {
+    program.outputHelp(); // Alone it explains itself, which is no failure.
+    return;
   }
   try {
     await program.parseAsync();

@@ -7,7 +7,7 @@ import { run } from './command';
 
 const commands = [
   ...['generate', 'inspect', 'tokenize', 'perplexity', 'bench', 'doctor'],
-  ...['pull', 'list', 'remove', 'where', 'train'],
+  ...['pull', 'list', 'remove', 'where', 'train', 'completion'],
 ];
 
 describe('help', () => {
@@ -15,6 +15,12 @@ describe('help', () => {
     const { status, stdout } = await run('--help');
     expect(status).toBe(0);
     for (const command of commands) expect(stdout).toContain(`  ${command} `);
+  });
+
+  test('is what the command alone shows', async () => {
+    const alone = await run();
+    expect(alone).toEqual(await run('--help'));
+    expect(alone.status).toBe(0);
   });
 
   test.each(commands)('of %s has examples', async (command) => {
@@ -87,12 +93,6 @@ describe('wrong usage is one line and exit code 2', () => {
     expect(stderr).toMatch(message);
     expect(stdout).toBe('');
     expect(status).toBe(2);
-  });
-
-  test('no command shows the help', async () => {
-    const { status, stderr } = await run();
-    expect(status).toBe(2);
-    expect(stderr).toContain('Usage: tramontane');
   });
 });
 
