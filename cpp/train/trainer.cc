@@ -15,7 +15,7 @@ namespace tramontane::train {
 namespace {
 
 // Rows whose logits are held at once.
-constexpr int32_t kLossRows = 128;
+constexpr int32_t kLossRows = 256;
 // Floats of the state that one thread takes at a time; a gradient's norm is the sum of their sums.
 constexpr int64_t kStateChunk = 1 << 16;
 // What some operations cost an element, in multiply-adds.
@@ -26,6 +26,16 @@ const cpu::Implementation& implementation() {
   const auto* chosen = cpu::choose_implementation(std::getenv("TRAMONTANE_CPU"), &message);
   if (chosen == nullptr) throw Error("INVALID_OPTION", message);
   return *chosen;
+}
+
+// What the forward pass multiplies in. GPTQ with act-order meets int8 activations in a copy of its
+// words only, as large as the model, and backward wants the words where they lie: f32 takes these
+// too.
+Compute forward_compute(const ModelDescription& description) {
+  for (const WeightPlace& weight : description.weights) {
+    if (weight.format == Format::kGptq && weight.gptq.has_group_index) return Compute::kF32;
+  }
+  return description.compute;
 }
 
 uint64_t dropout_key(uint64_t seed, uint64_t number, int32_t layer, Role role) {
@@ -41,8 +51,8 @@ Trainer::Trainer(const ModelDescription& description, LoraOptions options, int32
       options_(std::move(options)),
       most_rows_(most_rows),
       workers_(description.threads),
-      weights_(shape_, description.compute),
-      int8_(*implementation().linear, description.compute, workers_),
+      weights_(shape_, forward_compute(description)),
+      int8_(*implementation().linear, Compute::kInt8, workers_),
       products_(*implementation().tiles, workers_),
       attention_(shape_, description.window, *implementation().tiles, workers_),
       frequencies_(rope_frequencies(shape_)) {
