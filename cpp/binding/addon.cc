@@ -1,6 +1,6 @@
 // What the addon exports: load(description, onEvents, onProgress) -> Promise<NativeModel>,
-// memoryNeeds(description, users), Grammar, Matcher, buildVocabulary(), orderGptq(), MachineLimits,
-// Trainer and backends().
+// memoryNeeds(description, users), Grammar, Matcher, buildVocabulary(), orderGptq(), mergeWeight(),
+// MachineLimits, Trainer and backends().
 #include <napi.h>
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include "binding/grammar.h"
 #include "binding/guard.h"
 #include "binding/machine_limits.h"
+#include "binding/merge.h"
 #include "binding/native_model.h"
 #include "binding/order_gptq.h"
 #include "binding/progress_calls.h"
@@ -102,6 +103,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Grammar", NativeGrammar::define(env));
   exports.Set("Matcher", NativeMatcher::define(env));
   exports.Set("buildVocabulary", Napi::Function::New(env, build_vocabulary, "buildVocabulary"));
+  exports.Set("mergeWeight", Napi::Function::New(env, merge_weight, "mergeWeight"));
   exports.Set("orderGptq", Napi::Function::New(env, order_gptq, "orderGptq"));
   exports.Set("MachineLimits", MachineLimits::define(env));
   exports.Set("Trainer", NativeTrainer::define(env));

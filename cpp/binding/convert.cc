@@ -174,6 +174,16 @@ AdapterDescription to_adapter_description(const Napi::Object& object) {
   return description;
 }
 
+MergeRequest to_merge_request(const Napi::Object& object) {
+  return {to_strings(object.Get("files")),
+          to_weight(object.Get("weight").As<Napi::Object>()),
+          to_shape(object.Get("shape").As<Napi::Object>()),
+          to_adapter_description(object.Get("adapter").As<Napi::Object>()),
+          get_float(object, "scale"),
+          to_format(get_string(object, "format")),
+          get_int(object, "threads")};
+}
+
 ModelDescription to_description(const Napi::Object& object) {
   ModelDescription description{};
   description.files = to_strings(object.Get("files"));

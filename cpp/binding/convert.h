@@ -5,6 +5,7 @@
 #include <napi.h>
 
 #include "engine/engine.h"
+#include "model/merge.h"
 #include "model/model.h"
 
 namespace tramontane::binding {
@@ -14,6 +15,7 @@ WeightPlace to_weight(const Napi::Object& object);
 ModelDescription to_description(const Napi::Object& object);
 EngineOptions to_engine_options(const Napi::Object& description);
 AdapterDescription to_adapter_description(const Napi::Object& object);
+MergeRequest to_merge_request(const Napi::Object& object);
 GenerateRequest to_generate_request(const Napi::Object& object, int32_t vocabulary);
 uint64_t to_salt(const Napi::Value& value);
 std::vector<int32_t> to_tokens(const Napi::Value& value);

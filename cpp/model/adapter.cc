@@ -21,17 +21,6 @@ uint64_t bytes_of(const WeightData& data) {
          uint64_t(info.block_bytes);
 }
 
-// Whether the rows are of heads that are rotated, whose order files differ in.
-bool is_rotated(Role role) { return role == Role::kQuery || role == Role::kKey; }
-
-// The row of a file with the other pairing that comes to `row`. Worked example, heads of 8:
-// halves have rows 0 4, 1 5, 2 6, 3 7 rotated together, which as neighbours are 0 1, 2 3, ...
-uint64_t other_row(uint64_t row, uint64_t head_size, RopePairing wanted) {
-  const uint64_t head = row / head_size * head_size, i = row % head_size, half = head_size / 2;
-  if (wanted == RopePairing::kNeighbours) return head + i / 2 + i % 2 * half;
-  return head + i % half * 2 + i / half;
-}
-
 // Hashes every other word each, which takes half the time of one after the other.
 void add_bytes(KeyedHash& hash, const uint8_t* data, uint64_t bytes) {
   const auto word_at = [&](uint64_t at) {
@@ -53,17 +42,16 @@ Adapter::Adapter(Model& model, const AdapterDescription& description)
     : model_(model),
       id_(next_id()),
       files_({description.file}, Mapping::kRead, model.memory_groups()) {
-  const bool other_order = description.rope_pairing != model.shape().rope_pairing;
   for (const AdapterPairPlace& place : description.pairs) {
-    const bool reorder = other_order && is_rotated(place.role);
+    const AdapterRows order(model.shape(), description.rope_pairing, place.role);
     AdapterPair pair{};
     pair.role = place.role;
     pair.layer = place.layer;
     pair.scale = place.scale;
-    pair.down = arrange(place.down, false, !is_float(place.down.format));
-    pair.up = arrange(place.up, reorder, !is_float(place.up.format));
+    pair.down = arrange(place.down, nullptr, !is_float(place.down.format));
+    pair.up = arrange(place.up, &order, !is_float(place.up.format));
     if (place.has_magnitude) {
-      const WeightData magnitude = arrange(place.magnitude, reorder, true);
+      const WeightData magnitude = arrange(place.magnitude, &order, true);
       if (magnitude.rows != pair.up.rows || magnitude.columns != 1) {
         throw Error("INVALID_FILE", place.magnitude.name + " does not fit its weight");
       }
@@ -85,29 +73,28 @@ Adapter::Adapter(Model& model, const AdapterDescription& description)
 
 Adapter::~Adapter() { model_.backend().unload_adapter(id_); }
 
-WeightData Adapter::arrange(const WeightPlace& place, bool reorder, bool as_f32) {
+WeightData Adapter::arrange(const WeightPlace& place, const AdapterRows* order, bool as_f32) {
   WeightData data = files_.find(place).data;
-  const uint64_t row_bytes = bytes_of(data) / uint64_t(data.rows);
+  const bool reorder = order != nullptr && !order->same();
   if (!reorder && !as_f32) return data;
-  const uint64_t columns = uint64_t(data.columns), rows = uint64_t(data.rows);
+  const int64_t columns = data.columns, rows = data.rows;
+  const int64_t row_bytes = static_cast<int64_t>(bytes_of(data)) / rows;
+  const int64_t arranged_row = as_f32 ? columns * int64_t{sizeof(float)} : row_bytes;
   AlignedBuffer<uint8_t>& arranged = arranged_.emplace_back();
-  const uint64_t arranged_row = as_f32 ? columns * sizeof(float) : row_bytes;
-  arranged.reserve(rows * arranged_row);
-  const ModelShape& shape = model_.shape();
-  for (uint64_t row = 0; row < rows; ++row) {
-    const uint64_t from =
-        reorder ? other_row(row, uint64_t(shape.head_size), shape.rope_pairing) : row;
+  arranged.reserve(static_cast<size_t>(rows * arranged_row));
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t from = reorder ? order->of(row) : row;
     if (from >= rows) throw Error("INVALID_FILE", place.name + " does not fit its weight");
+    const uint8_t* source = data.data + from * row_bytes;
     uint8_t* out = arranged.data() + row * arranged_row;
     if (as_f32) {
-      decode_blocks(data.format, data.data + from * row_bytes,
-                    data.columns / format_info(data.format).block_values,
+      decode_blocks(data.format, source, columns / format_info(data.format).block_values,
                     reinterpret_cast<float*>(out));
     } else {
-      std::memcpy(out, data.data + from * row_bytes, row_bytes);
+      std::memcpy(out, source, static_cast<size_t>(row_bytes));
     }
   }
-  bytes_ += rows * arranged_row;
+  bytes_ += static_cast<uint64_t>(rows * arranged_row);
   data.data = arranged.data();
   if (as_f32) data.format = Format::kF32;
   return data;

@@ -28,6 +28,31 @@ struct AdapterDescription {
   RopePairing rope_pairing;
 };
 
+// Where the rows of a weight are in an adapter's file, whose heads may be in the other order.
+class AdapterRows {
+ public:
+  AdapterRows(const ModelShape& shape, RopePairing file, Role role)
+      : wanted_(shape.rope_pairing),
+        head_size_(shape.head_size),
+        same_(file == wanted_ || (role != Role::kQuery && role != Role::kKey)) {}
+
+  bool same() const { return same_; }
+  // Worked example, heads of 8: as halves rows 0 4, 1 5, 2 6, 3 7 are rotated together, which as
+  // neighbours are 0 1, 2 3, ...
+  int64_t of(int64_t row) const {
+    if (same_) return row;
+    const int64_t head = row / head_size_ * head_size_, i = row % head_size_;
+    const int64_t half = head_size_ / 2;
+    if (wanted_ == RopePairing::kNeighbours) return head + i / 2 + i % 2 * half;
+    return head + i % half * 2 + i / half;
+  }
+
+ private:
+  const RopePairing wanted_;
+  const int64_t head_size_;
+  const bool same_;
+};
+
 // Goes before its model does; requests that use it hold it.
 class Adapter {
  public:
@@ -47,7 +72,7 @@ class Adapter {
 
  private:
   // A tensor where it was read, or a copy with rows in the model's order or decoded.
-  WeightData arrange(const WeightPlace& place, bool reorder, bool as_f32);
+  WeightData arrange(const WeightPlace& place, const AdapterRows* order, bool as_f32);
   void find_key();
 
   Model& model_;

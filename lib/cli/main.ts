@@ -13,6 +13,7 @@ import { doctorCommand } from './doctor';
 import { generateCommand } from './generate';
 import { inspectCommand } from './inspect';
 import { listCommand } from './list';
+import { mergeCommand } from './merge';
 import { moderateCommand } from './moderate';
 import { inFlags } from './options';
 import { perplexityCommand } from './perplexity';
@@ -48,6 +49,7 @@ async function main(): Promise<void> {
     inspectCommand(),
     tokenizeCommand(),
     perplexityCommand(),
+    mergeCommand(),
     moderateCommand(),
     trainCommand(),
     serveCommand(),

@@ -81,6 +81,21 @@ export interface NativeAdapterUse {
   readonly scale: number;
 }
 
+/** A weight, and what an adapter adds to it. */
+export interface NativeMerge {
+  readonly files: readonly string[];
+  readonly weight: Weight;
+  readonly shape: ModelShape;
+  /** With the pair of the weight alone. */
+  readonly adapter: AdapterFile;
+  readonly scale: number;
+  readonly format: MergedFormat;
+  readonly threads: number;
+}
+
+/** The formats that weights are written in. */
+export type MergedFormat = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0';
+
 /** What a score has beside its tokens, as of a {@link NativeRequest}. */
 export type NativeScoreOptions = Pick<NativeRequest, 'cacheSalt' | 'adapter'>;
 
@@ -322,6 +337,8 @@ interface NativeAddon {
     threads: number,
     out: Uint8Array,
   ): Promise<void>;
+  /** Writes the weight with the adapter's part into `out`, which is as long as that. */
+  mergeWeight(merge: NativeMerge, out: Uint8Array): Promise<void>;
 }
 
 let addon: NativeAddon | undefined;
