@@ -22,7 +22,7 @@ const { values, positionals } = parseArgs({
 const [sanitize = ''] = positionals;
 const kernels = values.kernels ? 'ON' : 'OFF';
 const WITH_THREADS =
-  '^(base|cpu_backend|engine|grammar|grammar_engine|memory|model|pages|scheduler|thread_pool)_test$';
+  '^(base|cpu_backend|engine|grammar|grammar_engine|memory|model|pages|products|scheduler|thread_pool|train)_test$';
 const folder = sanitize === '' ? 'build-native' : `build-${sanitize.replaceAll(',', '-')}`;
 const jobs = String(availableParallelism());
 

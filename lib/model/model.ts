@@ -1,4 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+import { basename } from 'node:path';
 import type { ChatTemplate } from '../chat/encode-chat';
 import type { Message } from '../chat/messages';
 import { encodeFim, hasFim } from '../chat/mistral';
@@ -500,7 +501,7 @@ export class Model implements AsyncDisposable {
     const { vocabularySize, contextSize } = this.#limits;
     return trainer().train(
       {
-        path: checkpoint.path,
+        name: basename(checkpoint.path),
         shape: checkpoint.shape,
         contextSize,
         description: { ...settings.description, undrawable: new Int32Array() },

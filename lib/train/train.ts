@@ -31,7 +31,7 @@ import { SeededRandom } from './seeded-random';
 /** What a training needs of a model. */
 export interface TrainedModel {
   /** For the adapter's configuration. */
-  readonly path: string;
+  readonly name: string;
   readonly shape: ModelShape;
   readonly contextSize: number;
   readonly description: NativeDescription;
@@ -329,7 +329,7 @@ class Training {
   async #saveAdapter(): Promise<void> {
     const { output } = this.settings;
     const parameters = this.trainer.read('parameters');
-    await writeAdapter(output, this.slots, this.settings, parameters, this.model.path);
+    await writeAdapter(output, this.slots, this.settings, parameters, this.model.name);
   }
 
   #result(reason: TrainResult['reason']): TrainResult {

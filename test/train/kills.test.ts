@@ -1,9 +1,10 @@
 /** A training that is killed at any moment goes on from its last checkpoint, which is always whole. */
 import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { writeWhole } from '../../lib/train/adapter-file';
 import { outcome, start } from '../cli/command';
 import { reports } from './style';
 
@@ -60,5 +61,25 @@ test('kill -9 loses the steps since the last checkpoint alone', async () => {
   const adapter = (output: string) =>
     readFile(join(directory, output, 'adapter_model.safetensors'));
   expect(await adapter('killed')).toEqual(await adapter('whole'));
+  await rm(directory, { recursive: true });
+});
+
+test('a file that is being written is the one before until all of it is there', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'tramontane-whole-'));
+  const path = join(directory, 'file');
+  await writeWhole(path, (write) => write(Buffer.from('before')));
+  await writeWhole(path, async (write) => {
+    await write(Buffer.from('af'));
+    expect(await readFile(path, 'utf8')).toBe('before');
+    await write(Buffer.from('ter'));
+  });
+  expect(await readFile(path, 'utf8')).toBe('after');
+  const given = writeWhole(path, async (write) => {
+    await write(Buffer.from('half'));
+    throw new Error('the disk is full');
+  });
+  await expect(given).rejects.toMatchObject({ code: 'FILE_NOT_WRITABLE' });
+  expect(await readFile(path, 'utf8')).toBe('after');
+  expect(await readdir(directory)).toEqual(['file']);
   await rm(directory, { recursive: true });
 });
