@@ -142,6 +142,7 @@ function keyLines(flags: Flags, keysFile: (path: string) => readonly string[]): 
 
 async function serve(models: readonly string[], flags: Flags): Promise<void> {
   const sources = sourcesOf(models, flags.servedModelName);
+  const adapters = (flags.adapter ?? []).map((argument) => adapterSource(argument, sources));
   const { createServer, linesOfKeys } = await serverModule();
   const apiKeys = keyLines(flags, linesOfKeys);
   if (apiKeys.length === 0 && flags.auth && !isLoopback(flags.host)) {
@@ -151,7 +152,6 @@ async function serve(models: readonly string[], flags: Flags): Promise<void> {
         'where something else keeps them out',
     );
   }
-  const adapters = (flags.adapter ?? []).map((argument) => adapterSource(argument, sources));
   const served: { names: readonly string[]; model: Model; adapters: Adapter[] }[] = [];
   let server: Server;
   try {
