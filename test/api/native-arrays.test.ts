@@ -57,7 +57,13 @@ test.each([
 
 test.each([0, 1023, 1025])('logits of one position do not go into %d values', (length) => {
   expect(() => {
-    addonsModel.score(900_000, request.prompt, { cacheSalt: 0 }, Int32Array.of(1), new Float32Array(length));
+    addonsModel.score(
+      900_000,
+      request.prompt,
+      { cacheSalt: 0 },
+      Int32Array.of(1),
+      new Float32Array(length),
+    );
   }).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }) as Error);
 });
 
