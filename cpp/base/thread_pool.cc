@@ -6,12 +6,10 @@
 #include <system_error>
 #include <thread>
 
-#if defined(__x86_64__) || defined(_M_X64) || defined(_M_ARM64)
 #if defined(_MSC_VER)
 #include <intrin.h>
-#else
+#elif defined(__x86_64__)
 #include <immintrin.h>
-#endif
 #endif
 
 namespace tramontane {
