@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { addonPath } from '../model/addon';
 import { findCudaPlugin } from '../model/cuda-plugin';
 import { defaultThreads } from '../model/process-limits';
+import { entry } from './entries';
 import { native } from '../model/native';
 
 interface Diagnosis {
@@ -99,7 +100,7 @@ function report({ version, node, platform, addon, cpu, cuda }: Diagnosis): strin
   const { count, source } = cpu.threads ?? { count: 0, source: '' };
   const { devices = [] } = cuda;
   return [
-    `tramontane ${version}, Node ${node}, ${platform}`,
+    `tramontane ${version}, Node ${node}, ${platform}\n`,
     line('cpu', cpu.works ? 'works' : 'does not work'),
     cpu.problem && line('', cpu.problem),
     addon && line('', `addon ${addon}`),
@@ -111,13 +112,12 @@ function report({ version, node, platform, addon, cpu, cuda }: Diagnosis): strin
       line('', `CUDA ${String(cuda.runtimeVersion)}, of the driver ${cuda.driverVersion}`),
     ...devices.map((device, index) => line('', `device ${index}: ${describe(device)}`)),
   ]
-    .filter((text) => typeof text === 'string' && text !== '')
-    .map((text) => `${String(text)}\n`)
+    .filter((text) => typeof text === 'string')
     .join('');
 }
 
 function line(name: string, text: string): string {
-  return `${name.padEnd(5)} ${text}`;
+  return entry(name, text, 6);
 }
 
 function describe({ name, computeCapability, supported, memoryBytes }: Device): string {

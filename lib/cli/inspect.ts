@@ -4,11 +4,14 @@ import {
   estimateMemory,
   inspect,
   TramontaneError,
+  type Inspection,
   type MemoryEstimate,
   type MemoryOptions,
 } from '../index';
+import type { GptqFacts, SlidingWindow } from '../files/checkpoint';
 import { openCheckpoint } from '../files/open';
 import { checkMemoryOptions, estimateOf } from '../model/estimate-memory';
+import { entry } from './entries';
 import { modelPath } from './model-path';
 import { integer } from './options';
 import { EMBEDDED_MODEL, modelArgument } from './session';
@@ -62,9 +65,17 @@ Examples:
         process.stdout.write(await memoryTable(path, options));
         return;
       }
-      const facts = memory ? await estimateMemory(path, options) : await inspect(path);
-      process.stdout.write(json ? `${JSON.stringify(facts, null, 2)}\n` : table(facts));
+      if (memory) {
+        process.stdout.write(asJson(await estimateMemory(path, options)));
+        return;
+      }
+      const facts = await inspect(path);
+      process.stdout.write(json ? asJson(facts) : report(facts));
     });
+}
+
+function asJson(facts: object): string {
+  return `${JSON.stringify(facts, null, 2)}\n`;
 }
 
 /** The parts, then totals by context and users; those that do not fit have a star. */
@@ -112,28 +123,58 @@ function bytes(count: number): string {
   return sizeText(count).padStart(10);
 }
 
-/** One line a fact; the names of nested facts are joined by dots. */
-function table(facts: object): string {
-  const rows = flatten('', facts);
-  const width = Math.max(...rows.map(([name]) => name.length));
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+const INDENT = 15;
+const KINDS = { gguf: 'GGUF', safetensors: 'safetensors', gptq: 'GPTQ' } as const;
+
+function report(facts: Inspection): string {
+  const { files, formats, heads, headSize, kvHeads, slidingWindow, chatTemplate } = facts;
+  const weights = Object.entries(formats).map(([format, count]) => `${format} ${String(count)}`);
+  const parts = files.length > 1 ? ` in ${String(files.length)} files` : '';
+  const rows: (readonly [string, string] | undefined)[] = [
+    ['model', facts.name ?? 'without a name'],
+    ['kind', `${KINDS[facts.kind]}, ${facts.architecture}`],
+    ['path', facts.path],
+    ['size', `${sizeText(facts.fileBytes)}${parts}, ${count(facts.parameters)} parameters`],
+    ['tensors', weights.join(', ')],
+    ...gptqRows(facts.gptq),
+    ['layers', `${facts.layers}, hidden size ${facts.hiddenSize}, feed-forward ${facts.ffnSize}`],
+    ['heads', `${heads} of ${headSize}, ${kvHeads} of keys and values`],
+    ['window', windowText(slidingWindow)],
+    ['context', `${facts.contextSize} tokens`],
+    ['rotation', `base ${facts.ropeBase}, ${facts.ropePairing}`],
+    ['rms epsilon', String(Number(facts.rmsEpsilon.toPrecision(6)))],
+    ['vocabulary', `${facts.vocabularySize} tokens (${facts.tokenizer})`],
+    ['end tokens', facts.endTokens.join(', ') || 'none'],
+    ['output', facts.tiedOutput ? 'by the embeddings' : 'of its own'],
+    ['chat template', chatTemplate ? `${chatTemplate.length} characters` : 'none'],
+  ];
+  return rows
+    .filter((row) => row !== undefined)
+    .map(([name, text]) => entry(name, text, INDENT))
+    .join('');
 }
 
-function flatten(prefix: string, facts: object): [string, string][] {
-  return Object.entries(facts).flatMap(([key, value]: [string, unknown]): [string, string][] => {
-    const name = prefix === '' ? key : `${prefix}.${key}`;
-    if (typeof value === 'object' && value !== null) {
-      const isList = Array.isArray(value) && value.every((item) => typeof item !== 'object');
-      return isList ? [[name, value.join(', ')]] : flatten(name, value);
-    }
-    return [[name, scalar(value)]];
-  });
+function gptqRows(gptq: GptqFacts | undefined): readonly (readonly [string, string])[] {
+  if (gptq === undefined) return [];
+  const { bits, groupSize, actOrder, symmetric, zeroFormat, plainModules, otherModules } = gptq;
+  const group = groupSize === null ? 'a scale a column' : `groups of ${String(groupSize)}`;
+  const order = actOrder ? 'act-order' : 'inputs in order';
+  const points = symmetric === undefined ? '' : symmetric ? ', symmetric' : ', asymmetric';
+  const others = Object.entries(otherModules).map(([name, how]) => `${name} ${how}`);
+  return [
+    ['quantized', `${String(bits)} bits, ${group}, ${order}${points}, zero points ${zeroFormat}`],
+    ['not quantized', plainModules.join(', ') || 'none'],
+    ...(others.length > 0 ? [['otherwise', others.join(', ')] as const] : []),
+  ];
 }
 
-/** A value on one line, without control characters; a chat template by its beginning. */
-function scalar(value: unknown): string {
-  if (value === undefined || value === null) return 'none';
-  const text =
-    typeof value === 'string' ? value.replace(/[\s\p{Cc}]+/gu, ' ') : JSON.stringify(value);
-  return text.length <= 300 ? text : `${text.slice(0, 60)}... (${text.length} characters)`;
+function windowText({ size, source }: SlidingWindow): string {
+  if (size === null) return 'none';
+  return `${String(size)} tokens, ${source === 'file' ? 'as the file says' : `by ${source}`}`;
+}
+
+/** @example 7.24 billion, 1.39 million */
+function count(parameters: number): string {
+  if (parameters >= 1e9) return `${(parameters / 1e9).toFixed(2)} billion`;
+  return `${(parameters / 1e6).toFixed(2)} million`;
 }
