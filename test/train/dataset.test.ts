@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Model, type TrainingSample, type TrainOptions } from '../../lib';
+import { Random } from '../grammar/random';
 
 const MODEL = join(__dirname, '../../models/breeze-Q4_0.gguf');
 const story = (animal: string) => ({
@@ -159,4 +160,54 @@ test.each([
     code: 'INVALID_OPTION',
     message: expect.stringMatching(message) as unknown,
   });
+});
+
+/** A line of a sample some of whose values, or bytes, are others. */
+function mutated(random: Random): string {
+  const odd = [
+    null,
+    0,
+    -1.5,
+    true,
+    '',
+    '\ud800',
+    '[INST]',
+    [],
+    {},
+    [[]],
+    { role: {} },
+    'assistant',
+  ];
+  const sample = random.pick<unknown>([
+    story('dog'),
+    { prompt: 'A dog', completion: ' ran.' },
+    { text: 'A dog ran.' },
+    {
+      tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'object' } } }],
+      messages: [
+        { role: 'user', content: [{ type: 'text', text: 'Call f.' }] },
+        {
+          role: 'assistant',
+          tool_calls: [{ id: 'abcdefghi', function: { name: 'f', arguments: '{}' } }],
+        },
+        { role: 'tool', tool_call_id: 'abcdefghi', content: '1' },
+        { role: 'assistant', content: 'Done.', weight: 0 },
+      ],
+    },
+  ]);
+  const line = JSON.stringify(sample, (_, value: unknown) =>
+    random.below(10) === 0 ? structuredClone(random.pick<unknown>(odd)) : value,
+  );
+  if (random.below(10) < 7) return line;
+  const bytes = Buffer.from(line);
+  for (let i = 0; i < 3 && bytes.length > 0; ++i) {
+    bytes[random.below(bytes.length)] = random.below(256);
+  }
+  return bytes.toString('latin1').replaceAll('\n', ' ');
+}
+
+test('of whatever lines, what is wrong is a problem of its line', async () => {
+  const random = new Random(3);
+  const lines = Array.from({ length: 3000 }, () => mutated(random));
+  expect(await problem(['[1]', ...lines])).toMatch(/^line 1: a sample must be an object/);
 });
