@@ -39,7 +39,7 @@ Compute forward_compute(const ModelDescription& description) {
 }
 
 uint64_t dropout_key(uint64_t seed, uint64_t number, int32_t layer, Role role) {
-  const auto place = static_cast<uint64_t>(layer * kRoleCount + static_cast<int32_t>(role));
+  const uint64_t place = static_cast<uint64_t>(layer) * kRoleCount + static_cast<uint64_t>(role);
   return ((seed * 0x9e3779b97f4a7c15 + number) * 0xbf58476d1ce4e5b9 + place) * 0x94d049bb133111eb;
 }
 

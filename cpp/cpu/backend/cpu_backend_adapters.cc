@@ -216,8 +216,9 @@ void Adapters::reduce(const Piece& piece, const float* in, Scratch& scratch) {
   scratch.kernel.reserve(kernels_.scratch_bytes(down.columns, piece.rows));
   kernels_.linear({&down, &activations, piece.first, piece.last, reduced, down.rows, false,
                    scratch.kernel.data()});
+  const float* scales = scales_.data() + piece.first_row;
   for (int32_t row = 0; row < piece.rows; ++row) {
-    const float s = scales_[static_cast<size_t>(piece.first_row + row)] * scale;
+    const float s = scales[row] * scale;
     float* values = reduced + int64_t{row} * down.rows;
     for (int32_t i = piece.first; i < piece.last; ++i) values[i] *= s;
   }
