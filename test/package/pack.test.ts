@@ -58,11 +58,11 @@ describe('the package', () => {
   });
 
   // The model is 0.9 MB of it, the server with its page, pictures and deploy/ 0.8 MB.
-  test('is small: below 3.7 MB unpacked without prebuilt addons', () => {
+  test('is small: below 3.9 MB unpacked without prebuilt addons', () => {
     const bytes = files
       .filter((file) => !file.startsWith('prebuilds/'))
       .reduce((sum, file) => sum + readFileSync(join(root, file)).length, 0);
-    expect(bytes).toBeLessThan(3.7e6);
+    expect(bytes).toBeLessThan(3.9e6);
   });
 
   test('has an embedded model of about a megabyte', () => {
