@@ -151,6 +151,8 @@ export class Reader {
     reader.write('person.json', JSON.stringify(person));
     reader.write('prompt.txt', 'Once upon a time');
     reader.write('text.txt', 'Once upon a time, there was a little girl.');
+    const sample = { prompt: 'Tell me a story.', completion: 'Once upon a time.' };
+    reader.write('data.jsonl', JSON.stringify(sample));
     reader.write('keys.txt', 'alice:a-key-of-alice\n');
     reader.write('prelude.mjs', PRELUDE);
     return reader;
