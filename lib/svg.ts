@@ -34,3 +34,68 @@ export function round(value: number): number {
 export function escape(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
+
+/** The edges of what lies between a plot's axes. */
+interface Edges {
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+}
+
+/** A plot's axes, both from 0 on, and where values lie between them. */
+export class PlotFrame {
+  readonly #edges: Edges;
+  readonly #across: ReturnType<typeof axis>;
+  readonly #up: ReturnType<typeof axis>;
+
+  /** @param mostX the greatest value across, and `mostY` the greatest upwards */
+  constructor(edges: Edges, mostX: number, mostY: number) {
+    this.#edges = edges;
+    this.#across = axis(mostX);
+    this.#up = axis(mostY);
+  }
+
+  readonly x = (value: number): number => {
+    const { left, right } = this.#edges;
+    return round(left + (value / this.#across.end) * (right - left));
+  };
+
+  readonly y = (value: number): number => {
+    const { top, bottom } = this.#edges;
+    return round(bottom - (value / this.#up.end) * (bottom - top));
+  };
+
+  /** @param kind its class */
+  line(kind: string, points: readonly (readonly [number, number])[]): string {
+    const places = points.map(([x, y]) => `${this.x(x)},${this.y(y)}`);
+    return `<polyline class="${kind}" points="${places.join(' ')}"/>`;
+  }
+
+  /**
+   * The grid with its numbers, and the names of the axes.
+   * @param below where the name of the one across is, from the bottom edge
+   */
+  grid(xName: string, yName: string, below: number): string {
+    const { left, right, top, bottom } = this.#edges;
+    const rows = this.#up.ticks.map((tick) => {
+      const y = this.y(tick);
+      return (
+        `<line class="grid" x1="${left}" x2="${right}" y1="${y}" y2="${y}"/>` +
+        `<text x="${left - 8}" y="${y + 4}" text-anchor="end">${tick}</text>`
+      );
+    });
+    const columns = this.#across.ticks.map((tick) => {
+      const x = this.x(tick);
+      return (
+        `<line class="grid" x1="${x}" x2="${x}" y1="${top}" y2="${bottom}"/>` +
+        `<text x="${x}" y="${bottom + 18}" text-anchor="middle">${tick}</text>`
+      );
+    });
+    const names = [
+      `<text x="${(left + right) / 2}" y="${bottom + below}" text-anchor="middle">${xName}</text>`,
+      `<text transform="translate(14 ${(top + bottom) / 2}) rotate(-90)" text-anchor="middle">${yName}</text>`,
+    ];
+    return [...rows, ...columns, ...names].join('\n');
+  }
+}

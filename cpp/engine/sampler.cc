@@ -4,25 +4,18 @@
 #include <cmath>
 #include <utility>
 
+#include "base/split_mix.h"
+
 namespace tramontane {
 namespace {
 
-// Candidates asked for at first. Nearly every draw falls among them; one that does not asks again
-// for all.
+// Candidates asked for at first. Most draws fall among them; one that does not asks for more.
 constexpr int32_t kFirstCandidates = 64;
-
-// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection that mixes every bit.
-uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
 
 }  // namespace
 
 double uniform(uint64_t seed, uint64_t index) {
-  constexpr uint64_t kGolden = 0x9e3779b97f4a7c15u;
-  const uint64_t bits = mix(mix(seed + kGolden) + (index + 1) * kGolden);
+  const uint64_t bits = split_mix(split_mix(seed) + index * kGolden);
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 

@@ -59,7 +59,8 @@ class Sampler {
   // Draws token number `index` of the output. Greedy at temperature 0; else, as in Hugging Face's
   // order: temperature, top-k, top-p over what top-k left, min-p. Randomness is a function of
   // (seed, index) alone. `asked` candidates were asked for; there are fewer when the mask allows no
-  // more. Returns -1 when they do not cover the draw: ask for the whole vocabulary then.
+  // more. Returns -1 when they do not cover the draw: ask for more, at last for
+  // the whole vocabulary.
   int32_t draw(const SampleResult& result, int32_t asked, uint64_t index) const;
 
   void accept(int32_t token);

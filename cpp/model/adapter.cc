@@ -16,9 +16,7 @@ int32_t next_id() {
 }
 
 uint64_t bytes_of(const WeightData& data) {
-  const FormatInfo& info = format_info(data.format);
-  return uint64_t(data.rows) * uint64_t(data.columns / info.block_values) *
-         uint64_t(info.block_bytes);
+  return matrix_bytes(format_info(data.format), data.rows, data.columns);
 }
 
 // Hashes every other word each, which takes half the time of one after the other.

@@ -20,7 +20,7 @@ uint64_t tensor_bytes(const std::string& name, Format format, int32_t rows, int3
     invalid(name + ": " + std::to_string(columns) + " columns are not a whole number of " +
             info.name + " blocks of " + std::to_string(info.block_values));
   }
-  return uint64_t(rows) * uint64_t(columns / info.block_values) * uint64_t(info.block_bytes);
+  return matrix_bytes(info, rows, columns);
 }
 
 void check_group_index(const std::string& name, const uint8_t* data, int32_t columns,

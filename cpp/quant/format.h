@@ -42,6 +42,11 @@ struct FormatInfo {
 // The table of all formats; defined in format.cc.
 const FormatInfo& format_info(Format format);
 
+// Of rows that lie one after another, each of whole blocks.
+inline uint64_t matrix_bytes(const FormatInfo& info, int32_t rows, int32_t columns) {
+  return uint64_t(rows) * uint64_t(columns / info.block_values) * uint64_t(info.block_bytes);
+}
+
 // Looks a format up by name; false when there is none.
 bool find_format(const char* name, Format* format);
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "base/split_mix.h"
+
 namespace tramontane::train {
 namespace {
 
@@ -18,14 +20,6 @@ double inverse_rms(const float* in, int32_t n, float epsilon) {
 }
 
 float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
-
-// Steele et al., doi:10.1145/2714064.2660195.
-uint64_t splitmix64(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
 
 }  // namespace
 
@@ -99,7 +93,7 @@ void dropout(float* values, int64_t n, float rate, uint64_t key) {
   const auto limit = static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0);
   const float kept = 1 / (1 - rate);
   for (int64_t i = 0; i < n; ++i) {
-    const auto bits = static_cast<uint32_t>(splitmix64(key + static_cast<uint64_t>(i)) >> 32);
+    const auto bits = static_cast<uint32_t>(split_mix(key + static_cast<uint64_t>(i)) >> 32);
     values[i] = bits < limit ? 0.0f : values[i] * kept;
   }
 }

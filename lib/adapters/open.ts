@@ -37,6 +37,12 @@ export async function openAdapter(
   }
 }
 
+/** What an adapter is called where nobody says it: its directory, or its file without `.gguf`. */
+export function adapterName(path: string): string {
+  const named = basename(path) === PEFT_TENSORS ? dirname(path) : path;
+  return basename(named).replace(/\.gguf$/i, '') || named;
+}
+
 async function openPeft(folder: Folder, shape: ModelShape): Promise<AdapterFile> {
   if (!folder.names.has(PEFT_CONFIG)) {
     const problem = `${folder.path}: an adapter's directory holds ${PEFT_CONFIG} and ${PEFT_TENSORS}`;

@@ -153,10 +153,14 @@ export function readPeftConfig(config: JsonObject): PeftRules {
     targets: targetTest(config),
     rankOf,
     scaleOf: (module) => {
-      const ranked = rankOf(module);
-      return (alphas(module) ?? alpha) / (rslora ? Math.sqrt(ranked) : ranked);
+      return loraScale(alphas(module) ?? alpha, rankOf(module), rslora);
     },
   };
+}
+
+/** What B A is multiplied by. */
+export function loraScale(alpha: number, rank: number, rslora: boolean): number {
+  return alpha / (rslora ? Math.sqrt(rank) : rank);
 }
 
 /** Whether a value asks for nothing. */

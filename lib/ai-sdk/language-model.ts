@@ -13,7 +13,7 @@ import type { ChatOptions } from '../model/chat';
 import type { ChatResult, Generation } from '../model/generation';
 import type { Model } from '../model/model';
 import type { JsonSchema } from '../model/schema';
-import { historyOf } from '../server/protocol/history';
+import { historyOf } from '../chat/history';
 import { messagesOf } from './prompt';
 
 export interface ModelOptions {

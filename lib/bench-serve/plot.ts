@@ -1,14 +1,11 @@
 /** Throughput against latency as an SVG that needs nothing else: one point a concurrency. */
-import { axis, escape, PLOT_STYLE, round } from '../svg';
+import { escape, PLOT_STYLE, PlotFrame, round } from '../svg';
 import type { Result } from './result';
 import { show } from './table';
 
 const WIDTH = 460;
 const HEIGHT = 320;
-const LEFT = 64;
-const RIGHT = 24;
-const TOP = 40;
-const BOTTOM = 52;
+const EDGES = { left: 64, right: WIDTH - 24, top: 40, bottom: HEIGHT - 52 };
 const LEGEND = 56;
 
 const STYLE = `${PLOT_STYLE}
@@ -68,17 +65,18 @@ ${PANELS.map((panel, index) => drawPanel(panel, shown, index * WIDTH)).join('\n'
 
 function drawPanel(panel: Panel, results: readonly Result[], offset: number): string {
   const { x, median, p99 } = panel;
-  const across = axis(Math.max(0, ...results.map(x)));
-  const up = axis(Math.max(0, ...results.map(median), ...results.map(p99)));
-  const bottom = HEIGHT - BOTTOM;
-  const toX = (value: number) => round(LEFT + (value / across.end) * (WIDTH - LEFT - RIGHT));
-  const toY = (value: number) => round(bottom - (value / up.end) * (bottom - TOP));
-  const line = (kind: 'median' | 'p99') => {
-    const points = results.map((one) => `${toX(x(one))},${toY(panel[kind](one))}`);
-    return `<polyline class="${kind}" points="${points.join(' ')}"/>`;
-  };
+  const frame = new PlotFrame(
+    EDGES,
+    Math.max(0, ...results.map(x)),
+    Math.max(0, ...results.map(median), ...results.map(p99)),
+  );
+  const line = (kind: 'median' | 'p99') =>
+    frame.line(
+      kind,
+      results.map((one) => [x(one), panel[kind](one)] as const),
+    );
   const points = results.map((one) => {
-    const [cx, cy, above] = [toX(x(one)), toY(median(one)), toY(p99(one))];
+    const [cx, cy, above] = [frame.x(x(one)), frame.y(median(one)), frame.y(p99(one))];
     const says = (name: string, value: number) =>
       `<title>${one.max_concurrency ?? 'all'} at once: ${show(x(one))} ${panel.xName}, ` +
       `${name} ${panel.yName.split(',')[0]!} ${show(value)} ms</title>`;
@@ -92,24 +90,8 @@ function drawPanel(panel: Panel, results: readonly Result[], offset: number): st
     );
   });
   return `<g transform="translate(${offset} ${LEGEND})">
-<text class="panel" x="${LEFT}" y="22">${panel.title}</text>
-${up.ticks
-  .map(
-    (tick) =>
-      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${toY(tick)}" y2="${toY(tick)}"/>` +
-      `<text x="${LEFT - 8}" y="${toY(tick) + 4}" text-anchor="end">${tick}</text>`,
-  )
-  .join('\n')}
-${across.ticks
-  .map(
-    (tick) =>
-      `<line class="grid" x1="${toX(tick)}" x2="${toX(tick)}" y1="${TOP}" y2="${bottom}"/>` +
-      `<text x="${toX(tick)}" y="${bottom + 18}" text-anchor="middle">${tick}</text>`,
-  )
-  .join('\n')}
-<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 12}" text-anchor="middle">${panel.xName}</text>
-<text transform="translate(14 ${(TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">\
-${panel.yName}</text>
+<text class="panel" x="${EDGES.left}" y="22">${panel.title}</text>
+${frame.grid(panel.xName, panel.yName, 40)}
 ${line('median')}
 ${line('p99')}
 ${points.join('\n')}

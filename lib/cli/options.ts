@@ -8,6 +8,7 @@ import {
   type Model,
   type TrainOptions,
 } from '../index';
+import { TRAIN_OPTIONS } from '../train/option-names';
 
 const LOAD_OPTIONS = [
   'threads',
@@ -40,33 +41,6 @@ const SAMPLING_OPTIONS = [
   'stopTokens',
   'ignoreEos',
   'logprobs',
-] as const;
-
-const TRAIN_OPTIONS = [
-  'output',
-  'rank',
-  'alpha',
-  'rsLora',
-  'targets',
-  'dropout',
-  'sequenceLength',
-  'packing',
-  'batchSize',
-  'epochs',
-  'steps',
-  'learningRate',
-  'schedule',
-  'warmupSteps',
-  'weightDecay',
-  'maxGradientNorm',
-  'seed',
-  'shuffle',
-  'evaluation',
-  'evaluateEvery',
-  'patience',
-  'adapter',
-  'checkpointEvery',
-  'resume',
 ] as const;
 
 export type LoadFlags = Pick<LoadOptions, (typeof LOAD_OPTIONS)[number]>;

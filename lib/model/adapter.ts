@@ -1,8 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { basename, dirname } from 'node:path';
 import type { AdapterFile } from '../adapters/adapter-file';
-import { openAdapter } from '../adapters/open';
-import { PEFT_TENSORS } from '../adapters/peft';
+import type * as Open from '../adapters/open';
 import { TramontaneError } from '../errors';
 import type { ModelShape } from '../files/checkpoint';
 import { filePath, type FileUrl } from '../files/path';
@@ -38,6 +36,12 @@ export interface AdapterInfo {
   readonly weights: number;
   /** Bytes of memory that it takes. */
   readonly bytes: number;
+}
+
+/** Loaded with the first adapter: it is no part of a start. */
+function opener(): typeof Open {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  return require('../adapters/open') as typeof Open;
 }
 
 const MOST_SCALE = 100;
@@ -76,7 +80,8 @@ export class Adapter implements Disposable {
   ): Promise<Adapter> {
     check.checkNames('loadAdapter()', options, ['name', 'scale']);
     const path = filePath('the path of an adapter', source);
-    const { name = defaultName(path), scale = 1 } = options;
+    const { openAdapter, adapterName } = opener();
+    const { name = adapterName(path), scale = 1 } = options;
     if (typeof name !== 'string' || name === '') {
       throw check.invalidOption('name', 'a text that is not empty', name);
     }
@@ -147,11 +152,6 @@ export interface AdapterUse {
   adapter?: Adapter | undefined;
   /** In place of the adapter's own scale; from -100 to 100, 0 takes nothing of it. */
   adapterScale?: number | undefined;
-}
-
-function defaultName(path: string): string {
-  const named = basename(path) === PEFT_TENSORS ? dirname(path) : path;
-  return basename(named).replace(/\.gguf$/i, '') || named;
 }
 
 function adapterInfo(file: AdapterFile, name: string, scale: number, bytes: number): AdapterInfo {

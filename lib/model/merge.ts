@@ -7,7 +7,7 @@ import { FORMATS, type FormatLayout } from '../files/formats';
 import { readGguf, type GgufHeader, type GgufTensor } from '../files/gguf/reader';
 import { openCheckpoint } from '../files/open';
 import { unsupported } from '../files/problems';
-import { writeWhole } from '../train/adapter-file';
+import { writeWhole } from '../files/write-whole';
 import { fromNative, native, type MergedFormat } from './native';
 import { defaultThreads } from './process-limits';
 

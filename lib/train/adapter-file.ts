@@ -2,7 +2,7 @@
  * Adapters as PEFT keeps them: a directory with adapter_config.json and adapter_model.safetensors,
  * which transformers' users load by `PeftModel.from_pretrained(model, directory)`.
  */
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TramontaneError } from '../errors';
 import type { AdapterTensor } from '../adapters/adapter-file';
@@ -10,6 +10,7 @@ import { openAdapter } from '../adapters/open';
 import { PEFT_CONFIG, PEFT_TENSORS, peftTensor, writePeftConfig } from '../adapters/peft';
 import { openFile, type ByteSource } from '../files/byte-source';
 import type { ModelShape } from '../files/checkpoint';
+import { writeWhole } from '../files/write-whole';
 import { exportedB, importB, type LoraSlot, type TargetModule } from './lora';
 
 /** What a configuration says of adapters. */
@@ -52,34 +53,6 @@ export async function writeSafetensors(
       await write(Buffer.from(values.buffer, values.byteOffset, values.byteLength));
     }
   });
-}
-
-/**
- * Writes a file beside its place and moves it there when all of it is on the disk: whoever is killed
- * meanwhile leaves the one that was.
- * @throws TramontaneError FILE_NOT_WRITABLE
- */
-export async function writeWhole(
-  path: string,
-  write: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const temporary = `${path}.tmp`;
-  try {
-    const file = await open(temporary, 'w');
-    try {
-      await write(async (bytes) => {
-        await file.writeFile(bytes);
-      });
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    const { message } = cause as Error;
-    throw new TramontaneError('FILE_NOT_WRITABLE', `${path}: ${message}`, { cause });
-  }
 }
 
 /** @param base what the adapter was trained on, for those who load it elsewhere */

@@ -1,6 +1,6 @@
 /** The losses of a training, as they are kept beside its adapter. */
 import { join } from 'node:path';
-import { writeWhole } from './adapter-file';
+import { writeWhole } from '../files/write-whole';
 import { plotLosses } from './loss-plot';
 
 export interface LossPoint {

@@ -3,7 +3,9 @@ import { TramontaneError } from '../errors';
 import { filePath, type FileUrl } from '../files/path';
 import type { AbortSignalLike } from '../model/abort-signals';
 import * as check from '../model/checks';
+import { loraScale } from '../adapters/peft';
 import { TARGET_MODULES, type TargetModule } from './lora';
+import { TRAIN_OPTIONS } from './option-names';
 import type { TrainingDataset } from './samples';
 
 export const SCHEDULES = ['cosine', 'linear', 'constant'] as const;
@@ -116,38 +118,6 @@ export interface TrainOptions {
   readonly signal?: AbortSignalLike;
 }
 
-const NAMES = [
-  'output',
-  'rank',
-  'alpha',
-  'rsLora',
-  'targets',
-  'dropout',
-  'sequenceLength',
-  'packing',
-  'batchSize',
-  'epochs',
-  'steps',
-  'learningRate',
-  'schedule',
-  'warmupSteps',
-  'weightDecay',
-  'beta1',
-  'beta2',
-  'epsilon',
-  'maxGradientNorm',
-  'seed',
-  'shuffle',
-  'evaluation',
-  'evaluateEvery',
-  'patience',
-  'adapter',
-  'checkpointEvery',
-  'resume',
-  'onStep',
-  'signal',
-] as const satisfies readonly (keyof TrainOptions)[];
-
 /** Options with their defaults; what depends on the data is undefined until that is known. */
 export interface TrainSettings {
   readonly output: string;
@@ -186,7 +156,7 @@ const MOST_RANK = 4096;
 
 /** @throws TramontaneError INVALID_OPTION */
 export function checkTrainOptions(options: TrainOptions, contextSize: number): TrainSettings {
-  check.checkNames('train()', options, NAMES);
+  check.checkNames('train()', options, TRAIN_OPTIONS);
   const { integer, number, boolean } = check;
   const optional = <T>(value: T | undefined, one: (value: T) => unknown): T | undefined => {
     if (value !== undefined) one(value);
@@ -272,5 +242,5 @@ export function resumableSettings(settings: TrainSettings): string {
 
 /** What an adapter's part is multiplied by. */
 export function scaleOf({ alpha, rank, rsLora }: TrainSettings): number {
-  return alpha / (rsLora ? Math.sqrt(rank) : rank);
+  return loraScale(alpha, rank, rsLora);
 }

@@ -1,5 +1,5 @@
 import { callDeltas } from '../../lib/server/protocol/call-deltas';
-import { ownCallId, withOwnCallIds } from '../../lib/server/protocol/call-ids';
+import { ownCallId, withOwnCallIds } from '../../lib/chat/call-ids';
 
 describe('ids of calls', () => {
   test("others' become nine letters and digits, the same each time; ours stay", () => {

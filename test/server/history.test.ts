@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { Model, type LoadOptions, type Message } from '../../lib';
 import type { Server } from '../../lib/server';
-import { withRoomForCalls } from '../../lib/server/protocol/history';
+import { withRoomForCalls } from '../../lib/chat/history';
 import { describeWithReference } from '../reference';
 import { createServer } from './checked-server';
 

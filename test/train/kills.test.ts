@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { writeWhole } from '../../lib/train/adapter-file';
+import { writeWhole } from '../../lib/files/write-whole';
 import { outcome, start } from '../cli/command';
 import { reports } from './style';
 

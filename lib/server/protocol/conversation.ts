@@ -2,7 +2,7 @@
 import type { Content, Message, TextPart, ToolCall } from '../../chat/messages';
 import { MessagesError, TramontaneError } from '../../errors';
 import type { WorkEvent } from '../work';
-import { ownCallId } from './call-ids';
+import { ownCallId } from '../../chat/call-ids';
 import { ApiError, apiError, badField } from './errors';
 
 /** Names of a route's fields, where they are not those of chats. */

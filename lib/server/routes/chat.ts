@@ -4,7 +4,7 @@ import type { ChatOptions, ChatTool } from '../../model/chat';
 import type { ChatResult, GenerationChunk, LogprobInfo } from '../../model/generation';
 import { addRoute, newId, unixTime, type Call, type Context } from '../context';
 import { callDeltas, WholeCalls, type CallDeltas } from '../protocol/call-deltas';
-import { historyOf } from '../protocol/history';
+import { historyOf } from '../../chat/history';
 import type { Served } from '../models';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, refused, text, type Fields } from '../protocol/fields';

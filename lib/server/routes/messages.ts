@@ -4,7 +4,7 @@ import type { ChatResult, Generation } from '../../model/generation';
 import { addRoute, type Call, type Context } from '../context';
 import { anthropicError } from '../protocol/anthropic-errors';
 import { flag, honoured, inert, refused, text, type Fields } from '../protocol/fields';
-import { withRoomForCalls } from '../protocol/history';
+import { withRoomForCalls } from '../../chat/history';
 import {
   blocksOf,
   messageOf,

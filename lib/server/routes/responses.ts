@@ -4,7 +4,7 @@ import type { ChatResult } from '../../model/generation';
 import { addRoute, type Call, type Context } from '../context';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, refused, text, type Fields } from '../protocol/fields';
-import { withRoomForCalls } from '../protocol/history';
+import { withRoomForCalls } from '../../chat/history';
 import { ResponseWriter, type ResponseEvent } from '../protocol/response-events';
 import {
   responseConversation,

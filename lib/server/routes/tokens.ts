@@ -4,7 +4,7 @@ import type { ChatTool } from '../../model/chat';
 import { addRoute, type Context } from '../context';
 import { badField } from '../protocol/errors';
 import { flag, honoured, inert, integer, text } from '../protocol/fields';
-import { historyOf } from '../protocol/history';
+import { historyOf } from '../../chat/history';
 import { TOOLS } from './chat';
 
 interface TokenizeBody {

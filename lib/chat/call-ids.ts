@@ -1,8 +1,8 @@
 /** Ids of tool calls that other servers made, in conversations that go on here. */
 import { createHash } from 'node:crypto';
-import type { Message } from '../../chat/messages';
-import { ID_LETTERS } from '../../chat/tool-calls';
-import { isCallId } from '../../chat/tools';
+import type { Message } from './messages';
+import { ID_LETTERS } from './tool-calls';
+import { isCallId } from './tools';
 
 /** What clients write where a call has no id. */
 const NO_IDS = ['', 'null'];

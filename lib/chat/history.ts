@@ -1,17 +1,22 @@
 /** Conversations that began with other models, as the format of the one that goes on can hold them. */
-import type { Message, TextPart } from '../../chat/messages';
-import type { Model } from '../../model/model';
+import type { Message, TextPart } from './messages';
 import { withOwnCallIds } from './call-ids';
+
+/** A model that goes on, by what it says of its format. */
+interface Reader {
+  readonly info: { readonly chat?: { readonly name: string } };
+}
 
 /**
  * A text beside calls of tools, in the same message or in one of its own before. ChatML has room for
  * both. Mistral's formats have none: there the text goes, as in the chat template of their models,
- * and the calls and their results stay. Parts of content that say calls again (Anthropic's, as LangChain sends them) go in any format.
+ * and the calls and their results stay. Parts of content that say calls again (Anthropic's, as
+ * LangChain sends them) go in any format.
  * @param messages objects, whose form was not checked yet
  */
 export function withRoomForCalls(
   messages: readonly Message[],
-  { info }: Pick<Model, 'info'>,
+  { info }: Reader,
 ): readonly Message[] {
   if (info.chat?.name.startsWith('mistral-') !== true) return messages.map(withoutCallParts);
   const kept: Message[] = [];
@@ -42,10 +47,7 @@ function withoutCallParts(message: Message): Message {
 }
 
 /** A conversation of OpenAI's form, whose calls may have ids of other servers too. */
-export function historyOf(
-  messages: readonly Message[],
-  model: Pick<Model, 'info'>,
-): readonly Message[] {
+export function historyOf(messages: readonly Message[], model: Reader): readonly Message[] {
   return withOwnCallIds(withRoomForCalls(messages, model));
 }
 
