@@ -12,7 +12,7 @@ import { CHAT_FIELDS } from '../lib/server/routes/chat';
 import { COMPLETION_FIELDS } from '../lib/server/routes/completions';
 import { FIM_FIELDS } from '../lib/server/routes/fim';
 import { MESSAGES_FIELDS } from '../lib/server/routes/messages';
-import { RESPONSES_FIELDS } from '../lib/server/routes/responses';
+import { RESPONSE_PROMPT_FIELDS, RESPONSES_FIELDS } from '../lib/server/routes/responses';
 
 const DOCUMENT = join(__dirname, '../docs/serving.md');
 const START = '<!-- fields: written by scripts/serving-fields.ts -->';
@@ -22,6 +22,7 @@ const ROUTES: Readonly<Record<string, Fields>> = {
   '/v1/completions': COMPLETION_FIELDS,
   '/v1/chat/completions': CHAT_FIELDS,
   '/v1/responses': RESPONSES_FIELDS,
+  '/v1/responses/input_tokens': RESPONSE_PROMPT_FIELDS,
   '/v1/messages': MESSAGES_FIELDS,
   '/v1/fim/completions': FIM_FIELDS,
 };

@@ -80,7 +80,7 @@ async function promptTokens(server: Server, text: string): Promise<readonly numb
     tools,
     max_tokens: 2,
   });
-  const responses = await ask('/v1/responses', {
+  const items = {
     input: [
       { role: 'user', content: 'Paint it.' },
       ...(text === '' ? [] : [{ role: 'assistant', content: text }]),
@@ -88,8 +88,9 @@ async function promptTokens(server: Server, text: string): Promise<readonly numb
       { type: 'function_call_output', call_id: call.id, output: 'done' },
     ],
     tools: [{ type: 'function', name: 'paint', parameters: {} }],
-    max_output_tokens: 2,
-  });
+  };
+  const responses = await ask('/v1/responses', { ...items, max_output_tokens: 2 });
+  const countedItems = await ask('/v1/responses/input_tokens', items);
   const messages = [
     { role: 'user', content: 'Paint it.' },
     {
@@ -108,6 +109,7 @@ async function promptTokens(server: Server, text: string): Promise<readonly numb
   return [
     (chat['usage'] as { prompt_tokens: number }).prompt_tokens,
     (responses['usage'] as { input_tokens: number }).input_tokens,
+    countedItems['input_tokens'] as number,
     counted['input_tokens'] as number,
     tokens['count'] as number,
   ];

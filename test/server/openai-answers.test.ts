@@ -42,6 +42,8 @@ test.each<[string, object | undefined, number]>([
   ['/v1/chat/completions', { messages: [] }, 400],
   ['/v1/responses', { input: prompt, max_output_tokens: 8 }, 200],
   ['/v1/responses', { input: prompt, max_output_tokens: 8, stream: true }, 200],
+  ['/v1/responses/input_tokens', { input: prompt }, 200],
+  ['/v1/responses/input_tokens', { input: prompt, conversation: 'conv_1' }, 400],
   ['/v1/moderations', { input: ['I like my dog.', 'I hate him.'] }, 200],
   ['/v1/moderations', { input: [{ type: 'text', text: 'I like it.' }] }, 200],
   ['/v1/moderations', {}, 400],

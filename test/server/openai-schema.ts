@@ -90,6 +90,7 @@ const SCHEMAS: Readonly<Record<string, Schemas>> = {
     event: 'CreateChatCompletionStreamResponse',
   },
   '/v1/responses': { whole: 'Response', event: 'ResponseStreamEvent' },
+  '/v1/responses/input_tokens': { whole: 'TokenCountsResource' },
   '/v1/models': { whole: 'ListModelsResponse' },
   '/v1/models/': { whole: 'Model' },
   '/v1/moderations': { whole: 'CreateModerationResponse' },

@@ -1,4 +1,7 @@
-/** POST /v1/responses, without a store: each request has all of its conversation. */
+/**
+ * POST /v1/responses and /v1/responses/input_tokens, without a store: each request has all of its
+ * conversation.
+ */
 import type { ChatOptions } from '../../model/chat';
 import type { ChatResult } from '../../model/generation';
 import { addRoute, type Call, type Context } from '../context';
@@ -88,17 +91,14 @@ const METADATA = {
   additionalProperties: { type: 'string', maxLength: 512 },
 };
 
-export const RESPONSES_FIELDS: Fields = {
+/** Of both routes. */
+export const RESPONSE_PROMPT_FIELDS: Fields = {
   model: honoured('A name of a model; may be left out where there is one.', text),
   input: honoured(
     'A text, or items: message, function_call and function_call_output; text alone.',
     INPUT,
   ),
   instructions: honoured('A system message before all others.', text),
-  max_output_tokens: honoured(
-    "Most tokens of the answer; the context's rest where it is left out.",
-    { type: 'integer', minimum: 1 },
-  ),
   text: honoured('format: JSON, by a schema or any. verbosity changes nothing.', TEXT),
   tools: honoured('Functions the model may call.', TOOLS),
   tool_choice: honoured(
@@ -106,6 +106,25 @@ export const RESPONSES_FIELDS: Fields = {
     TOOL_CHOICE,
   ),
   parallel_tool_calls: honoured('Whether an answer may have several calls.', flag),
+  previous_response_id: refused('nothing is kept; send the whole conversation as input.'),
+  conversation: refused('nothing is kept; send the whole conversation as input.'),
+  truncation: refused('a conversation that is too long is an error.', 'disabled'),
+  reasoning: refused(
+    'the models do not reason beforehand.',
+    {},
+    { effort: null },
+    { effort: 'none' },
+    { effort: null, summary: null },
+  ),
+  personality: refused('the models have none to choose; say it in the instructions.'),
+};
+
+export const RESPONSES_FIELDS: Fields = {
+  ...RESPONSE_PROMPT_FIELDS,
+  max_output_tokens: honoured(
+    "Most tokens of the answer; the context's rest where it is left out.",
+    { type: 'integer', minimum: 1 },
+  ),
   include: honoured(`${LOGPROBS}; the others are of tools that there are not.`, {
     type: 'array',
     items: {
@@ -126,19 +145,9 @@ export const RESPONSES_FIELDS: Fields = {
   stream: honoured('Events instead of one answer.', flag),
   ...SAMPLING_FIELDS,
   ...EXTRA_FIELDS,
-  previous_response_id: refused('nothing is kept; send the whole conversation as input.'),
-  conversation: refused('nothing is kept; send the whole conversation as input.'),
   background: refused('answers are not kept to be fetched.', false),
   store: refused('nothing is kept.', false),
-  truncation: refused('a conversation that is too long is an error.', 'disabled'),
   prompt: refused('there are no stored prompts.'),
-  reasoning: refused(
-    'the models do not reason beforehand.',
-    {},
-    { effort: null },
-    { effort: 'none' },
-    { effort: null, summary: null },
-  ),
   context_management: refused('conversations are not shortened.', []),
   moderation: refused('ask /v1/moderations.'),
   stream_options: refused('events are not padded.', {}, { include_obfuscation: false }),
@@ -152,15 +161,18 @@ export const RESPONSES_FIELDS: Fields = {
   prompt_cache_options: inert('The newest stay.', { type: 'object' }),
 };
 
-interface ResponsesBody extends SamplingBody {
+interface PromptBody {
   readonly model?: string;
   readonly input: string | readonly Readonly<Record<string, unknown>>[];
   readonly instructions?: string;
-  readonly max_output_tokens?: number;
   readonly text?: { readonly format?: TextFormat | null };
   readonly tools?: readonly FunctionTool[];
   readonly tool_choice?: ResponseToolChoice;
   readonly parallel_tool_calls?: boolean;
+}
+
+interface ResponsesBody extends PromptBody, SamplingBody {
+  readonly max_output_tokens?: number;
   readonly include?: readonly string[];
   readonly top_logprobs?: number;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -262,6 +274,18 @@ async function respond(body: ResponsesBody, call: Call): Promise<object | undefi
   );
 }
 
+// eslint-disable-next-line @typescript-eslint/require-await
+async function countTokens(body: PromptBody, call: Call): Promise<object> {
+  const { models, settings } = call.context;
+  const { model } = models.find(body.model);
+  const conversation = responseConversation(body.input, body.instructions, settings.lenient);
+  const { tools } = responseTools(body.tools ?? [], body.tool_choice, settings.lenient);
+  const ids = conversation.worded(() =>
+    model.chatTokens(withRoomForCalls(conversation.messages, model), { ...(tools && { tools }) }),
+  );
+  return { object: 'response.input_tokens', input_tokens: ids.length };
+}
+
 export function responseRoutes(context: Context): void {
   addRoute<ResponsesBody>(context, {
     path: '/v1/responses',
@@ -271,5 +295,13 @@ export function responseRoutes(context: Context): void {
     required: ['input'],
     promptField: 'input',
     answer: respond,
+  });
+  addRoute<PromptBody>(context, {
+    path: '/v1/responses/input_tokens',
+    summary: 'The tokens of items.',
+    fields: RESPONSE_PROMPT_FIELDS,
+    required: ['input'],
+    promptField: 'input',
+    answer: countTokens,
   });
 }
