@@ -177,8 +177,8 @@ Napi::Value NativeModel::unload_adapter(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// score(id, tokens, {cacheSalt, adapter}, positions, out): logits at `positions` into `out`;
-// without these two, the likelihood of `tokens`.
+// score(id, tokens, {cacheSalt, adapter, first}, positions, out): logits at `positions` into `out`;
+// without these two, the likelihood of the tokens from `first` (1) on.
 Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
   const uint64_t id = to_id(info[0]);
   try {
@@ -188,6 +188,9 @@ Napi::Value NativeModel::score(const Napi::CallbackInfo& info) {
       const auto options = info[2].As<Napi::Object>();
       request.cache_salt = to_salt(options.Get("cacheSalt"));
       request.adapter = to_adapter_use(options.Get("adapter"));
+      if (const Napi::Value first = options.Get("first"); !first.IsUndefined()) {
+        request.first = std::max(1, first.As<Napi::Number>().Int32Value());
+      }
       if (!info[3].IsUndefined()) {
         auto out = info[4].As<Napi::Float32Array>();
         request.positions = to_tokens(info[3]);

@@ -40,11 +40,13 @@ struct GenerateRequest {
 // Logits, or how probable a text is. One of the two.
 struct ScoreRequest {
   std::vector<int32_t> tokens;
+  int32_t first = 1;               // Of the tokens, at least 1: the likelihood is of it and those
+                                   // after it, each given all before.
   std::vector<int32_t> positions;  // Ascending, distinct; logits of these go to `out`.
   uint64_t cache_salt = 0;
   AdapterUse adapter;
   float* out = nullptr;  // [positions][vocabulary], kept alive by the caller until the end
-                         // of the request is reported. Null: perplexity.
+                         // of the request is reported. Null: the likelihood.
 };
 
 enum class Finish : int32_t { kNone, kStop, kLength, kAborted, kScored, kFailed };

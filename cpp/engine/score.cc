@@ -10,16 +10,17 @@ namespace tramontane {
 
 Score::Score(uint64_t id, ScoreRequest request, int32_t vocabulary)
     : Task(id, 0, std::move(request.tokens), request.cache_salt, std::move(request.adapter)),
+      first_(request.first),
       positions_(std::move(request.positions)),
       out_(request.out),
       vocabulary_(vocabulary) {}
 
 bool Score::wants(int32_t position) const {
-  if (out_ == nullptr) return position < count() - 1;
+  if (out_ == nullptr) return position >= first_wanted() && position < count() - 1;
   return std::binary_search(positions_.begin(), positions_.end(), position);
 }
 
-int32_t Score::first_wanted() const { return out_ == nullptr ? 0 : positions_.front(); }
+int32_t Score::first_wanted() const { return out_ == nullptr ? first_ - 1 : positions_.front(); }
 
 void Score::restart() {
   negative_log_likelihood_ = 0;

@@ -22,12 +22,13 @@ class Score final : public Task {
  private:
   void describe_end(Event* event) const override;
 
+  const int32_t first_;  // Token of the likelihood.
   const std::vector<int32_t> positions_;
   float* const out_;  // Null: the likelihood.
   const int32_t vocabulary_;
   std::vector<float> logits_;  // [vocabulary], of one row.
-  // Of tokens 1 to n-1, each given all before it. What was read is added row by row, so that the
-  // sum is the same however the rows were shared out to steps.
+  // Of tokens first_ to n-1, each given all before it. What was read is added row by row, so that
+  // the sum is the same however the rows were shared out to steps.
   double negative_log_likelihood_ = 0;
   std::vector<double> read_;
 };

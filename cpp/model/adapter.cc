@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <future>
 
 #include "base/error.h"
 
@@ -32,6 +33,20 @@ void add_bytes(KeyedHash& hash, const uint8_t* data, uint64_t bytes) {
   hash.add(bytes);
   hash.add(both.high);
   hash.add(both.low);
+}
+
+PageKey key_of(const AdapterPair& pair) {
+  KeyedHash hash;
+  hash.add(uint64_t(pair.role) << 32 | uint32_t(pair.layer));
+  hash.add(std::bit_cast<uint32_t>(pair.scale));
+  for (const WeightData* data : {&pair.down, &pair.up}) {
+    hash.add(uint64_t(data->format) << 32 | uint32_t(data->columns));
+    add_bytes(hash, data->data, bytes_of(*data));
+  }
+  const bool scaled = pair.magnitude != nullptr;
+  add_bytes(hash, reinterpret_cast<const uint8_t*>(pair.magnitude),
+            scaled ? uint64_t(pair.up.rows) * sizeof(float) : 0);
+  return hash.finish();
 }
 
 }  // namespace
@@ -98,18 +113,20 @@ WeightData Adapter::arrange(const WeightPlace& place, const AdapterRows* order, 
   return data;
 }
 
+// By two threads: this is most of what loading takes.
 void Adapter::find_key() {
+  std::vector<PageKey> keys(pairs_.size());
+  std::atomic<size_t> next{0};
+  const auto find = [&] {
+    for (size_t i; (i = next++) < keys.size();) keys[i] = key_of(pairs_[i]);
+  };
+  auto other = std::async(find);
+  find();
+  other.get();
   KeyedHash hash;
-  for (const AdapterPair& pair : pairs_) {
-    hash.add(uint64_t(pair.role) << 32 | uint32_t(pair.layer));
-    hash.add(std::bit_cast<uint32_t>(pair.scale));
-    for (const WeightData* data : {&pair.down, &pair.up}) {
-      hash.add(uint64_t(data->format) << 32 | uint32_t(data->columns));
-      add_bytes(hash, data->data, bytes_of(*data));
-    }
-    const bool scaled = pair.magnitude != nullptr;
-    add_bytes(hash, reinterpret_cast<const uint8_t*>(pair.magnitude),
-              scaled ? uint64_t(pair.up.rows) * sizeof(float) : 0);
+  for (const PageKey& key : keys) {
+    hash.add(key.high);
+    hash.add(key.low);
   }
   key_ = hash.finish();
 }

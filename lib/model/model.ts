@@ -49,7 +49,6 @@ import {
   moderationOf,
   moderationPrompt,
   subjectOf,
-  sumOfLogProbabilities,
   type Moderation,
   type ModerationOptions,
 } from './moderation';
@@ -374,18 +373,16 @@ export class Model implements AsyncDisposable {
       this.#chat.info === undefined
         ? this.tokenizer.encode(moderationPrompt(subject, policy), { bos: this.tokenizer.addBos })
         : this.#chat.encode(moderationMessages(subject, policy), {});
-    const score = async (label: string): Promise<number> => {
-      const ids = this.tokenizer.encode(label);
-      const positions = ids.map((_, place) => prompt.length - 1 + place);
-      return sumOfLogProbabilities(
-        await this.logits([...prompt, ...ids], { positions, cacheSalt }),
-        ids,
-      );
+    const how = { cacheSalt: saltOf(cacheSalt), first: prompt.length };
+    const logProbability = async (label: string): Promise<number> => {
+      const ids = await this.#idsForScore([...prompt, ...this.tokenizer.encode(label)]);
+      return -(await score(this.#parts.requests, ids, how));
     };
     const labels = [...policy.map(({ label }) => label), NOT_MODERATED];
     // The first brings the prompt into the cache, where the others find it.
-    const first = await score(labels[0]!);
-    return moderationOf(policy, [first, ...(await Promise.all(labels.slice(1).map(score)))]);
+    const first = await logProbability(labels[0]!);
+    const others = await Promise.all(labels.slice(1).map(logProbability));
+    return moderationOf(policy, [first, ...others]);
   }
 
   /** Starts a generation whose prompt is known, or will be. */

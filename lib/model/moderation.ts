@@ -97,17 +97,6 @@ export function subjectOf(input: string | readonly Message[]): string {
     .join('\n');
 }
 
-/** The log-probability of `ids` after what came before, from logits at each of their places. */
-export function sumOfLogProbabilities(logits: Float32Array, ids: readonly number[]): number {
-  const size = logits.length / ids.length;
-  return ids.reduce((sum, id, place) => {
-    const row = logits.subarray(place * size, (place + 1) * size);
-    const largest = row.reduce((most, logit) => Math.max(most, logit), -Infinity);
-    const mass = row.reduce((total, logit) => total + Math.exp(logit - largest), 0);
-    return sum + row[id]! - largest - Math.log(mass);
-  }, 0);
-}
-
 /** @param sums of the labels' log-probabilities, and of `not moderated` last */
 export function moderationOf(
   policy: readonly Required<PolicyLabel>[],

@@ -97,7 +97,10 @@ export interface NativeMerge {
 export type MergedFormat = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0';
 
 /** What a score has beside its tokens, as of a {@link NativeRequest}. */
-export type NativeScoreOptions = Pick<NativeRequest, 'cacheSalt' | 'adapter'>;
+export type NativeScoreOptions = Pick<NativeRequest, 'cacheSalt' | 'adapter'> & {
+  /** The token that the likelihood begins with. @default 1 */
+  readonly first?: number;
+};
 
 export interface TokenLogprob {
   readonly token: number;
@@ -132,7 +135,7 @@ export interface NativeModel {
   /** `option`, or what kept `auto` from CUDA, or that nothing did. */
   readonly backendReason: string;
   generate(id: number, request: NativeRequest): void;
-  /** Logits at `positions` (ascending, distinct) into `out`; without them the likelihood of `tokens`. */
+  /** Logits at `positions` (ascending, distinct) into `out`; without them the likelihood. */
   score(
     id: number,
     tokens: Int32Array,

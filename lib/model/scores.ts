@@ -3,7 +3,10 @@ import { TramontaneError } from '../errors';
 import { fromNative, type NativeEvent, type NativeScoreOptions } from './native';
 import type { Receiver, Requests } from './requests';
 
-/** The negative log-likelihood of tokens 1 to n-1; with `positions`, logits of these into `out`. */
+/**
+ * The negative log-likelihood of tokens `first` to n-1, each given all before it; with `positions`,
+ * logits of these into `out`.
+ */
 export function score(
   requests: Requests,
   tokens: Int32Array,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <map>
 #include <utility>
 
@@ -118,6 +119,27 @@ TEST("scores are the same alone, in company and after a preemption") {
   const double expected = likelihood(0);
   CHECK(expected > 0);
   CHECK(likelihood(3) == expected);
+}
+
+TEST("the likelihood of an ending is what the beginning's lacks of the whole") {
+  Server server({});
+  const auto tokens = prompt_of(7, 40);
+  const auto likelihood = [&](uint64_t id, size_t count, int32_t first) {
+    ScoreRequest request;
+    request.tokens.assign(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count));
+    request.first = first;
+    server.engine().submit(id, std::move(request));
+    CHECK(server.wait_for(id));
+    CHECK(server.ends[id].finish == Finish::kScored);
+    return server.ends[id].negative_log_likelihood;
+  };
+  const double whole = likelihood(1, 40, 1), beginning = likelihood(2, 33, 1);
+  // Of what the cache has the end of, too.
+  for (const uint64_t id : {3, 4}) {
+    const double ending = likelihood(id, 40, 33);
+    CHECK(ending > 0);
+    CHECK(std::abs(beginning + ending - whole) < 1e-9 * whole);
+  }
 }
 
 TEST("an allow-list allows what it lists, through a whole generation") {
