@@ -1,7 +1,9 @@
 #include <cstring>
 #include <limits>
+#include <random>
 
 #include "base/half.h"
+#include "quant/encode.h"
 #include "quant/format.h"
 #include "reference_blocks.h"
 #include "test.h"
@@ -90,4 +92,100 @@ TEST("F16, BF16 and F32 weights decode exactly from odd addresses") {
   CHECK_EQ(out[1], -10.0f);
   decode_blocks(Format::kF32, bytes + 5, 1, out);
   CHECK_EQ(out[0], float_from_bits(0xc1203f80));
+}
+
+namespace {
+
+// Values as they are read again.
+std::vector<float> encoded(Format format, const std::vector<float>& values,
+                           std::vector<uint8_t>* bytes = nullptr) {
+  const FormatInfo& info = format_info(format);
+  const auto blocks = static_cast<int64_t>(values.size()) / info.block_values;
+  std::vector<uint8_t> out(static_cast<size_t>(blocks * info.block_bytes) + 1, 0xa5);
+  encode_blocks(format, values.data(), blocks, out.data());
+  CHECK_EQ(int{out.back()}, 0xa5);
+  std::vector<float> decoded(values.size());
+  decode_blocks(format, out.data(), blocks, decoded.data());
+  if (bytes) *bytes = out;
+  return decoded;
+}
+
+}  // namespace
+
+TEST("weights are written in floats, Q4_0 and Q8_0 alone") {
+  for (int i = 0; i < kFormatCount; ++i) {
+    const Format format = static_cast<Format>(i);
+    const bool written = is_float(format) || format == Format::kQ4_0 || format == Format::kQ8_0;
+    CHECK_EQ(can_encode(format), written);
+  }
+}
+
+TEST("written floats are the nearest, ties to even") {
+  const std::vector<float> values = {0, -1.5f, 3.14159265f, 1e-30f, 65504, -0.1f};
+  CHECK(encoded(Format::kF32, values) == values);
+  const std::vector<float> half = encoded(Format::kF16, values);
+  for (size_t i = 0; i < values.size(); ++i) {
+    CHECK_EQ(half[i], f16_to_f32(f32_to_f16(values[i])));
+  }
+  // BF16 keeps 8 bits: the places between are 1 / 128 apart above 1.
+  const float step = 1.0f / 128;
+  const std::vector<float> between = {1 + step / 2,         1 + 3 * step / 2,      1 + 0.49f * step,
+                                      1 + 0.51f * step,     -(1 + step / 2),       1 + step,
+                                      std::ldexp(1.f, 100), -std::ldexp(1.f, -100)};
+  const std::vector<float> nearest = {1,  1 + 2 * step, 1,          1 + step,
+                                      -1, 1 + step,     between[6], between[7]};
+  CHECK(encoded(Format::kBF16, between) == nearest);
+}
+
+TEST("a block's largest value is an end of its integers, and the others are the nearest to them") {
+  std::mt19937 random(21);
+  std::normal_distribution<float> normal;
+  for (const Format format : {Format::kQ4_0, Format::kQ8_0}) {
+    const bool four_bits = format == Format::kQ4_0;
+    for (int round = 0; round < 50; ++round) {
+      std::vector<float> values(64);
+      for (float& value : values) value = normal(random) * std::ldexp(1.0f, round % 9 - 4);
+      std::vector<uint8_t> bytes;
+      const std::vector<float> found = encoded(format, values, &bytes);
+      for (size_t block = 0; block < 2; ++block) {
+        const auto at = [&](size_t i) { return static_cast<size_t>(32 * block + i); };
+        size_t largest = 0;
+        for (size_t i = 0; i < 32; ++i) {
+          if (std::fabs(values[at(i)]) > std::fabs(values[at(largest)])) largest = i;
+        }
+        uint16_t bits;
+        std::memcpy(&bits, bytes.data() + block * (four_bits ? 18 : 34), sizeof bits);
+        const double scale = f16_to_f32(bits);
+        const double end = four_bits ? -8 : values[at(largest)] < 0 ? -127 : 127;
+        // 11 bits of a scale.
+        CHECK_NEAR(scale * end, values[at(largest)], std::fabs(values[at(largest)]) / 2048);
+        CHECK_EQ(double{found[at(largest)]}, scale * end);
+        for (size_t i = 0; i < 32; ++i) {
+          // Of four bits the other end is 7, and what lies beyond becomes that.
+          const double q = values[at(i)] / scale;
+          CHECK_NEAR(found[at(i)] / scale, four_bits ? std::min(q, 7.0) : q, 0.5 + 1e-3);
+        }
+      }
+    }
+    const std::vector<float> zeros(32, 0.0f);
+    CHECK(encoded(format, zeros) == zeros);
+    // What f16 has no scale for is nothing, and written as such.
+    std::vector<uint8_t> tiny, none;
+    encoded(format, std::vector<float>(32, 1e-30f), &tiny);
+    encoded(format, zeros, &none);
+    const auto integers = [](const std::vector<uint8_t>& bytes) {
+      return std::vector<uint8_t>(bytes.begin() + 2, bytes.end());
+    };
+    CHECK(integers(tiny) == integers(none));
+  }
+}
+
+TEST("what a format has is written as it is") {
+  std::vector<float> values(32);
+  for (int i = 0; i < 32; ++i)
+    values[static_cast<size_t>(i)] = 0.25f * static_cast<float>(i % 16 - 8);
+  CHECK(encoded(Format::kQ4_0, values) == values);
+  for (int i = 0; i < 32; ++i)
+    values[static_cast<size_t>(i)] = 0.5f * static_cast<float>(i * 8 - 127);
+  CHECK(encoded(Format::kQ8_0, values) == values);
 }
