@@ -1,6 +1,6 @@
 // What the addon exports: load(description, onEvents, onProgress) -> Promise<NativeModel>,
-// memoryNeeds(description, users), Grammar, Matcher, buildVocabulary(), orderGptq(), mergeWeight(),
-// MachineLimits, Trainer and backends().
+// memoryNeeds(description, users), freeMemory(groups), Grammar, Matcher, buildVocabulary(),
+// orderGptq(), mergeWeight(), MachineLimits, Trainer and backends().
 #include <napi.h>
 
 #include <algorithm>
@@ -74,6 +74,12 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   return promise;
 }
 
+void set_free_memory(const Napi::Object& object, const FreeMemory& free) {
+  object.Set("freeBytes", static_cast<double>(free.bytes));
+  object.Set("limitBytes", static_cast<double>(free.limit));
+  object.Set("limitedBy", free.where);
+}
+
 Napi::Value needed_memory(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto result = Napi::Object::New(env);
@@ -88,9 +94,15 @@ Napi::Value needed_memory(const Napi::CallbackInfo& info) {
     result.Set("pageBytes", static_cast<double>(needs.page_bytes));
     result.Set("sequencePages", needs.sequence_pages);
     result.Set("scratchBytes", static_cast<double>(needs.scratch_bytes));
-    result.Set("freeBytes", static_cast<double>(needs.free.bytes));
-    result.Set("limitBytes", static_cast<double>(needs.free.limit));
-    result.Set("limitedBy", needs.free.where);
+    set_free_memory(result, needs.free);
+  });
+  return result;
+}
+
+Napi::Value memory_left(const Napi::CallbackInfo& info) {
+  const auto result = Napi::Object::New(info.Env());
+  throw_errors(info.Env(), "looking at memory", [&] {
+    set_free_memory(result, free_memory(to_memory_groups(info[0].As<Napi::Array>())));
   });
   return result;
 }
@@ -100,6 +112,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(environment);  // Deleted with the environment.
   exports.Set("load", Napi::Function::New(env, load, "load"));
   exports.Set("memoryNeeds", Napi::Function::New(env, needed_memory, "memoryNeeds"));
+  exports.Set("freeMemory", Napi::Function::New(env, memory_left, "freeMemory"));
   exports.Set("Grammar", NativeGrammar::define(env));
   exports.Set("Matcher", NativeMatcher::define(env));
   exports.Set("buildVocabulary", Napi::Function::New(env, build_vocabulary, "buildVocabulary"));

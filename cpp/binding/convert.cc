@@ -56,6 +56,7 @@ GptqPlace to_gptq(const Napi::Object& object) {
   gptq.has_group_index = has(object, "groupIndex");
   if (gptq.has_group_index)
     gptq.group_index = to_place(object.Get("groupIndex").As<Napi::Object>());
+  if (has(object, "orderedColumns")) gptq.ordered_columns = get_int(object, "orderedColumns");
   if (has(object, "ordered")) {
     const auto ordered = object.Get("ordered").As<Napi::Object>();
     gptq.ordered = to_place(ordered);
@@ -116,6 +117,8 @@ BackendRequest to_backend_request(const Napi::Object& object) {
   return request;
 }
 
+}  // namespace
+
 std::vector<MemoryGroup> to_memory_groups(const Napi::Array& array) {
   std::vector<MemoryGroup> groups;
   for (uint32_t i = 0; i < array.Length(); ++i) {
@@ -125,8 +128,6 @@ std::vector<MemoryGroup> to_memory_groups(const Napi::Array& array) {
   }
   return groups;
 }
-
-}  // namespace
 
 WeightPlace to_weight(const Napi::Object& object) {
   const auto storage = object.Get("storage").As<Napi::Object>();

@@ -11,6 +11,7 @@
 namespace tramontane::binding {
 
 std::vector<std::string> to_strings(const Napi::Value& value);
+std::vector<MemoryGroup> to_memory_groups(const Napi::Array& array);
 WeightPlace to_weight(const Napi::Object& object);
 ModelDescription to_description(const Napi::Object& object);
 EngineOptions to_engine_options(const Napi::Object& description);

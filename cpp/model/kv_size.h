@@ -17,9 +17,11 @@ struct KvRequest {
 // The memory there is for pages.
 struct KvRoom {
   int64_t pages;           // That fit; may be below 0.
+  int64_t most_pages;      // The same where all that the system can drop is dropped.
   int32_t most_sequences;  // More full sequences than these are not wanted by default.
   double share;            // Of the room, for sequences beyond the first.
   std::string sum;         // How `pages` came about, for messages.
+  std::string advice;      // An option that would make room, or empty.
 };
 
 struct KvSize {
@@ -29,12 +31,13 @@ struct KvSize {
 };
 
 // By default, one full sequence if it fits, and more in a share of the room; when not even one
-// fits, the context shrinks to what does. A few hundred tokens are never refused: they take little
-// beside any weights. Throws Error OUT_OF_MEMORY with the sum when what was asked for does not fit.
+// fits, the context shrinks to what does. A few hundred tokens take little beside any weights: they
+// are refused only where nothing that can be dropped makes room for them. Throws Error
+// OUT_OF_MEMORY, with the sum and what would fit, when what was asked for does not.
 KvSize size_kv_cache(const KvRequest& request, int32_t window, int32_t max_step_tokens,
                      const KvRoom& room);
 
-// A pool and context that are always granted.
+// A pool and context that may push mapped weights out of memory.
 constexpr int32_t kLeastKvTokens = 512;
 
 }  // namespace tramontane

@@ -53,19 +53,20 @@ MemoryShare::Sum MemoryShare::all() const {
   return sum;
 }
 
-MemoryShare::Room MemoryShare::room(uint64_t scratch_bytes) const {
+MemoryShare::Room MemoryShare::room(uint64_t scratch_bytes, uint64_t ordered_bytes) const {
   std::unique_lock lock(shares().mutex);
   const Sum sum = all();
   const FreeMemory free = free_memory(groups_);
   const uint64_t reserve = reserve_of(free);
-  const uint64_t taken = sum.files + sum.promised + scratch_bytes + reserve;
+  const uint64_t own = sum.promised + scratch_bytes + ordered_bytes;
   std::string text = "of " + megabytes(free.limit) + " that " + free.where + " has, " +
                      megabytes(free.bytes) + " are free; weights take " + megabytes(sum.files) +
                      ", scratch " + megabytes(scratch_bytes) + ", the reserve " +
                      megabytes(reserve);
+  if (ordered_bytes > 0) text += ", GPTQ weights in order " + megabytes(ordered_bytes);
   if (sum.promised > 0) text += ", other models " + megabytes(sum.promised);
-  return {std::move(lock), static_cast<int64_t>(free.bytes) - static_cast<int64_t>(taken),
-          std::move(text)};
+  const int64_t most = static_cast<int64_t>(free.bytes) - static_cast<int64_t>(own);
+  return {std::move(lock), most - static_cast<int64_t>(sum.files + reserve), most, std::move(text)};
 }
 
 void MemoryShare::promise(uint64_t bytes, Room) { promised_ = bytes; }

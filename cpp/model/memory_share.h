@@ -26,15 +26,19 @@ class MemoryShare {
   MemoryShare& operator=(const MemoryShare&) = delete;
 
   // What is left for the pages of this model's KV cache: free memory, less the files of all models
-  // of the process, what other models were promised and have not used yet, `scratch_bytes` of this
-  // one, and a reserve for what else goes on. Held until promise(), so that of two loads at the
-  // same time one sees what the other takes.
+  // of the process, what other models were promised and have not used yet, what this one needs
+  // beside pages, and a reserve for what else goes on. Held until promise(), so that of two loads
+  // at the same time one sees what the other takes.
   struct Room {
     std::unique_lock<std::mutex> lock;
     int64_t bytes;
+    // The same without files and reserve: beyond it the system ends the process, for only files can
+    // be dropped.
+    int64_t most_bytes;
     std::string sum;
   };
-  Room room(uint64_t scratch_bytes) const;
+  // `ordered_bytes`: copies of GPTQ weights.
+  Room room(uint64_t scratch_bytes, uint64_t ordered_bytes = 0) const;
   // From now on others leave so many bytes to this model.
   void promise(uint64_t bytes, Room room);
 

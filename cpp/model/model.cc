@@ -25,6 +25,12 @@ uint64_t scratch_bytes(const BackendOptions& options) {
                                int64_t{4} * s.vocabulary * (options.max_outputs + options.threads));
 }
 
+// Whether the CPU reads a GPTQ weight from a copy in group order.
+bool is_copied(const WeightPlace& weight, Compute compute) {
+  return weight.format == Format::kGptq && compute == Compute::kInt8 &&
+         weight.gptq.ordered_columns > 0;
+}
+
 BackendOptions backend_options(const ModelDescription& description) {
   BackendOptions options{};
   options.seam_hash = kSeamHash;
@@ -59,21 +65,33 @@ OpenedBackend Model::open(const ModelDescription& description, const LoadProgres
 
   PoolPages pages;
   pages.cpu = [&] {
-    share_.emplace(description.memory_groups, files_.lengths());
+    std::vector<WeightPlace> copied;
+    for (const WeightPlace& weight : description.weights) {
+      if (!is_copied(weight, description.compute)) continue;
+      copied.push_back(weight);
+      if (weight.gptq.ordered_bytes == 0) {
+        ordered_bytes_ += gptq_word_bytes(weight, weight.gptq.ordered_columns);
+      }
+    }
+    share_.emplace(description.memory_groups, files_.lengths(copied));
     const uint64_t scratch = scratch_bytes(options);
-    MemoryShare::Room room = share_->room(scratch);
+    MemoryShare::Room room = share_->room(scratch, ordered_bytes_);
+    const auto page = static_cast<int64_t>(page_bytes_);
+    const char* advice = ordered_bytes_ > 0 ? "gptqCache: FILE, which can be dropped too" : "";
     kv_size_ = size_kv_cache(
         description.kv, description.window, kMaxStepRows,
-        {room.bytes / static_cast<int64_t>(page_bytes_), kCpuSequences, kCpuShare, room.sum});
-    share_->promise(scratch + static_cast<uint64_t>(kv_size_.pages) * page_bytes_, std::move(room));
+        {room.bytes / page, room.most_bytes / page, kCpuSequences, kCpuShare, room.sum, advice});
+    const uint64_t cache = static_cast<uint64_t>(kv_size_.pages) * page_bytes_;
+    share_->promise(scratch + ordered_bytes_ + cache, std::move(room));
     return kv_size_.pages;
   };
   const int32_t asked = description.kv.tokens;
   pages.gpu_least = pages_of(asked > 0 ? asked : std::min(description.kv.context, kLeastKvTokens));
   pages.gpu = [&](int32_t room) {
-    kv_size_ = size_kv_cache(description.kv, description.window, kMaxStepRows,
-                             {room, kGpuSequences, kGpuShare,
-                              "that is what memoryFraction leaves on the GPU beside the weights"});
+    kv_size_ =
+        size_kv_cache(description.kv, description.window, kMaxStepRows,
+                      {room, room, kGpuSequences, kGpuShare,
+                       "that is what memoryFraction leaves on the GPU beside the weights", ""});
     return kv_size_.pages;
   };
   return open_backend(description.backend, options, pages, weights, progress);
@@ -90,12 +108,13 @@ Model::Model(const ModelDescription& description, const LoadProgress& progress)
                      progress(read ? (1 + fraction) / 2 : fraction);
                    })),
       limits_{description.window, kv_size_.context, kMaxStepRows} {
+  if (share_) share_->set_used(ordered_bytes_);
   check_files();
 }
 
 int32_t Model::pages_short(int32_t touched) {
   if (!share_) return 0;
-  share_->set_used(static_cast<uint64_t>(touched) * page_bytes_);
+  share_->set_used(ordered_bytes_ + static_cast<uint64_t>(touched) * page_bytes_);
   const uint64_t pages = (share_->shortage() + page_bytes_ - 1) / page_bytes_;
   return static_cast<int32_t>(std::min<uint64_t>(pages, static_cast<uint64_t>(touched)));
 }

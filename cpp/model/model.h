@@ -78,6 +78,7 @@ class Model {
   std::optional<MemoryShare> share_;  // Of a model that the CPU computes.
   KvSize kv_size_;
   uint64_t page_bytes_ = 0;
+  uint64_t ordered_bytes_ = 0;  // Copies of GPTQ weights in group order, in memory of their own.
   const OpenedBackend opened_;
   const SequenceLimits limits_;
 };

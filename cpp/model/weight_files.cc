@@ -52,10 +52,15 @@ void check_room(uint64_t bytes, const FreeMemory& free) {
   throw Error("OUT_OF_MEMORY", "reading the files takes " + std::to_string(bytes) +
                                    " bytes of memory, but " + free.where + " has " +
                                    std::to_string(free.bytes) +
-                                   " left. Mapped files need not stay in memory");
+                                   " left. mapping: 'shared' maps them: then they need not stay "
+                                   "in memory");
 }
 
 }  // namespace
+
+uint64_t gptq_word_bytes(const WeightPlace& weight, int32_t columns) {
+  return uint64_t{4} * (uint64_t(columns) * weight.gptq.bits / 32) * weight.rows;
+}
 
 WeightFiles::WeightFiles(const std::vector<std::string>& paths, Mapping mapping,
                          const std::vector<MemoryGroup>& groups, const LoadProgress& progress)
@@ -90,10 +95,15 @@ uint64_t WeightFiles::bytes() const {
   return bytes;
 }
 
-std::map<std::pair<uint64_t, uint64_t>, uint64_t> WeightFiles::lengths() const {
+std::map<std::pair<uint64_t, uint64_t>, uint64_t> WeightFiles::lengths(
+    const std::vector<WeightPlace>& copied) const {
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths;
   if (mapping_ == Mapping::kRead) return lengths;
   for (const auto& file : files_) lengths[file->id()] = file->size();
+  for (const WeightPlace& weight : copied) {
+    uint64_t& left = lengths[files_[weight.gptq.qweight.file]->id()];
+    left -= std::min(left, gptq_word_bytes(weight, weight.columns));
+  }
   return lengths;
 }
 
@@ -127,14 +137,13 @@ ModelWeight WeightFiles::find(const WeightPlace& weight) const {
       invalid(weight.name + ": impossible GPTQ layout");
     }
     const int32_t groups = (columns + gptq.group_size - 1) / gptq.group_size;
-    const uint64_t word_rows = uint64_t(columns) * gptq.bits / 32;
     const uint64_t zero_words = uint64_t(rows) * gptq.bits / 32;
     GptqParts& parts = data.gptq;
     parts.bits = gptq.bits;
     parts.group_size = gptq.group_size;
     parts.zero_bias = gptq.zero_bias;
     parts.scale_format = gptq.scale_format;
-    data.data = range(weight, gptq.qweight, 4 * word_rows * rows);
+    data.data = range(weight, gptq.qweight, gptq_word_bytes(weight, columns));
     parts.qzeros = range(weight, gptq.qzeros, 4 * zero_words * groups);
     parts.scales =
         range(weight, gptq.scales, tensor_bytes(weight.name, gptq.scale_format, groups, rows));

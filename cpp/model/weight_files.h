@@ -25,6 +25,8 @@ struct GptqPlace {
   Format scale_format;
   FilePlace qweight, qzeros, scales, group_index;
   bool has_group_index;
+  // Columns of the copy of qweight in group order that the CPU reads; 0: it reads qweight as it is.
+  int32_t ordered_columns;
   // A copy of qweight in group order, in a cache file.
   FilePlace ordered;
   uint64_t ordered_bytes;  // 0: there is none.
@@ -39,6 +41,9 @@ struct WeightPlace {
   FilePlace place;  // Not for GPTQ.
   GptqPlace gptq;   // Only for GPTQ.
 };
+
+// Bytes of the words of a GPTQ weight with so many columns: its own, or those of a copy.
+uint64_t gptq_word_bytes(const WeightPlace& weight, int32_t columns);
 
 class WeightFiles {
  public:
@@ -57,8 +62,10 @@ class WeightFiles {
 
   // Of all files.
   uint64_t bytes() const;
-  // What each mapped file is, whatever its path, and its length. None where they were read.
-  std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths() const;
+  // What each mapped file is, whatever its path, and its length, less the words of GPTQ weights
+  // that are used in a copy. None where the files were read.
+  std::map<std::pair<uint64_t, uint64_t>, uint64_t> lengths(
+      const std::vector<WeightPlace>& copied = {}) const;
 
  private:
   const uint8_t* range(const WeightPlace& weight, const FilePlace& place, uint64_t bytes) const;

@@ -23,7 +23,7 @@ export interface MemoryEstimate {
    * makes each token as slow as the disk; of `mapping: 'read'`, the whole files.
    */
   readonly weights: number;
-  /** Of GPTQ weights, the words that are brought in order: in memory beside the file's. */
+  /** Of GPTQ weights, the words that are brought in order: beside the file's, mapped of `gptqCache`. */
   readonly orderedWeights: number;
   /** Keys and values of `users` conversations of `contextSize` tokens. */
   readonly kvCache: number;
@@ -32,6 +32,8 @@ export interface MemoryEstimate {
   readonly tokenizer: number;
   /** Of all of these. */
   readonly total: number;
+  /** Of `total`, what the system cannot drop and read again: all but mapped files. */
+  readonly own: number;
   /** Tokens of one conversation. */
   readonly contextSize: number;
   readonly users: number;
@@ -39,6 +41,10 @@ export interface MemoryEstimate {
   readonly bytesPerToken: number;
   /** What this process may still take now; files that the system keeps in memory make room. */
   readonly free: { readonly bytes: number; readonly limitedBy: string };
+  /**
+   * Whether all of it stays in memory. Where `own` fits and `total` does not, the model works, and
+   * each token waits for the disk.
+   */
   readonly fits: boolean;
   /** Where it does not fit: what to change, one option each. */
   readonly advice: readonly string[];
@@ -108,6 +114,8 @@ export function estimateOf(
   const beside = weights + orderedWeights + scratchBytes + tokenizer;
   const kvCache = users * sequencePages * pageBytes;
   const total = beside + kvCache;
+  const isCached = options.gptqCache !== undefined;
+  const dropped = (options.mapping === 'read' ? 0 : weights) + (isCached ? orderedWeights : 0);
   const fits = total <= freeBytes;
   const advice: string[] = [];
   if (!fits) {
@@ -126,6 +134,7 @@ export function estimateOf(
       if (fewer >= 1 && fewer < users) advice.push(`users: ${String(fewer)}`);
     }
     if (options.mapping === 'read') advice.push("mapping: 'shared', which the system may drop");
+    if (orderedWeights > 0 && !isCached) advice.push('gptqCache: a file, which it may drop too');
   }
   return {
     weights,
@@ -134,6 +143,7 @@ export function estimateOf(
     scratch: scratchBytes,
     tokenizer,
     total,
+    own: total - dropped,
     contextSize,
     users,
     bytesPerToken: pageBytes / PAGE_TOKENS,

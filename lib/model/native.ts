@@ -286,18 +286,22 @@ export interface NativeMatcher {
   timeMask(): number;
 }
 
+/** What this process may still take. */
+export interface NativeFreeMemory {
+  readonly freeBytes: number;
+  readonly limitBytes: number;
+  /** What has the limit: `the machine`, or a file of a control group. */
+  readonly limitedBy: string;
+}
+
 /** What a model needs beside its weights, on the CPU, and what there is. */
-export interface NativeMemoryNeeds {
+export interface NativeMemoryNeeds extends NativeFreeMemory {
   /** Of 32 tokens, all layers. */
   readonly pageBytes: number;
   /** That one sequence of a whole context holds at most. */
   readonly sequencePages: number;
   /** Of the largest steps, of prompts and of so many generations. */
   readonly scratchBytes: number;
-  readonly freeBytes: number;
-  readonly limitBytes: number;
-  /** What has the limit: `the machine`, or a file of a control group. */
-  readonly limitedBy: string;
 }
 
 interface NativeAddon {
@@ -333,6 +337,7 @@ interface NativeAddon {
   ): Promise<NativeModel>;
   /** Reads no files but the system's. */
   memoryNeeds(description: NativeDescription, users: number): NativeMemoryNeeds;
+  freeMemory(groups: readonly MemoryGroup[]): NativeFreeMemory;
   /** Brings the words of a GPTQ weight into the order in which the CPU reads them. */
   orderGptq(
     files: readonly string[],

@@ -42,6 +42,18 @@ test('the parts add up', async () => {
   expect(weights + orderedWeights + kvCache + scratch + tokenizer).toBe(total);
 });
 
+test('mapped weights are not its own: the system can drop them', async () => {
+  const mapped = await estimateMemory(path);
+  expect(mapped.own).toBe(mapped.total - mapped.weights);
+  const read = await estimateMemory(path, { mapping: 'read' });
+  expect(read.own).toBe(read.total);
+  const gptq = fixture('gptq/swa-gptq-b4-g128-actorder');
+  const ordered = await estimateMemory(gptq);
+  const cached = await estimateMemory(gptq, { gptqCache: 'ordered.cache' });
+  expect(ordered.own - cached.own).toBe(ordered.orderedWeights);
+  expect(ordered.orderedWeights).toBeGreaterThan(0);
+});
+
 test('what does not fit has advice that does', async () => {
   const options = { kvCacheType: 'f32', slidingWindow: false } as const;
   const users = 1_000_000;

@@ -50,13 +50,15 @@ class FakeGroup {
   std::filesystem::path path_;
 };
 
-KvSize size_of(const KvRequest& request, int32_t window, int64_t pages) {
-  return size_kv_cache(request, window, 512, {pages, 4, 0.5, "the sum"});
+KvSize size_of(const KvRequest& request, int32_t window, int64_t pages,
+               int64_t most_pages = 1 << 20) {
+  return size_kv_cache(request, window, 512, {pages, most_pages, 4, 0.5, "the sum", ""});
 }
 
-std::string refusal(const KvRequest& request, int32_t window, int64_t pages) {
+std::string refusal(const KvRequest& request, int32_t window, int64_t pages,
+                    int64_t most_pages = 1 << 20) {
   try {
-    size_of(request, window, pages);
+    size_of(request, window, pages, most_pages);
     return {};
   } catch (const Error& error) {
     return std::string(error.code()) + " " + error.what();
@@ -138,7 +140,8 @@ TEST("a context of 2^30 tokens costs no more than fits") {
 TEST("what was asked for and does not fit is refused with the sum; 512 tokens always fit") {
   CHECK(contains(refusal({3201, 100, false}, 0, 100),
                  "OUT_OF_MEMORY kvCacheTokens: 3201 needs 3232"));
-  CHECK(contains(refusal({3201, 100, false}, 0, 100), "3200 fit: the sum"));
+  CHECK(contains(refusal({3201, 100, false}, 0, 100),
+                 "3200 fit: the sum. Give more memory, or take 3200 at most"));
   CHECK(contains(refusal({0, 3201, true}, 0, 100), "OUT_OF_MEMORY contextSize: 3201"));
   CHECK_EQ(size_of({3200, 100, false}, 0, 100).pages, 100);
   CHECK_EQ(size_of({0, 3200, true}, 0, 100).context, 3200);
@@ -148,6 +151,25 @@ TEST("what was asked for and does not fit is refused with the sum; 512 tokens al
     CHECK_EQ(size_of({0, 4096, false}, 0, pages).context, 512);
   }
   CHECK_EQ(size_of({0, 40, false}, 0, 0).pages, 2);
+}
+
+TEST("not even the least cache is granted where dropping the weights makes no room for it") {
+  for (const KvRequest& request : {KvRequest{512, 4096, true}, {0, 512, true}, {0, 4096, false}}) {
+    CHECK_EQ(size_of(request, 0, -1000, 16).pages, 16);
+    CHECK(contains(refusal(request, 0, -1000, 15), "needs 512 tokens of KV cache, but only 480"));
+    CHECK(contains(refusal(request, 0, -1000, -1000), "but only 0 fit: the sum. Give more memory"));
+  }
+  CHECK_EQ(size_of({32, 4096, true}, 0, -1000, 1).pages, 1);
+}
+
+TEST("copies of weights take memory for good; files and the reserve can make room") {
+  const FakeGroup group;
+  group.set(1600 * kMega, 0, 0);
+  const MemoryShare share({group.group()}, {{{1, 1}, 2000 * kMega}});
+  const MemoryShare::Room room = share.room(50 * kMega, 1000 * kMega);
+  CHECK_EQ(room.most_bytes, int64_t{550} * 1'000'000);
+  CHECK_EQ(room.bytes, int64_t{-1550} * 1'000'000);
+  CHECK(contains(room.sum, "GPTQ weights in order 1000.0 MB"));
 }
 
 TEST("models of a process leave each other what they were promised, and share files") {
