@@ -11,6 +11,7 @@ module.exports = {
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/test/clients/'],
+  setupFiles: ['<rootDir>/test/no-colours.js'],
   // What inject() of fastify needs, an ES module.
   transformIgnorePatterns: ['/node_modules/(?!cookie/)'],
   transform: {

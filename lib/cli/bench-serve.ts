@@ -80,17 +80,18 @@ export function benchServeCommand(): Command {
     .addHelpText(
       'after',
       `
-An API key is taken from TRAMONTANE_API_KEY, or else from OPENAI_API_KEY. Ctrl-C ends with what was
-measured so far. The exit code is 1 when all requests failed.
+An API key is taken from TRAMONTANE_API_KEY, or else from OPENAI_API_KEY. Ctrl-C
+ends with what was measured so far. The exit code is 1 when all requests failed.
 
-TTFT: from the request to the first chunk. TPOT: the rest of the time by the tokens after the first.
-ITL: from one chunk to the next. E2EL: from the request to the last chunk. Milliseconds all.
-docs/bench-serve.md has every figure's formula.
+TTFT: from the request to the first chunk. TPOT: the rest of the time by the
+tokens after the first. ITL: from one chunk to the next. E2EL: from the request
+to the last chunk. Milliseconds all. docs/bench-serve.md has every figure's
+formula.
 
 Examples:
-  $ tramontane bench-serve http://127.0.0.1:8000 --max-concurrency 4 --ignore-eos
-  $ tramontane bench-serve http://127.0.0.1:8000 --request-rate 2 --goodput ttft:500 tpot:50
-  $ tramontane bench-serve http://127.0.0.1:8000 --concurrencies 1,4,16 --plot load.svg`,
+  $ tramontane bench-serve http://127.0.0.1:8000 --max-concurrency 4
+  $ tramontane bench-serve URL --request-rate 2 --goodput ttft:500 tpot:50
+  $ tramontane bench-serve URL --ignore-eos --concurrencies 1,4,16 --plot load.svg`,
     )
     .action(benchServe);
 }

@@ -52,7 +52,7 @@ interface Report {
 
 export function benchCommand(): Command {
   const command = new Command('bench')
-    .description('Measures load time, speed of prompts and of generation, and memory.')
+    .description('Measures loading, speed of prompts and generation, and memory.')
     .addArgument(modelArgument())
     .option('--prompt <n>', 'tokens of the prompt', integer, 512)
     .option('--generate <n>', 'tokens to generate after it', integer, 64)
@@ -65,22 +65,25 @@ export function benchCommand(): Command {
     .addHelpText(
       'after',
       `
-The files are read once before anything is timed, so load is with a warm page cache.
-prefill: tokens of the prompt by the time to process it. decode: one generation after that prompt.
-streams: several generations after short prompts, all their tokens. memory: resident at the end of
-a run, mapped files included.
-of the int8 peak: of what a loop does that only multiplies and adds, measured before and after each
-run. of the bandwidth: weights read once a token, of the best plain read of the same files.
+The files are read once before anything is timed.
+  load       until a second copy of the model could take a request
+  prefill    tokens of the prompt by the time to process it
+  decode     one generation after that prompt
+  streams    several generations after short prompts, all their tokens
+  memory     resident at the end of a run, mapped files included
+  int8 peak  of a loop that only multiplies and adds, before and after each run
+  bandwidth  of the best plain read of the files: weights are read once a token
 
-With --latency, times to the first token of prompts of 16 and 200 tokens, alone and while a long one
-is computed (among), and the long one's; the gap between two tokens of a running generation, the
-longest beside a prompt, and the prompt's time alone and beside it; and what a step costs by its
-rows, which are a prompt's: steps have 128 at most, so that 512 are four steps.
+With --latency, times to the first token of prompts of 16 and 200 tokens, alone
+and while a long one is computed (among), and the long one's; the gap between
+two tokens of a running generation, the longest beside a prompt, and the
+prompt's time alone and beside it; and what a step costs by its rows, which are
+a prompt's: steps have 128 at most, so that 512 are four steps.
 
 Examples:
   $ tramontane bench mistral-7b.Q4_K_M.gguf
   $ tramontane bench mistral-7b.Q4_K_M.gguf --latency --repeat 5
-  $ tramontane bench mistral-7b.Q4_K_M.gguf --prompt 2048 --generate 128 --repeat 5 --json`,
+  $ tramontane bench mistral-7b.gguf --prompt 2048 --generate 128 --json`,
     )
     .action(bench);
   return addLoadOptions(command);

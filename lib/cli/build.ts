@@ -13,12 +13,12 @@ const NODE_GYP = 'node-gyp@12';
 
 export function buildCommand(): Command {
   return new Command('build')
-    .description('Compiles the addon, where the package brings none for this system.')
+    .description('Compiles the addon where the package brings none for a system.')
     .addHelpText(
       'after',
       `
-Takes a minute or some. Needs a C++20 compiler (gcc 12, clang 15, Visual Studio 2022), make and
-python3, and Node's headers, which node-gyp fetches.
+Takes a minute or some. Needs a C++20 compiler (gcc 12, clang 15, Visual Studio
+2022), make and python3, and Node's headers, which node-gyp fetches.
 
 Examples:
   $ npx tramontane build

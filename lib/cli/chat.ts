@@ -33,7 +33,7 @@ const HELP = `/save FILE   write the conversation, as JSON
 /load FILE   go on with one
 /clear       begin anew
 /exit        leave (Ctrl-D does too)
-A line that ends in \\ goes on in the next; """ begins and ends a text of several lines.
+A line that ends in \\ goes on in the next; """ begins and ends several lines.
 Ctrl-C ends an answer.
 `;
 
@@ -54,7 +54,7 @@ In the conversation:
 ${HELP}
 Examples:
   $ tramontane chat Mistral-7B-Instruct-v0.3.Q4_K_M.gguf --system "Be brief."
-  $ echo "What is the mistral?" | tramontane chat Mistral-7B-Instruct-v0.3.Q4_K_M.gguf`,
+  $ echo "What is the mistral?" | tramontane chat mistral-7b-instruct.gguf`,
     )
     .action(chat);
   return addSamplingOptions(addAdapterOptions(addLoadOptions(command)));

@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { addonPath } from '../model/addon';
 import { findCudaPlugin } from '../model/cuda-plugin';
-import { defaultThreads } from '../model/process-limits';
+import { defaultThreads, memoryGroups } from '../model/process-limits';
+import { listPulled, type PulledModel } from '../hub/pulled';
 import { entry } from './entries';
+import type { Style } from './style';
+import { sizeText } from './units';
 import { native } from '../model/native';
 
 interface Diagnosis {
@@ -19,6 +22,14 @@ interface Diagnosis {
     readonly implementation?: string;
     readonly implementations?: readonly string[];
     readonly threads?: { readonly count: number; readonly source: string };
+  };
+  readonly memory?: {
+    /** What this process may still take, and what has the limit. */
+    readonly freeBytes: number;
+    readonly limitBytes: number;
+    readonly limitedBy: string;
+    /** Fetched models that would not stay in it. */
+    readonly larger: readonly { readonly source: string; readonly bytes: number }[];
   };
   readonly cuda: {
     readonly works: boolean;
@@ -63,6 +74,7 @@ async function diagnose(): Promise<Diagnosis> {
     platform: `${process.platform}-${process.arch}`,
   };
   const plugin = findCudaPlugin();
+  const { models } = await listPulled();
   try {
     const { cpu, cuda } = await native().backends(plugin.path);
     const { driverVersion, runtimeVersion, ...rest } = cuda ?? {};
@@ -71,6 +83,7 @@ async function diagnose(): Promise<Diagnosis> {
       ...facts,
       ...(addon !== undefined && { addon }),
       cpu: { works: cpu.problem === undefined, ...cpu, threads: defaultThreads() },
+      memory: memoryFor(models),
       cuda: {
         works: plugin.path !== undefined && rest.problem === undefined,
         ...(plugin.path === undefined ? { problem: plugin.problem } : { plugin: plugin.path }),
@@ -89,6 +102,15 @@ async function diagnose(): Promise<Diagnosis> {
   }
 }
 
+/** What is free, and which of the models that were fetched are larger. */
+function memoryFor(models: readonly PulledModel[]): NonNullable<Diagnosis['memory']> {
+  const free = native().freeMemory(memoryGroups());
+  const larger = models
+    .filter(({ bytes }) => bytes > free.freeBytes)
+    .map(({ source, bytes }) => ({ source, bytes }));
+  return { ...free, larger };
+}
+
 /** 13000 is 13.0; 0 is none. */
 function versionText(version: number): string {
   if (version === 0) return 'none';
@@ -96,16 +118,17 @@ function versionText(version: number): string {
 }
 
 /** Two blocks of lines, one a backend, below a line about the package. */
-function report({ version, node, platform, addon, cpu, cuda }: Diagnosis): string {
+function report({ version, node, platform, addon, cpu, memory, cuda }: Diagnosis): string {
   const { count, source } = cpu.threads ?? { count: 0, source: '' };
   const { devices = [] } = cuda;
   return [
     `tramontane ${version}, Node ${node}, ${platform}\n`,
-    line('cpu', cpu.works ? 'works' : 'does not work'),
+    verdict('cpu', cpu.works),
     cpu.problem && line('', cpu.problem),
     addon && line('', `addon ${addon}`),
     cpu.works && line('', `kernels ${String(cpu.implementation)}, ${count} threads (${source})`),
-    line('cuda', cuda.works ? 'works' : 'does not work'),
+    ...memoryLines(memory),
+    verdict('cuda', cuda.works),
     cuda.problem && line('', cuda.problem),
     cuda.plugin && line('', `plug-in ${cuda.plugin}`),
     cuda.driverVersion &&
@@ -116,8 +139,22 @@ function report({ version, node, platform, addon, cpu, cuda }: Diagnosis): strin
     .join('');
 }
 
-function line(name: string, text: string): string {
-  return entry(name, text, 6);
+function verdict(name: string, works: boolean): string {
+  return works ? line(name, 'works', 'green') : line(name, 'does not work', 'red');
+}
+
+function memoryLines(memory: Diagnosis['memory']): string[] {
+  if (memory === undefined) return [];
+  const { freeBytes, limitBytes, limitedBy, larger } = memory;
+  const free = `memory ${sizeText(freeBytes)} free of ${sizeText(limitBytes)}, by ${limitedBy}`;
+  const slow = larger.map(
+    ({ source, bytes }) => `${source} (${sizeText(bytes)}) is larger: its tokens wait for the disk`,
+  );
+  return [line('', free), ...slow.map((text) => line('', text, 'yellow'))];
+}
+
+function line(name: string, text: string, style?: Style): string {
+  return entry(name, text, 6, style);
 }
 
 function describe({ name, computeCapability, supported, memoryBytes }: Device): string {

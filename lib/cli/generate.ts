@@ -37,9 +37,9 @@ export function generateCommand(): Command {
 Examples:
   $ tramontane generate --echo
       the embedded model tells a story
-  $ tramontane generate mistral-7b.Q4_K_M.gguf -p "The capital of France is" -n 20 -t 0
+  $ tramontane generate mistral-7b.gguf -p "The capital of France is" -n 20 -t 0
   $ tramontane generate mistral-7b.Q4_K_M.gguf -f prompt.txt --stop "\\n\\n"
-  $ tramontane generate mistral-7b.Q4_K_M.gguf -p "As JSON: " --json-schema person.json
+  $ tramontane generate mistral-7b.gguf -p "As JSON: " --json-schema person.json
   $ tramontane generate model-gptq/ -p "1, 2, 3," --json --logprobs 5 --seed 7`,
     )
     .action(generate);

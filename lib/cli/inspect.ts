@@ -15,6 +15,7 @@ import { entry } from './entries';
 import { modelPath } from './model-path';
 import { integer } from './options';
 import { EMBEDDED_MODEL, modelArgument } from './session';
+import { paint } from './style';
 import { sizeText } from './units';
 
 const CONTEXTS = [2048, 4096, 8192, 16384, 32768];
@@ -27,7 +28,7 @@ interface Flags extends Pick<MemoryOptions, 'contextSize' | 'users' | 'kvCacheTy
 
 export function inspectCommand(): Command {
   return new Command('inspect')
-    .description("Shows what a model's header says. Reads no weights.")
+    .description("Shows what a model's files say, and what it takes of memory.")
     .addArgument(modelArgument())
     .option('--memory', 'what it will take of memory on the CPU')
     .option('--context-size <n>', 'with --memory: tokens of a conversation', integer)
@@ -78,7 +79,7 @@ function asJson(facts: object): string {
   return `${JSON.stringify(facts, null, 2)}\n`;
 }
 
-/** The parts, then totals by context and users; those that do not fit have a star. */
+/** The parts, then totals by context and users; those that do not fit have a mark. */
 async function memoryTable(path: string, options: MemoryOptions): Promise<string> {
   checkMemoryOptions(options);
   const checkpoint = await openCheckpoint(path);
@@ -92,6 +93,7 @@ async function memoryTable(path: string, options: MemoryOptions): Promise<string
     counts.map((users) => estimateOf(checkpoint, { ...options, contextSize, users })),
   );
   const { free } = asked;
+  const marks = rows.flat().map(markOf);
   const mapped = options.mapping === 'read' ? '' : '   mapped, so that processes share them';
   const ordered =
     asked.orderedWeights > 0
@@ -104,19 +106,29 @@ async function memoryTable(path: string, options: MemoryOptions): Promise<string
     `scratch       ${bytes(asked.scratch)}\n`,
     `tokenizer     ${bytes(asked.tokenizer)}\n`,
     `a token       ${bytes(asked.bytesPerToken)}   keys and values, of each conversation\n`,
-    `\ncontext    ${header.map((text) => text.padStart(12)).join('')}\n`,
+    `\n${paint('bold', `context    ${header.map((text) => `${text.padStart(10)}  `).join('')}`)}\n`,
     ...rows.map(
-      (cells, i) =>
-        `${String(contexts[i]).padEnd(11)}${cells.map((cell) => total(cell).padStart(12)).join('')}\n`,
+      (cells, i) => `${String(contexts[i]).padEnd(11)}${cells.map(cellText).join('').trimEnd()}\n`,
     ),
-    `\nfree: ${sizeText(free.bytes)} of ${free.limitedBy}`,
-    rows.flat().some(({ fits }) => !fits) ? '; * does not fit\n' : '\n',
+    `\nfree: ${sizeText(free.bytes)} of ${free.limitedBy}\n`,
+    marks.includes(SLOW) ? `${SLOW} weights do not stay in memory: tokens wait for the disk\n` : '',
+    marks.includes(TOO_MUCH) ? `${TOO_MUCH} does not fit, even without the weights\n` : '',
     ...asked.advice.map((text) => `to fit: ${text}\n`),
   ].join('');
 }
 
-function total({ total, fits }: MemoryEstimate): string {
-  return `${sizeText(total)}${fits ? '' : ' *'}`;
+const SLOW = '*';
+const TOO_MUCH = '!';
+
+function markOf({ fits, own, free }: MemoryEstimate): string {
+  if (fits) return '';
+  return own > free.bytes ? TOO_MUCH : SLOW;
+}
+
+function cellText(estimate: MemoryEstimate): string {
+  const mark = markOf(estimate);
+  const text = `${sizeText(estimate.total).padStart(10)} ${mark.padEnd(1)}`;
+  return mark === '' ? text : paint(mark === SLOW ? 'yellow' : 'red', text);
 }
 
 function bytes(count: number): string {

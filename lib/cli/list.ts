@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { aliases } from '../hub/aliases';
 import { listPulled, type Pulled } from '../hub/pulled';
+import { paint } from './style';
 import { sizeText } from './units';
 
 interface Flags {
@@ -9,6 +10,7 @@ interface Flags {
   readonly json?: true;
 }
 
+const HEADER = ['NAME', 'QUANT', 'SIZE', 'LAST USED'];
 const DAY = 24 * 3600;
 
 export function listCommand(): Command {
@@ -51,7 +53,7 @@ export function table({ models, incomplete }: Pulled, now: Date): string {
   if (lines.length === 0) {
     lines.push(['no models are here; tramontane pull mistral:7b-instruct-v0.3 fetches one']);
   } else {
-    lines.unshift(['NAME', 'QUANT', 'SIZE', 'LAST USED']);
+    lines.unshift(HEADER);
   }
   if (incomplete.length > 0) {
     const what =
@@ -75,7 +77,8 @@ function aligned(lines: readonly (readonly string[])[]): string {
     .map((row) => {
       const cells =
         row.length === 1 ? row : row.map((cell, column) => cell.padEnd(widths[column]!));
-      return `${cells.join('  ').trimEnd()}\n`;
+      const line = cells.join('  ').trimEnd();
+      return `${row === HEADER ? paint('bold', line) : line}\n`;
     })
     .join('');
 }
@@ -84,7 +87,7 @@ function aliasTable(): string {
   return aliases
     .map(({ name, source, about, licence }) => {
       const terms = licence === undefined ? '' : `  ${licence}`;
-      return `${name}\n  ${about}\n  ${source}${terms}\n`;
+      return `${paint('bold', name)}\n  ${about}\n  ${source}${terms}\n`;
     })
     .join('');
 }

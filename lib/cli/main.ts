@@ -21,6 +21,7 @@ import { pullCommand } from './pull';
 import { removeCommand } from './remove';
 import { serveCommand } from './serve';
 import { Interrupted } from './session';
+import { paint } from './style';
 import { tokenizeCommand } from './tokenize';
 import { trainCommand } from './train';
 import { whereCommand } from './where';
@@ -28,6 +29,15 @@ import { whereCommand } from './where';
 const FAILURE = 1;
 const USAGE = 2;
 const INTERRUPTED = 130;
+
+const TO_BEGIN = `
+Without a model, the small one is taken that the package has; it tells stories.
+
+To begin:
+  $ tramontane generate --echo                a story
+  $ tramontane chat mistral:7b-instruct-v0.3  fetches 4.4 GB, once
+  $ tramontane serve FILE.gguf                OpenAI's API, on 127.0.0.1:8000
+  $ tramontane generate --help                what a command takes`;
 
 async function main(): Promise<void> {
   // The reader of a pipe (`| head`) may leave early: nobody is left to be told.
@@ -37,34 +47,31 @@ async function main(): Promise<void> {
   });
   const program = new Command('tramontane')
     .description('Runs the Mistral 7B family from GGUF and GPTQ files.')
+    .usage('<command> [model] [options]')
     .version(version(), '-V, --version', 'print the version')
-    .addHelpText('after', '\nWithout a model, the commands use the small embedded one.');
-  for (const command of [
-    generateCommand(),
-    chatCommand(),
-    pullCommand(),
-    listCommand(),
-    removeCommand(),
-    whereCommand(),
-    inspectCommand(),
-    tokenizeCommand(),
-    perplexityCommand(),
-    mergeCommand(),
-    moderateCommand(),
-    trainCommand(),
-    serveCommand(),
-    benchCommand(),
-    benchServeCommand(),
-    doctorCommand(),
-    buildCommand(),
-    completionCommand(program),
-  ]) {
-    program.addCommand(command);
+    .addHelpText('after', TO_BEGIN);
+  const groups = {
+    'Text:': [generateCommand, chatCommand, tokenizeCommand, perplexityCommand, moderateCommand],
+    'Models:': [pullCommand, listCommand, whereCommand, removeCommand, inspectCommand],
+    'Adapters:': [trainCommand, mergeCommand],
+    'Serving and speed:': [serveCommand, benchCommand, benchServeCommand],
+    'This machine:': [doctorCommand, buildCommand, () => completionCommand(program)],
+  };
+  for (const [heading, commands] of Object.entries(groups)) {
+    program.commandsGroup(heading);
+    for (const command of commands) program.addCommand(command());
   }
+  program.helpCommand('help [command]', 'Shows what a command takes.');
   for (const command of [program, ...program.commands]) {
     command
       .exitOverride()
-      .configureHelp({ showGlobalOptions: false })
+      .configureHelp({
+        showGlobalOptions: false,
+        subcommandTerm: (subcommand) => subcommand.name(),
+        styleTitle: (text) => paint('bold', text),
+        styleSubcommandTerm: (text) => paint('cyan', text),
+        styleOptionTerm: (text) => paint('cyan', text),
+      })
       .configureOutput({
         outputError: (text) => {
           report(text.replace(/^error: /, ''));
@@ -103,7 +110,8 @@ function exitCode(error: unknown): number {
 }
 
 function report(message: string): void {
-  process.stderr.write(`tramontane: ${message.trim().replace(/\s*\n\s*/g, ' ')}\n`);
+  const name = paint('red', 'tramontane:', process.stderr);
+  process.stderr.write(`${name} ${message.trim().replace(/\s*\n\s*/g, ' ')}\n`);
 }
 
 function version(): string {

@@ -4,11 +4,13 @@ import { mergeAdapter } from '../model/merge';
 import type { MergedFormat } from '../model/native';
 import { number } from './options';
 import { Progress } from './progress';
+import { sizeText } from './units';
 
 interface Flags {
   readonly output: string;
   readonly format: MergedFormat;
   readonly adapterScale?: number;
+  readonly json?: true;
 }
 
 export function mergeCommand(): Command {
@@ -23,15 +25,17 @@ export function mergeCommand(): Command {
         .default('F16'),
     )
     .option('--adapter-scale <x>', "what the adapter's part is multiplied by (default: 1)", number)
+    .option('--json', 'write a JSON object')
     .addHelpText(
       'after',
       `
-Weights that the adapter leaves alone keep their bytes. Rounding to 8 or 4 bits again loses a part of
-what was trained; a model with the adapter beside it (--adapter) does not.
+Weights that the adapter leaves alone keep their bytes. Rounding to 8 or 4 bits
+again loses a part of what was trained; a model with the adapter beside it
+(--adapter) does not.
 
 Examples:
   $ tramontane merge mistral-7b.Q8_0.gguf loras/legal -o legal.gguf
-  $ tramontane merge mistral-7b.Q4_0.gguf loras/legal -o legal.Q8_0.gguf --format Q8_0`,
+  $ tramontane merge mistral-7b.gguf loras/legal -o legal.gguf --format Q8_0`,
     )
     .action(merge);
 }
@@ -47,8 +51,12 @@ async function merge(model: string, adapter: string, flags: Flags): Promise<void
       },
     });
     progress.clear();
-    const size = (bytes / 1e6).toFixed(1);
-    process.stdout.write(`${flags.output}: ${weights} weights merged, ${size} MB\n`);
+    const { output: path } = flags;
+    process.stdout.write(
+      flags.json
+        ? `${JSON.stringify({ path, weights, bytes }, null, 2)}\n`
+        : `${path}: ${weights} weights merged, ${sizeText(bytes)}\n`,
+    );
   } finally {
     progress.clear();
   }

@@ -21,7 +21,8 @@ Examples:
   $ tramontane moderate mistral-7b-instruct.gguf -p "some text"
   $ cat page.txt | tramontane moderate mistral-7b-instruct.gguf --json
 
-How good the judgement is depends on the model; the embedded one tells stories and knows nothing.`,
+How good the judgement is depends on the model; the embedded one tells stories
+and knows nothing.`,
     )
     .action(moderate);
   return addLoadOptions(command);

@@ -28,13 +28,13 @@ export function perplexityCommand(): Command {
     .addHelpText(
       'after',
       `
-The text is cut into chunks; each starts anew, with the beginning-of-sequence token if the model
-has one. The result is exp of the mean negative log-likelihood of all tokens but the first of each
-chunk.
+The text is cut into chunks; each starts anew, with the beginning-of-sequence
+token if the model has one. The result is exp of the mean negative
+log-likelihood of all tokens but the first of each chunk.
 
 Examples:
   $ tramontane perplexity -f story.txt
-  $ tramontane perplexity mistral-7b.Q4_K_M.gguf -f wiki.test.raw --chunk 2048 --json`,
+  $ tramontane perplexity mistral-7b.gguf -f wiki.test.raw --chunk 2048 --json`,
     )
     .action(perplexity);
   return addAdapterOptions(addLoadOptions(command));

@@ -21,13 +21,14 @@ export function pullCommand(): Command {
     .addHelpText(
       'after',
       `
-Standard output is the path alone. What is interrupted goes on where it was; hashes are checked.
-Tokens are read from HF_TOKEN or from what hf auth login wrote. docs/models.md says more.
+Standard output is the path alone. What is interrupted goes on where it was;
+hashes are checked. Tokens are read from HF_TOKEN or from what hf auth login
+wrote. docs/models.md says more.
 
 Examples:
   $ tramontane pull mistral:7b-instruct-v0.3
   $ tramontane pull hf:TheBloke/Mistral-7B-v0.1-GGUF:Q5_K_M
-  $ tramontane pull hf:TheBloke/Mistral-7B-Instruct-v0.2-GPTQ@gptq-4bit-32g-actorder_True
+  $ tramontane pull hf:OWNER/REPO@BRANCH
   $ tramontane pull https://example.com/model.gguf`,
     )
     .action(pullModel);

@@ -77,13 +77,14 @@ export function serveCommand(): Command {
     .addHelpText(
       'after',
       `
-The first line of standard output is "listening on http://HOST:PORT"; the log goes to standard error.
+The first line of standard output is "listening on http://HOST:PORT"; the log
+goes to standard error.
 
 Examples:
   $ tramontane serve mistral-7b-instruct.gguf
-  $ tramontane serve mistral-7b.gguf --served-model-name mistralai/Mistral-7B-v0.1
-  $ tramontane serve mistral-7b.gguf --adapter legal=loras/legal sql=loras/sql.gguf
-  $ tramontane serve small=a.gguf large=b.gguf --host 0.0.0.0 --api-key-file keys.txt`,
+  $ tramontane serve m.gguf --served-model-name mistralai/Mistral-7B-v0.1
+  $ tramontane serve m.gguf --adapter legal=loras/legal sql=loras/sql.gguf
+  $ tramontane serve a=a.gguf b=b.gguf --host 0.0.0.0 --api-key-file keys.txt`,
     )
     .action(serve);
   return addLoadOptions(command);

@@ -14,7 +14,7 @@ interface Flags extends TextFlags {
 
 export function tokenizeCommand(): Command {
   const command = new Command('tokenize')
-    .description('Shows the token ids of a text and the bytes each adds, or the text of ids.')
+    .description('Shows the tokens of a text, or the text of token ids.')
     .argument(
       '[model]',
       'a .gguf, tokenizer.model or tokenizer.json file, or a directory (default: the embedded model)',

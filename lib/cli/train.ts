@@ -20,7 +20,7 @@ interface Flags extends TrainFlags, LoadFlags {
 
 export function trainCommand(): Command {
   const command = new Command('train')
-    .description('Trains an adapter (LoRA) on samples; the model itself stays as it is.')
+    .description('Trains an adapter (LoRA) on samples; the model stays as it is.')
     .addArgument(modelArgument())
     .requiredOption('-d, --data <file>', 'JSONL, a sample a line (see below)')
     .requiredOption('-o, --output <directory>', 'where the adapter goes')
@@ -61,16 +61,17 @@ export function trainCommand(): Command {
       'after',
       `
 A line of the file is one of
-  {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
+  {"messages": [{"role": "user", "content": "..."}, ...]}
   {"prompt": "...", "completion": "..."}
   {"text": "..."}
-The assistant's messages are learned, but for those with "weight": 0; tools stand beside messages.
-All lines are checked before anything starts. Ctrl-C ends the training and keeps what there is.
+The assistant's messages are learned, but for those with "weight": 0; tools
+stand beside messages. All lines are checked before anything starts. Ctrl-C ends
+the training and keeps what there is.
 
 Examples:
   $ tramontane train -d stories.jsonl -o my-style --evaluation 0.1
-  $ tramontane train mistral-7b-instruct-v0.3.Q4_K_M.gguf -d data.jsonl -o adapter --epochs 2
-  $ tramontane train mistral-7b-instruct-v0.3.Q4_K_M.gguf -d data.jsonl -o adapter --epochs 2 --resume`,
+  $ tramontane train mistral-7b-instruct.gguf -d data.jsonl -o adapter
+  $ tramontane train mistral-7b-instruct.gguf -d data.jsonl -o adapter --resume`,
     )
     .action(train);
   return addLoadOptions(command);

@@ -1,5 +1,7 @@
 /** `tramontane doctor` names every backend, and says why one does not work. */
 import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeEmulated, plugin } from '../cuda/plugin';
 
@@ -8,6 +10,11 @@ const root = join(__dirname, '../..');
 interface Diagnosis {
   readonly version: string;
   readonly cpu: { works: boolean; implementation: string; implementations: string[] };
+  readonly memory: {
+    freeBytes: number;
+    limitBytes: number;
+    larger: { source: string; bytes: number }[];
+  };
   readonly cuda: {
     readonly works: boolean;
     readonly problem?: string;
@@ -61,6 +68,31 @@ test('a choice of kernels that this processor does not have: exit code 1', () =>
   expect(status).toBe(1);
   expect(stdout).toMatch(/^cpu +does not work$/m);
   expect(stdout).toContain("TRAMONTANE_CPU is 'abacus'");
+});
+
+test('memory: what is free, and models that are larger', () => {
+  const hub = mkdtempSync(join(tmpdir(), 'tramontane-hub-'));
+  try {
+    const commit = '12'.repeat(20);
+    const model = join(hub, 'models--OWNER--REPO');
+    const snapshot = join(model, 'snapshots', commit);
+    mkdirSync(snapshot, { recursive: true });
+    mkdirSync(join(model, 'refs'));
+    writeFileSync(join(model, 'refs/main'), commit);
+    const file = join(snapshot, 'm.Q8_0.gguf');
+    writeFileSync(file, '');
+    truncateSync(file, 2 ** 42); // Takes no disk.
+    const environment = { HF_HUB_CACHE: hub, TRAMONTANE_CUDA_PLUGIN: '/nowhere' };
+    const { memory } = diagnose(environment);
+    expect(memory.freeBytes).toBeGreaterThan(0);
+    expect(memory.freeBytes).toBeLessThanOrEqual(memory.limitBytes);
+    expect(memory.larger).toEqual([{ source: 'hf:OWNER/REPO:Q8_0', bytes: 2 ** 42 }]);
+    const { stdout } = doctor(environment);
+    expect(stdout).toMatch(/^ +memory .* free of /m);
+    expect(stdout.replace(/\s+/g, ' ')).toContain('hf:OWNER/REPO:Q8_0 (4398.05 GB) is larger');
+  } finally {
+    rmSync(hub, { recursive: true });
+  }
 });
 
 describeEmulated('with an emulated device', () => {

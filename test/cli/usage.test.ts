@@ -30,6 +30,17 @@ describe('help', () => {
     expect(stdout).toContain(`$ tramontane ${command}`);
   });
 
+  test('is at most 80 columns wide, and alone a line for each command', async () => {
+    const { stdout: alone } = await run();
+    const names = [...alone.matchAll(/^ {2}([a-z-]+) {2,}\S.*$/gm)].map(([, name]) => name!);
+    expect(names).toEqual(expect.arrayContaining([...commands, 'merge', 'serve', 'bench-serve']));
+    expect(alone).not.toMatch(/^ {5,}\S/m); // A text that goes on in the next line.
+    const screens = await Promise.all(names.map((name) => run(name, '--help')));
+    for (const screen of [alone, ...screens.map(({ stdout }) => stdout)]) {
+      expect(screen.split('\n').filter((line) => line.length > 80)).toEqual([]);
+    }
+  });
+
   test('the version is the package’s', async () => {
     const { stdout } = await run('--version');
     const manifest = readFileSync(join(__dirname, '../../package.json'), 'utf8');
