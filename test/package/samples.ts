@@ -21,6 +21,8 @@ import { promisify } from 'node:util';
 import ts from 'typescript';
 import { EMBEDDED_MODEL } from '../../lib/cli/session';
 import { aliases } from '../../lib/hub/aliases';
+import { buildAdapter, writeAdapter } from '../adapters/builder';
+import { GgufBuilder } from '../files/gguf-builder';
 import { HubServer, lfs, type ServedRepository } from '../hub/hub-server';
 
 const root = join(__dirname, '../..');
@@ -33,8 +35,6 @@ export interface Sample {
   readonly code: string;
   /** Its line in the document, from 1. */
   readonly line: number;
-  /** What its first line says it needs, so that it is checked and not run. */
-  readonly needs: string | undefined;
 }
 
 /** The samples of a document: its fenced blocks of these languages, in lists too. */
@@ -45,7 +45,6 @@ export function samplesOf(text: string): Sample[] {
       language: match[2] as Sample['language'],
       code,
       line: text.slice(0, index).split('\n').length,
-      needs: /^(?:\/\/|#) Needs (.+)\.$/.exec(code.split('\n')[0]!)?.[1],
     };
   });
 }
@@ -78,6 +77,8 @@ const TOUR = `
   const schema: { type: 'object'; properties: { name: { type: 'string' } }; required: ['name'] };
   const tools: ChatTool[];
   const model: Model;
+  const text: string;
+  const tokens: number[];
   function weather(call: { city: string }): { sky: string };`;
 
 const TYPES = `
@@ -96,6 +97,8 @@ Object.assign(globalThis, exported, {
   prompt: 'Once upon a time',
   schema: { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] },
   tools: [],
+  text: 'Once upon a time, there was a little girl.',
+  tokens: [1, 40, 41, 42, 43, 44],
   weather: () => ({ sky: 'clear' }),
   model: await tramontane.Model.load(${JSON.stringify(EMBEDDED_MODEL)}),
 });`;
@@ -105,15 +108,47 @@ const ELSEWHERE = /^(npm (install|run|start|test)|npx tramontane build|tramontan
 
 const SERVES = /^(?:npx )?tramontane serve\b([^\n#]*).*$/m;
 
+/** The names under which documents have a model. */
+const MODEL_FILES = [
+  'model.gguf',
+  'mistral-7b.gguf',
+  'mistral-7b.Q4_K_M.gguf',
+  'mistral-7b-v0.1.Q4_K_M.gguf',
+  'mistral-7b-instruct.gguf',
+  'mistral-7b-instruct-v0.3.Q4_K_M.gguf',
+  'Mistral-7B-Instruct-v0.3.Q4_K_M.gguf',
+];
+
 /** The model that is served to those who ask the hub, in each repository with a short name. */
 function repositories(): Record<string, ServedRepository> {
-  const sources = [...aliases.map(({ source }) => source), 'hf:OWNER/REPO:Q4_K_M'];
+  const sources = [...aliases.map(({ source }) => source), 'hf:OWNER/REPO'];
+  const model = lfs(readFileSync(EMBEDDED_MODEL));
   const served = sources.map((source) => {
-    const [, repository, name, quant = 'Q4_K_M'] = /^hf:([^/]+\/([^:]+))(?::(.*))?/.exec(source)!;
-    const files = { [`${name!}.${quant}.gguf`]: lfs(readFileSync(EMBEDDED_MODEL)) };
-    return [repository!, { commit: '12'.repeat(20), files }];
+    const [, repository, name] = /^hf:([^/]+\/([^:]+))/.exec(source)!;
+    const files = ['Q4_K_M', 'Q5_K_M'].map((quant) => [`${name!}.${quant}.gguf`, model]);
+    return [repository!, { commit: '12'.repeat(20), files: Object.fromEntries(files) as object }];
   });
   return Object.fromEntries(served) as Record<string, ServedRepository>;
+}
+
+/** A LoRA of one layer of the embedded model, by PEFT and in GGUF. */
+function writeAdapters(folder: string): void {
+  const a = [Array<number>(128).fill(0.5)];
+  const b = Array<number[]>(128).fill([0.5]);
+  const { config } = buildAdapter(1, 1, { modules: [] });
+  writeAdapter(join(folder, 'legal'), {
+    config: { ...config, target_modules: ['o_proj'], layers_to_transform: [0] },
+    pairs: new Map([['model.layers.0.self_attn.o_proj', { a, b }]]),
+    others: [],
+  });
+  new GgufBuilder()
+    .set('general.architecture', 'string', 'llama')
+    .set('general.type', 'string', 'adapter')
+    .set('adapter.type', 'string', 'lora')
+    .set('adapter.lora.alpha', 'f32', 1)
+    .tensor('blk.0.attn_output.weight.lora_a', 'F32', [128, 1])
+    .tensor('blk.0.attn_output.weight.lora_b', 'F32', [1, 128])
+    .writeSparse(join(folder, 'sql.gguf'));
 }
 
 /** A folder of a reader who follows a document from its top to its end. */
@@ -136,13 +171,8 @@ export class Reader {
     const main = join(root, 'dist/cli/main.js');
     const command = `#!/bin/sh\nexec ${process.execPath} ${main} "$@"\n`;
     writeFileSync(join(modules, '.bin/tramontane'), command, { mode: 0o755 });
-    for (const name of [
-      'model.gguf',
-      'mistral-7b-v0.1.Q4_K_M.gguf',
-      'Mistral-7B-Instruct-v0.3.Q4_K_M.gguf',
-    ]) {
-      symlinkSync(EMBEDDED_MODEL, join(folder, name));
-    }
+    for (const name of MODEL_FILES) symlinkSync(EMBEDDED_MODEL, join(folder, name));
+    writeAdapters(join(folder, 'loras'));
     const person = {
       type: 'object',
       properties: { tame: { type: 'boolean' } },
@@ -151,6 +181,7 @@ export class Reader {
     reader.write('person.json', JSON.stringify(person));
     reader.write('prompt.txt', 'Once upon a time');
     reader.write('text.txt', 'Once upon a time, there was a little girl.');
+    reader.write('held-out.txt', 'Once upon a time, there was a little boy.');
     const sample = { prompt: 'Tell me a story.', completion: 'Once upon a time.' };
     reader.write('data.jsonl', JSON.stringify(sample));
     reader.write('keys.txt', 'alice:a-key-of-alice\n');
