@@ -4,9 +4,9 @@
  * and the README's program, with no compiler, make or python among the programs to be found. Prints
  * a table with the time of the install, and the time from the start of the process to its first token.
  *   npm run prebuild -- --host && npm run test:runtimes -- [NAME...] [--build]
- * NAME is the start of a row's name, such as Yarn. --build: one more row, where the prebuilt addon is
- * away and `tramontane build` compiles one. publint and attw look at the package too. Needs the npm
- * registry; what cannot be had is said and skipped.
+ * NAME is the start of a row's name, such as Yarn; two rows are what publint and attw say of the
+ * package. --build: one more row, where the prebuilt addon is away and `tramontane build` compiles
+ * one, in some minutes. Needs the npm registry; what cannot be had is said and skipped.
  */
 import './help';
 import { execFile } from 'node:child_process';
@@ -48,8 +48,11 @@ const TOOLS = [
 ];
 const COMPILERS = ['cc', 'gcc', 'c++', 'g++', 'clang', 'make', 'python', 'python3', 'node-gyp'];
 
-interface Runtime {
+interface Row {
   readonly name: string;
+}
+
+interface Runtime extends Row {
   /** The packages that have its commands. */
   readonly packages: readonly (readonly [specification: string, command: string])[];
   readonly install: string;
@@ -232,8 +235,10 @@ async function tryRuntime(runtime: Runtime, packed: Packed, registry: Registry):
   }
 }
 
+const BUILD: Row = { name: 'tramontane build, no prebuilt addon' };
+
 async function tryBuild(packed: Packed, registry: Registry): Promise<void> {
-  const name = 'npx tramontane build, no prebuilt addon';
+  const { name } = BUILD;
   try {
     const project = new Project(packed, registry, [], true);
     await project.run('npm install --ignore-scripts tramontane');
@@ -249,34 +254,38 @@ async function tryBuild(packed: Packed, registry: Registry): Promise<void> {
   }
 }
 
-/** What others' programs say of package.json and the types. */
-async function lintPackage({ tarball }: Packed): Promise<void> {
-  for (const [specification, command, args] of [
-    ['publint@0.3.25', 'publint', ['--strict', tarball]],
-    ['@arethetypeswrong/cli@0.18.5', 'attw', ['--profile', 'node16', tarball]],
-  ] as const) {
-    const folder = provide(specification, command);
-    if (folder === undefined) {
-      row(specification, 'skipped');
-      continue;
-    }
-    try {
-      await promisify(execFile)(join(folder, command), args);
-      row(specification, 'clean');
-    } catch (error) {
-      fail(specification, error);
-    }
+/** Others' programs that look at package.json and the types. */
+const LINTERS = [
+  { name: 'publint', specification: 'publint@0.3.25', args: ['--strict'] },
+  { name: 'attw', specification: '@arethetypeswrong/cli@0.18.5', args: ['--profile', 'node16'] },
+] as const;
+
+async function lintPackage(
+  { name, specification, args }: (typeof LINTERS)[number],
+  { tarball }: Packed,
+): Promise<void> {
+  const folder = provide(specification, name);
+  if (folder === undefined) {
+    row(name, 'skipped');
+    return;
+  }
+  try {
+    await promisify(execFile)(join(folder, name), [...args, tarball]);
+    row(`${name}, ${specification}`, 'clean');
+  } catch (error) {
+    fail(name, error);
   }
 }
 
 async function main(): Promise<void> {
   const args = process.argv.slice(2);
   const names = args.filter((arg) => !arg.startsWith('--'));
-  const wanted = RUNTIMES.filter(
-    ({ name }) => names.length === 0 || names.some((start) => name.startsWith(start)),
-  );
-  if (wanted.length === 0)
-    throw new Error(`no such row; there are: ${RUNTIMES.map(({ name }) => name).join('; ')}`);
+  const isNamed = ({ name }: Row) => names.some((start) => name.startsWith(start));
+  const isWanted = (one: Row) => names.length === 0 || isNamed(one);
+  const rows = [...RUNTIMES, BUILD, ...LINTERS];
+  if (!rows.some(isWanted)) {
+    throw new Error(`no such row; there are: ${rows.map(({ name }) => name).join('; ')}`);
+  }
   const target = hostTarget();
   if (target === undefined || !existsSync(join(root, prebuiltFile(target)))) {
     throw new Error('there is no prebuilt addon for this machine: npm run prebuild -- --host');
@@ -286,9 +295,9 @@ async function main(): Promise<void> {
   const registry = await startRegistry(manifest, packed.tarball, upstream);
   try {
     row('', 'install', 'first token');
-    for (const runtime of wanted) await tryRuntime(runtime, packed, registry);
-    if (args.includes('--build')) await tryBuild(packed, registry);
-    if (names.length === 0) await lintPackage(packed);
+    for (const runtime of RUNTIMES.filter(isWanted)) await tryRuntime(runtime, packed, registry);
+    if (args.includes('--build') || isNamed(BUILD)) await tryBuild(packed, registry);
+    for (const linter of LINTERS.filter(isWanted)) await lintPackage(linter, packed);
   } finally {
     registry.close();
     rmSync(packed.folder, { recursive: true, force: true });
