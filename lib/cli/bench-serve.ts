@@ -91,7 +91,7 @@ formula.
 Examples:
   $ tramontane bench-serve http://127.0.0.1:8000 --max-concurrency 4
   $ tramontane bench-serve URL --request-rate 2 --goodput ttft:500 tpot:50
-  $ tramontane bench-serve URL --ignore-eos --concurrencies 1,4,16 --plot load.svg`,
+  $ tramontane bench-serve URL --ignore-eos --concurrencies 1,4 --plot load.svg`,
     )
     .action(benchServe);
 }
