@@ -46,7 +46,7 @@ run({}, 'cmake', '--build', folder, '--target', 'native-tests', '--parallel', jo
 console.log('left out: base, engine, model, pages, sampling, threads');
 // An implementation that is asked for by name and not supported is an error.
 test({ QEMU_CPU: 'max', TRAMONTANE_CPU: 'neon-dot' }, [
-  ...['linear', 'products', 'gptq', 'rows', 'attention', 'quant', 'cpu_backend'],
+  ...['linear', 'products', 'gptq', 'rows', 'attention', 'quant', 'cpu_backend', 'portable_math'],
 ]);
 // An instruction this processor lacks ends the test.
 test({ QEMU_CPU: 'cortex-a53', TRAMONTANE_CPU: 'scalar' }, ['gptq', 'rows', 'cpu_backend']);

@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "base/portable_math.h"
+
 namespace tramontane {
 namespace {
 
@@ -156,8 +158,8 @@ std::vector<double> rope_frequencies(const ModelShape& shape) {
   std::vector<double> frequencies;
   frequencies.reserve(static_cast<size_t>(shape.head_size) / 2);
   for (int32_t i = 0; i < shape.head_size / 2; ++i) {
-    frequencies.push_back(std::pow(static_cast<double>(shape.rope_base),
-                                   -2.0 * i / static_cast<double>(shape.head_size)));
+    frequencies.push_back(portable::pow(static_cast<double>(shape.rope_base),
+                                        -2.0 * i / static_cast<double>(shape.head_size)));
   }
   return frequencies;
 }
@@ -208,7 +210,7 @@ void check_options(const BackendOptions& options) {
   require(static_cast<int64_t>(shape.heads) * shape.head_size <= kMost &&
               static_cast<int64_t>(shape.kv_heads) * shape.head_size <= kMost,
           "heads times head size is out of range");
-  require(shape.rms_epsilon >= 0 && std::isfinite(shape.rms_epsilon) && shape.rope_base > 0 &&
+  require(shape.rms_epsilon >= 0 && std::isfinite(shape.rms_epsilon) && shape.rope_base >= 1 &&
               std::isfinite(shape.rope_base),
           "the RMS epsilon or the rope base is out of range");
   require(options.window >= 0, "the window is below 0");

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/portable_math.h"
 #include "base/split_mix.h"
 
 namespace tramontane {
@@ -63,7 +64,8 @@ int32_t Sampler::draw(const SampleResult& result, int32_t asked, uint64_t index)
   const int32_t count = result.candidate_count;
   const bool complete = options_.top_k > 0 || asked == vocabulary_ || count < asked;
   const auto probability = [&](int32_t i) {
-    return std::exp(candidates[i].logit / double{options_.temperature} - result.candidate_log_mass);
+    return portable::exp(candidates[i].logit / double{options_.temperature} -
+                         result.candidate_log_mass);
   };
 
   // What the filters leave is a prefix of the candidates: its length and its mass.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/portable_math.h"
 #include "model/transformer.h"
 
 namespace tramontane {
@@ -46,9 +47,9 @@ bool Score::read(Backend& backend, int32_t position, int32_t output, const Sampl
 
   const float highest = *std::max_element(logits, logits + vocabulary_);
   double sum = 0;
-  for (int32_t i = 0; i < vocabulary_; ++i) sum += std::exp(double{logits[i]} - highest);
+  for (int32_t i = 0; i < vocabulary_; ++i) sum += portable::exp(double{logits[i]} - highest);
   const double next = logits[tokens_[position + 1]];
-  read_.push_back(std::log(sum) + highest - next);
+  read_.push_back(portable::log(sum) + highest - next);
   return true;
 }
 

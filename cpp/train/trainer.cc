@@ -8,6 +8,7 @@
 
 #include "backend/rules.h"
 #include "base/error.h"
+#include "base/portable_math.h"
 #include "cpu/backend/implementation.h"
 #include "train/operations.h"
 
@@ -136,8 +137,8 @@ void Trainer::fill_rotations(const std::vector<Sample>& samples) {
       const int64_t at = (sample.first + position) * half;
       for (int64_t i = 0; i < half; ++i) {
         const double angle = static_cast<double>(position) * frequencies_[static_cast<size_t>(i)];
-        cosines_.data()[at + i] = static_cast<float>(std::cos(angle));
-        sines_.data()[at + i] = static_cast<float>(std::sin(angle));
+        cosines_.data()[at + i] = static_cast<float>(portable::cos(angle));
+        sines_.data()[at + i] = static_cast<float>(portable::sin(angle));
       }
     });
   }

@@ -226,6 +226,16 @@ TEST("attention equals its definition: groups, windows, page borders, recycled p
   });
 }
 
+TEST("attention has the same bits on every implementation") {
+  for (const Case& c : kCases) {
+    const Sequence sequence(c, 7);
+    const std::vector<float> expected = run({&sequence}, 64, 2, kScalarRows)[0];
+    for_each_implementation([&](const RowKernels& kernels) {
+      CHECK(same_bits(run({&sequence}, 64, 2, kernels)[0], expected));
+    });
+  }
+}
+
 TEST("attention has the same bits for every chunk size and thread count") {
   for_each_implementation([](const RowKernels& kernels) {
     for (const Case& c : kCases) {

@@ -706,7 +706,7 @@ TEST("the factory makes a backend, or says why not within the room it has") {
   fails(Status::kInvalid, [](BackendOptions& options) { options.window = -1; });
   fails(Status::kInvalid, [](BackendOptions& options) { options.kv_type = KvType(7); });
   fails(Status::kInvalid, [](BackendOptions& options) { options.compute = Compute(7); });
-  fails(Status::kInvalid, [](BackendOptions& options) { options.shape.rope_base = 0; });
+  fails(Status::kInvalid, [](BackendOptions& options) { options.shape.rope_base = 0.9f; });
   fails(Status::kInvalid, [](BackendOptions& options) {
     options.shape.rms_epsilon = std::numeric_limits<float>::quiet_NaN();
   });

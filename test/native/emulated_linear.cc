@@ -91,11 +91,14 @@ constexpr LinearKernels kAvxVnni = kVnniLinear<AvxVnni>;
 
 }  // namespace emulated
 
+extern const RowKernels kEmulatedRows;  // Of emulated_rows.cc.
+
 // In place of implementation.cc's.
 const std::vector<Implementation>& implementations() {
   static const std::vector<Implementation> all = {
-      {"amx (emulated)", [] { return true; }, &emulated::kAmx, &kAvx2Rows, &kAvx2Tiles},
-      {"avx512-vnni (emulated)", [] { return true; }, &emulated::kAvx512, &kAvx2Rows, &kAvx2Tiles},
+      {"amx (emulated)", [] { return true; }, &emulated::kAmx, &kEmulatedRows, &kAvx2Tiles},
+      {"avx512-vnni (emulated)", [] { return true; }, &emulated::kAvx512, &kEmulatedRows,
+       &kAvx2Tiles},
       {"avx-vnni (emulated)", [] { return true; }, &emulated::kAvxVnni, &kAvx2Rows, &kAvx2Tiles},
   };
   return all;

@@ -1,4 +1,5 @@
-// Row kernels of every implementation this processor can run, against double precision.
+// Row kernels of every implementation this processor can run: against double precision, and against
+// the scalar ones to the bit.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -343,6 +344,106 @@ TEST("find_above gives the first that is larger, not one that is equal") {
       }
     }
   });
+}
+
+// `test(kernels)` gives numbers that have to be the scalar kernels', to the bit.
+template <typename Test>
+void expect_scalar_bits(Test test) {
+  const auto expected = test(kScalarRows);
+  for_each_implementation([&](const RowKernels& kernels) {
+    const auto found = test(kernels);
+    CHECK_EQ(found.size(), expected.size());
+    CHECK(std::memcmp(found.data(), expected.data(),
+                      expected.size() * sizeof(typename decltype(expected)::value_type)) == 0);
+  });
+}
+
+TEST("rms_norm has the scalar kernel's bits at every length") {
+  for (int n = 1; n <= 200; ++n) {
+    expect_scalar_bits([n](const RowKernels& kernels) {
+      const std::vector<float> x = random_values(n, 3, 20), weight = random_values(n, 1, 21);
+      std::vector<float> out(x.size());
+      kernels.rms_norm(x.data(), weight.data(), n, 1e-5f, out.data());
+      return out;
+    });
+  }
+}
+
+TEST("rope has the scalar kernel's bits") {
+  for (const int head_size : {8, 16, 24, 40, 56, 128}) {
+    for (const RopePairing pairing : {RopePairing::kNeighbours, RopePairing::kHalves}) {
+      expect_scalar_bits([&](const RowKernels& kernels) {
+        std::vector<float> vectors = random_values(3 * head_size, 1, 22);
+        const std::vector<float> cosines = random_values(head_size / 2, 1, 23);
+        const std::vector<float> sines = random_values(head_size / 2, 1, 24);
+        kernels.rope(vectors.data(), 3, head_size, cosines.data(), sines.data(), pairing);
+        return vectors;
+      });
+    }
+  }
+}
+
+TEST("swiglu, and so exp, has the scalar kernel's bits all over its range") {
+  for (int n = 1; n <= 40; ++n) {
+    expect_scalar_bits([n](const RowKernels& kernels) {
+      std::vector<float> gate = random_values(n, 20, 25);
+      const std::vector<float> up = random_values(n, 1, 26);
+      kernels.swiglu(gate.data(), up.data(), n);
+      return gate;
+    });
+  }
+  expect_scalar_bits([](const RowKernels& kernels) {
+    constexpr int kValues = 180'000;
+    std::vector<float> gate(kValues), up(kValues, 1.0f);
+    for (int i = 0; i < kValues; ++i) {
+      gate[static_cast<size_t>(i)] = -90 + static_cast<float>(i) * 1e-3f;
+    }
+    kernels.swiglu(gate.data(), up.data(), kValues);
+    return gate;
+  });
+}
+
+TEST("attention over a page has the scalar kernels' bits, for any number of queries") {
+  for (const KvType type : {KvType::kF16, KvType::kF32}) {
+    for (const int head_size : {8, 24, 40, 64, 128}) {
+      const Page keys(head_size, type, 27), values(head_size, type, 28);
+      for (int count = 1; count <= 19; ++count) {
+        expect_scalar_bits([&](const RowKernels& kernels) {
+          const std::vector<float> queries = random_values(count * head_size, 0.3f, 29);
+          std::vector<float> out = random_values(count * head_size, 1, 30);
+          std::vector<float> scores(static_cast<size_t>(count) * kPageTokens);
+          std::vector<float> maximum = random_values(count, 1, 31), sum(maximum.size(), 2.0f);
+          std::vector<float> rescale(maximum.size());
+          kernels.attention_scores(queries.data(), count, head_size, keys.data(), type,
+                                   scores.data());
+          std::vector<float> all = scores;
+          const int first = count % 5, last = kPageTokens - count % 7;
+          kernels.attention_softmax(scores.data(), count, first, last, maximum.data(), sum.data(),
+                                    rescale.data());
+          kernels.attention_values(scores.data(), count, first, last, values.data(), type,
+                                   head_size, rescale.data(), out.data());
+          for (const auto& part : {scores, maximum, sum, rescale, out}) {
+            all.insert(all.end(), part.begin(), part.end());
+          }
+          return all;
+        });
+      }
+    }
+  }
+}
+
+TEST("exp_sum has the scalar kernel's bits at every length") {
+  for (int n = 1; n <= 100; ++n) {
+    expect_scalar_bits([n](const RowKernels& kernels) {
+      const std::vector<float> values = random_values(n, 10, 32);
+      const float maximum = *std::max_element(values.begin(), values.end());
+      std::vector<double> sums;
+      for (const float temperature : {0.3f, 1.0f, 5.0f}) {
+        sums.push_back(kernels.exp_sum(values.data(), n, maximum, temperature));
+      }
+      return sums;
+    });
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backend/rules.h"
+#include "base/portable_math.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -246,8 +247,8 @@ void Attention::merge(const Tile& tile, const Softmax& part, const Softmax& tota
   for (int32_t q = 0; q < queries(tile); ++q) {
     if (part.sum[q] == 0) continue;  // The row sees nothing of this part.
     const float maximum = std::max(total.maximum[q], part.maximum[q]);
-    const float old_scale = std::exp(total.maximum[q] - maximum);
-    const float new_scale = std::exp(part.maximum[q] - maximum);
+    const float old_scale = portable::exp(total.maximum[q] - maximum);
+    const float new_scale = portable::exp(part.maximum[q] - maximum);
     total.maximum[q] = maximum;
     total.sum[q] = total.sum[q] * old_scale + part.sum[q] * new_scale;
     const float* from = part.out + static_cast<int64_t>(q) * head_size_;

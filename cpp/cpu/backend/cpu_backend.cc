@@ -1,7 +1,6 @@
 #include "cpu/backend/cpu_backend.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +11,7 @@
 #include <system_error>
 
 #include "backend/abi.h"
+#include "base/portable_math.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -130,8 +130,9 @@ void CpuBackend::fill_rotations() {
     const double position = attention_.position(row);
     for (size_t i = 0; i < half; ++i) {
       const double angle = position * frequencies_[i];
-      cosines_.data()[static_cast<size_t>(row) * half + i] = static_cast<float>(std::cos(angle));
-      sines_.data()[static_cast<size_t>(row) * half + i] = static_cast<float>(std::sin(angle));
+      cosines_.data()[static_cast<size_t>(row) * half + i] =
+          static_cast<float>(portable::cos(angle));
+      sines_.data()[static_cast<size_t>(row) * half + i] = static_cast<float>(portable::sin(angle));
     }
   });
 }

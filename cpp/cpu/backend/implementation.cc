@@ -7,9 +7,9 @@ namespace tramontane::cpu {
 const std::vector<Implementation>& implementations() {
   static const std::vector<Implementation> all = {
 #if defined(__x86_64__) || defined(_M_X64)
-    {"amx", [] { return cpu_features().amx_int8 && kAmxLinear != nullptr; }, kAmxLinear, &kAvx2Rows,
-     &kAvx512Tiles},
-    {"avx512-vnni", [] { return cpu_features().avx512_vnni; }, &kAvx512VnniLinear, &kAvx2Rows,
+    {"amx", [] { return cpu_features().amx_int8 && kAmxLinear != nullptr; }, kAmxLinear,
+     &kAvx512Rows, &kAvx512Tiles},
+    {"avx512-vnni", [] { return cpu_features().avx512_vnni; }, &kAvx512VnniLinear, &kAvx512Rows,
      &kAvx512Tiles},
     {"avx-vnni", [] { return cpu_features().avx_vnni && kAvxVnniLinear != nullptr; },
      kAvxVnniLinear, &kAvx2Rows, &kAvx2Tiles},

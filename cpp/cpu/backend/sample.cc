@@ -1,8 +1,9 @@
 #include "cpu/backend/sample.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
+
+#include "base/portable_math.h"
 
 namespace tramontane::cpu {
 namespace {
@@ -83,7 +84,7 @@ void sample(const RowKernels& kernels, const float* logits, int32_t vocabulary,
   float maximum;
   result.finite = kernels.finite_maximum(logits, vocabulary, &maximum) ? 1 : 0;
   if (result.finite == 0) return;
-  result.log_sum_exp = maximum + std::log(kernels.exp_sum(logits, vocabulary, maximum, 1));
+  result.log_sum_exp = maximum + portable::log(kernels.exp_sum(logits, vocabulary, maximum, 1));
   result.top_count = select_best(kernels, logits, vocabulary, row.top, scratch.best, result.top);
 
   const float* modified = logits;
@@ -102,7 +103,7 @@ void sample(const RowKernels& kernels, const float* logits, int32_t vocabulary,
   if (row.temperature > 0 && result.candidate_count > 0) {
     const float best = result.candidates[0].logit;
     const double sum = kernels.exp_sum(modified, vocabulary, best, row.temperature);
-    result.candidate_log_mass = static_cast<double>(best) / row.temperature + std::log(sum);
+    result.candidate_log_mass = static_cast<double>(best) / row.temperature + portable::log(sum);
   }
 }
 

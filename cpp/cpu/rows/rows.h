@@ -1,6 +1,11 @@
 // What is not a linear layer, on one instruction set: operations on single rows, the parts of
-// attention over one page of keys and values, and scans of a row of logits. Everything gives the
-// same bits for a row whatever is computed beside it.
+// attention over one page of keys and values, and scans of a row of logits.
+//
+// Every implementation gives the same bits, for a row whatever is computed beside it. So the
+// arithmetic is written here, and as code in rows_scalar.cc: fma(a, b, c) is a * b + c rounded
+// once, exp() is portable::exp(), and long sums are kept in lanes, of which lane i takes the values
+// whose index is i modulo their number, in ascending order. At the end the upper half of the lanes
+// is added to the lower, until there is one.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +14,17 @@
 
 namespace tramontane::cpu {
 
+constexpr int kSumLanes = 32;     // Of rms_norm's and softmax's sums.
+constexpr int kExpSumLanes = 16;  // Of exp_sum's.
+
 struct RowKernels {
-  // out[i] = in[i] / sqrt(mean(in^2) + epsilon) * weight[i]. Zhang and Sennrich, arXiv:1910.07467.
+  // out[i] = in[i] * scale * weight[i], with scale = 1 / sqrt(mean(in^2) + epsilon) and the squares
+  // added by fma. Zhang and Sennrich, arXiv:1910.07467.
   void (*rms_norm)(const float* in, const float* weight, int32_t n, float epsilon, float* out);
 
   // Rotates `count` vectors of head_size (a multiple of 8) in place by the angles whose cosines
-  // and sines are given, [head_size / 2] each. Su et al., arXiv:2104.09864.
+  // and sines are given, [head_size / 2] each: x = fma(x, cosine, -(y * sine)) and
+  // y = fma(y, cosine, x * sine). Su et al., arXiv:2104.09864.
   void (*rope)(float* vectors, int32_t count, int32_t head_size, const float* cosines,
                const float* sines, RopePairing pairing);
 
@@ -24,7 +34,8 @@ struct RowKernels {
   void (*to_f16)(const float* in, int32_t n, uint16_t* out);
   void (*from_f16)(const uint16_t* in, int32_t n, float* out);
 
-  // out[q][t] = queries[q] . keys[.][t]: all kPageTokens scores of `count` queries with a page.
+  // out[q][t] = queries[q] . keys[.][t]: all kPageTokens scores of `count` queries with a page,
+  // products added by fma in the order of the components.
   // queries [count][head_size], keys [head_size][kPageTokens] of `type`, aligned to 64 bytes,
   // out [count][kPageTokens].
   void (*attention_scores)(const float* queries, int32_t count, int32_t head_size, const void* keys,
@@ -32,22 +43,23 @@ struct RowKernels {
 
   // One step of an online softmax, for each of `count` queries (Milakov and Gimelshein,
   // arXiv:1805.02867). In: scores[q][t], of which [first, last) count and are at least one.
-  // Out: scores[q][t] = exp(score - maximum[q]), for t in [first, last); maximum and sum are
-  // brought up to date, and rescale[q] is what sums so far are multiplied by.
-  // maximum starts as -infinity, sum as 0.
+  // Out: scores[q][t] = exp(score - maximum[q]) for t in [first, last), and 0 elsewhere; maximum is
+  // brought up to date; rescale[q] = exp(old maximum - new) is what sums so far are multiplied by;
+  // sum = fma(sum, rescale, sum of the page). maximum starts as -infinity, sum as 0.
   void (*attention_softmax)(float* scores, int32_t count, int32_t first, int32_t last,
                             float* maximum, float* sum, float* rescale);
 
-  // out[q] = out[q] * rescale[q] + sum over t in [first, last) of weights[q][t] * values[t].
-  // weights [count][kPageTokens], values [kPageTokens][head_size] of `type`, aligned to 64 bytes,
-  // out [count][head_size].
+  // out[q] = out[q] * rescale[q] + sum over t in [first, last) of weights[q][t] * values[t], added
+  // by fma one after the other. weights [count][kPageTokens], values [kPageTokens][head_size] of
+  // `type`, aligned to 64 bytes, out [count][head_size].
   void (*attention_values)(const float* weights, int32_t count, int32_t first, int32_t last,
                            const void* values, KvType type, int32_t head_size, const float* rescale,
                            float* out);
 
   // The largest of n >= 1 values; false when one is NaN or infinite.
   bool (*finite_maximum)(const float* values, int32_t n, float* maximum);
-  // Sum of exp((values[i] - maximum) / temperature); a value may be -infinity, maximum not.
+  // Sum, in double, of exp((values[i] - maximum) / temperature); a value may be -infinity, maximum
+  // not.
   double (*exp_sum)(const float* values, int32_t n, float maximum, float temperature);
   // The least i in [first, n) with values[i] > threshold, or n.
   int32_t (*find_above)(const float* values, int32_t first, int32_t n, float threshold);
@@ -56,6 +68,7 @@ struct RowKernels {
 extern const RowKernels kScalarRows;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const RowKernels kAvx2Rows;
+extern const RowKernels kAvx512Rows;
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const RowKernels kNeonRows;
 #endif

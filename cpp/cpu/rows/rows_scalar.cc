@@ -1,18 +1,30 @@
 // The row kernels in plain C++: they run everywhere and say what the others have to give.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/half.h"
+#include "base/portable_math.h"
 #include "cpu/rows/rows.h"
 
 namespace tramontane::cpu {
 namespace {
 
+// Of all lanes, which are lost.
+template <typename T, size_t N>
+T fold(T (&lanes)[N]) {
+  for (size_t width = N / 2; width > 0; width /= 2) {
+    for (size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
 void rms_norm(const float* in, const float* weight, int32_t n, float epsilon, float* out) {
-  double sum = 0;
-  for (int32_t i = 0; i < n; ++i) sum += static_cast<double>(in[i]) * in[i];
-  const float scale = static_cast<float>(1 / std::sqrt(sum / n + epsilon));
+  float lanes[kSumLanes] = {};
+  for (int32_t i = 0; i < n; ++i) {
+    float& lane = lanes[i % kSumLanes];
+    lane = std::fma(in[i], in[i], lane);
+  }
+  const float scale = 1 / std::sqrt(fold(lanes) / static_cast<float>(n) + epsilon);
   for (int32_t i = 0; i < n; ++i) out[i] = in[i] * scale * weight[i];
 }
 
@@ -23,15 +35,15 @@ void rope(float* vectors, int32_t count, int32_t head_size, const float* cosines
     for (int32_t i = 0; i < half; ++i) {
       float& x = vectors[pairing == RopePairing::kHalves ? i : 2 * i];
       float& y = vectors[pairing == RopePairing::kHalves ? i + half : 2 * i + 1];
-      const float rotated_x = x * cosines[i] - y * sines[i];
-      y = y * cosines[i] + x * sines[i];
+      const float rotated_x = std::fma(x, cosines[i], -(y * sines[i]));
+      y = std::fma(y, cosines[i], x * sines[i]);
       x = rotated_x;
     }
   }
 }
 
 void swiglu(float* gate, const float* up, int32_t n) {
-  for (int32_t i = 0; i < n; ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+  for (int32_t i = 0; i < n; ++i) gate[i] = gate[i] / (1 + portable::exp(-gate[i])) * up[i];
 }
 
 void to_f16(const float* in, int32_t n, uint16_t* out) {
@@ -50,7 +62,9 @@ void scores(const float* queries, int32_t count, int32_t head_size, const T* key
   for (int32_t q = 0; q < count; ++q, queries += head_size, out += kPageTokens) {
     std::fill_n(out, kPageTokens, 0.0f);
     for (int32_t i = 0; i < head_size; ++i) {
-      for (int t = 0; t < kPageTokens; ++t) out[t] += queries[i] * load(keys, i * kPageTokens + t);
+      for (int t = 0; t < kPageTokens; ++t) {
+        out[t] = std::fma(queries[i], load(keys, i * kPageTokens + t), out[t]);
+      }
     }
   }
 }
@@ -69,10 +83,15 @@ void attention_softmax(float* scores, int32_t count, int32_t first, int32_t last
   for (int32_t q = 0; q < count; ++q, scores += kPageTokens) {
     float best = maximum[q];
     for (int32_t t = first; t < last; ++t) best = std::max(scores[t], best);
-    rescale[q] = std::exp(maximum[q] - best);
-    sum[q] *= rescale[q];
-    for (int32_t t = first; t < last; ++t) sum[q] += scores[t] = std::exp(scores[t] - best);
+    rescale[q] = portable::exp(maximum[q] - best);
     maximum[q] = best;
+    static_assert(kPageTokens == kSumLanes);
+    float lanes[kSumLanes];
+    for (int32_t t = 0; t < kPageTokens; ++t) {
+      scores[t] = t >= first && t < last ? portable::exp(scores[t] - best) : 0;
+      lanes[t] = scores[t];
+    }
+    sum[q] = std::fma(sum[q], rescale[q], fold(lanes));
   }
 }
 
@@ -82,8 +101,9 @@ void values(const float* weights, int32_t count, int32_t first, int32_t last, co
   for (int32_t q = 0; q < count; ++q, weights += kPageTokens, out += head_size) {
     for (int32_t i = 0; i < head_size; ++i) out[i] *= rescale[q];
     for (int32_t t = first; t < last; ++t) {
-      for (int32_t i = 0; i < head_size; ++i)
-        out[i] += weights[t] * load(values, t * head_size + i);
+      for (int32_t i = 0; i < head_size; ++i) {
+        out[i] = std::fma(weights[t], load(values, t * head_size + i), out[i]);
+      }
     }
   }
 }
@@ -109,9 +129,11 @@ bool finite_maximum(const float* values, int32_t n, float* maximum) {
 }
 
 double exp_sum(const float* values, int32_t n, float maximum, float temperature) {
-  double sum = 0;
-  for (int32_t i = 0; i < n; ++i) sum += std::exp((values[i] - maximum) / temperature);
-  return sum;
+  double lanes[kExpSumLanes] = {};
+  for (int32_t i = 0; i < n; ++i) {
+    lanes[i % kExpSumLanes] += portable::exp((values[i] - maximum) / temperature);
+  }
+  return fold(lanes);
 }
 
 int32_t find_above(const float* values, int32_t first, int32_t n, float threshold) {
