@@ -33,13 +33,20 @@ const kernels = join(root, 'cuda', 'kernels');
 /** The source that is compiled for a mutant of a header, and the tests that run it. */
 const compiled: Record<string, string> = { 'dot.h': 'dot_simple.cu', 'tiles.h': 'tiles_simple.cu' };
 const tests = (file: string): string =>
-  /^(rows|attend|sample)/.test(file) ? 'cuda_rows_test' : 'cuda_linear_test';
+  file.startsWith('adapters')
+    ? 'cuda_adapters_test'
+    : /^(rows|attend|sample)/.test(file)
+      ? 'cuda_rows_test'
+      : 'cuda_linear_test';
 
 /** Barriers and waits go; of bounds checks, each condition becomes what lets everything pass. */
 const removals: readonly (readonly [RegExp, string])[] = [
   [/__syncthreads\(\);/, ''],
   [/wait_copies<\d>\(\);/, ''],
   [/if \((\w+ >= [\w.]+)\) return;/, ''],
+  [/if \((r >= group\.count)\) continue;/, ''],
+  [/if \(group\.count == 0\) return;/, ''],
+  [/ \|\| r >= group\.count/, ''],
   [/if \((\w+\.position < 0)\) return;/, ''],
   [/ \|\| row >= task\.rows/, ''],
   [/token >= task\.rows \|\| /, ''],

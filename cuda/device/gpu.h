@@ -128,6 +128,11 @@ __device__ __forceinline__ float warp_max(float value) {
   return value;
 }
 
+// The same bits in every kernel that has it.
+__device__ __forceinline__ float swiglu(float gate, float up) {
+  return gate / (1.0f + __expf(-gate)) * up;
+}
+
 #endif
 
 }  // namespace tramontane::cuda

@@ -13,6 +13,7 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define threadIdx (::emulation::running->thread)
 #define blockIdx (::emulation::running->block)
 #define blockDim (::emulation::running->block_size)

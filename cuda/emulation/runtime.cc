@@ -30,8 +30,10 @@ struct State {
   emulation::Device device = configured_device();
   std::map<void*, size_t> allocations;
   size_t allocated = 0;
-  cudaError_t last_error = cudaSuccess;
 };
+
+// A host thread's own, as CUDA has it.
+thread_local cudaError_t last_error = cudaSuccess;
 
 State& state() {
   static State state;
@@ -53,8 +55,7 @@ size_t allocated_bytes() {
 }
 
 cudaError_t remember(cudaError_t error) {
-  const std::lock_guard<std::mutex> lock(state().mutex);
-  if (error != cudaSuccess) state().last_error = error;
+  if (error != cudaSuccess) last_error = error;
   return error;
 }
 
@@ -88,10 +89,7 @@ const char* cudaGetErrorString(cudaError_t error) {
   return "unknown error";
 }
 
-cudaError_t cudaGetLastError() {
-  const std::lock_guard<std::mutex> lock(state().mutex);
-  return std::exchange(state().last_error, cudaSuccess);
-}
+cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = state().device.driver_version;
@@ -135,7 +133,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
     const emulation::Device& device = state().device;
     const size_t most = std::min(device.memory_bytes, device.usable_bytes);
     if (state().allocated > most || bytes > most - state().allocated) {
-      return state().last_error = cudaErrorMemoryAllocation;
+      return last_error = cudaErrorMemoryAllocation;
     }
     const size_t rounded = (bytes + 255) / 256 * 256;
     void* allocated = nullptr;
@@ -182,10 +180,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  const std::lock_guard<std::mutex> lock(state().mutex);
-  return state().last_error;
-}
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return last_error; }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {

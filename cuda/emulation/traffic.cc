@@ -51,7 +51,10 @@ void start_counting() {
   counting = true;
 }
 
-void next_launch() { counter().launch++; }
+void next_launch() {
+  const std::lock_guard<std::mutex> lock(counter().mutex);
+  counter().launch++;
+}
 
 Traffic stop_counting() {
   counting = false;

@@ -26,27 +26,34 @@ const BackendOptions& checked(const BackendOptions& options) {
   return options;
 }
 
-}  // namespace
-
+// Runs `work`; what it throws becomes a status and a message.
 template <class Work>
-Status CudaBackend::guard(Work work) {
+Status run_guarded(int device, std::string& message, Work work) {
   try {
-    check(cudaSetDevice(options_.device), "using the device");  // A thread's own; calls may move.
+    check(cudaSetDevice(device), "using the device");  // A thread's own; calls may move.
     work();
     return Status::kOk;
   } catch (const StatusError& error) {
-    last_error_ = error.what();
+    message = error.what();
     return error.status();
   } catch (const std::bad_alloc&) {
-    last_error_ = "out of memory";
+    message = "out of memory";
     return Status::kOutOfMemory;
   } catch (const std::exception& error) {
-    last_error_ = error.what();
+    message = error.what();
     return Status::kDeviceFailed;
   }
 }
 
-CudaBackend::CudaBackend(const BackendOptions& options) : options_(checked(options)) {
+}  // namespace
+
+template <class Work>
+Status CudaBackend::guard(Work work) {
+  return run_guarded(options_.device, last_error_, work);
+}
+
+CudaBackend::CudaBackend(const BackendOptions& options)
+    : options_(checked(options)), adapters_(options) {
   cudaDeviceProp device{};
   check(cudaGetDeviceProperties(&device, options.device), "asking the device");
   implementation_ = "cuda sm_" + std::to_string(device.major) + std::to_string(device.minor);
@@ -128,20 +135,26 @@ Status CudaBackend::finish_loading() {
   });
 }
 
-Status CudaBackend::load_adapter(int32_t, const AdapterPair*, int32_t, char* error,
-                                 size_t error_size) {
-  std::snprintf(error, error_size, "adapters are computed on the CPU alone: load the model there");
-  return Status::kUnsupported;
+Status CudaBackend::load_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count,
+                                 char* error, size_t error_size) {
+  std::string message;
+  const Status status = run_guarded(options_.device, message, [&] {
+    adapters_.load(adapter, pairs, count, [&](Role role, int32_t layer) -> const StoredWeight& {
+      return *weight(role, layer);
+    });
+  });
+  std::snprintf(error, error_size, "%s", message.c_str());
+  return status;
 }
+
+void CudaBackend::unload_adapter(int32_t adapter) { adapters_.unload(adapter); }
 
 Status CudaBackend::begin_step(const Step& step) {
   return guard([&] {
     order_.require_between_steps();
     check_step(step, options_);
-    for (int32_t i = 0; i < step.sequence_count; ++i) {
-      require(step.sequences[i].adapter == 0, "an adapter is not loaded");
-    }
     tape_.clear();
+    if (adapters_.begin_step(step, stream_)) drop_graphs();
     if (step_->begin(step, stream_)) drop_graphs();
     order_.begun(step.outputs);
   });
@@ -238,6 +251,7 @@ Status CudaBackend::end_step() {
     order_.end();
     flush();
     stream_.synchronize();
+    adapters_.end_step();
   });
 }
 

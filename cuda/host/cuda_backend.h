@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "host/adapters.h"
 #include "host/sampling.h"
 #include "host/step_buffers.h"
 #include "host/weight_store.h"
@@ -27,7 +28,7 @@ class CudaBackend final : public Backend {
   Status finish_loading() override;
   Status load_adapter(int32_t adapter, const AdapterPair* pairs, int32_t count, char* error,
                       size_t error_size) override;
-  void unload_adapter(int32_t) override {}
+  void unload_adapter(int32_t adapter) override;
   // The pool was allocated whole, at the start.
   Status discard_pages(const int32_t*, int32_t) override { return Status::kOk; }
   Status begin_step(const Step& step) override;
@@ -57,6 +58,7 @@ class CudaBackend final : public Backend {
   };
   struct Graph {
     StepPlan plan;
+    AdapterPlan adapters;
     std::vector<Operation> tape;
     cudaGraphExec_t executable;
   };
@@ -104,6 +106,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<WeightStore> store_;
   std::vector<Weights> layers_;
   std::unique_ptr<StepBuffers> step_;
+  Adapters adapters_;
   std::vector<DeviceArray<float>> buffers_;  // By Buffer.
   Input normed_{}, attended_{}, gated_{};
   std::vector<DeviceArray<int8_t>> quantized_;

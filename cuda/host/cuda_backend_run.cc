@@ -43,7 +43,7 @@ void CudaBackend::flush() {
   }
   constexpr size_t kMaxGraphs = 64;
   auto found = std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph& graph) {
-    return graph.plan == step_->plan() && graph.tape == tape_;
+    return graph.plan == step_->plan() && graph.adapters == adapters_.plan() && graph.tape == tape_;
   });
   if (found == graphs_.end()) {
     if (graphs_.size() == kMaxGraphs) drop_graphs();
@@ -55,7 +55,7 @@ void CudaBackend::flush() {
     const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
     check(error, "making a graph");
-    graphs_.push_back({step_->plan(), tape_, executable});
+    graphs_.push_back({step_->plan(), adapters_.plan(), tape_, executable});
     found = graphs_.end() - 1;
   }
   tape_.clear();
@@ -102,9 +102,10 @@ void CudaBackend::run_tape() {
   }
 }
 
-// Gate and up of one format, then SwiGLU, for a few rows: one kernel.
+// Gate and up of one format, then SwiGLU, for a few rows without adapters: one kernel.
 bool CudaBackend::fuses_swiglu(const Operation& operation, const Operation* next) const {
   if (!next || next->call != Call::kSwiglu || step_->plan().rows > kMaxDotRows) return false;
+  if (adapters_.plan().groups) return false;
   if (operation.count != 2 || operation.outs[0] != Buffer::kGate ||
       operation.outs[1] != Buffer::kUp) {
     return false;
@@ -115,10 +116,10 @@ bool CudaBackend::fuses_swiglu(const Operation& operation, const Operation* next
          gate->gptq_bits == up->gptq_bits && !gate->order && !up->order;
 }
 
-// The forms of its input that the linear layers of `next` read.
+// The forms of its input that the linear layers of `next` and their adapters read.
 void CudaBackend::wants(const Operation* next, bool* values, bool* quantized) const {
   const bool linear = next && (next->call == Call::kLinear || next->call == Call::kLinearAdd);
-  *values = !linear;
+  *values = !linear || adapters_.plan().groups;
   *quantized = false;
   for (int i = 0; linear && i < next->count; ++i) {
     const StoredWeight* stored = weight(next->roles[i], next->layer);
@@ -189,7 +190,15 @@ void CudaBackend::run_projections(const Operation& operation, bool swiglu) {
   Input& in = input(operation.in);
   const int rows = step_->plan().rows;
   if (!swiglu) {
-    run_linear(weights, outs, operation.count, operation.call == Call::kLinearAdd, rows, in);
+    const bool add = operation.call == Call::kLinearAdd;
+    const bool adapted = adapters_.plan().groups > 0;
+    Adapters::Output outputs[kMaxProjections] = {};
+    for (int i = 0; i < operation.count; ++i) outputs[i] = {operation.roles[i], outs[i]};
+    if (adapted && add) adapters_.set_aside(outputs[0], operation.layer, stream_);
+    run_linear(weights, outs, operation.count, add, rows, in);
+    if (adapted) {
+      adapters_.apply(outputs, operation.count, operation.layer, in.values, add, stream_);
+    }
     if (operation.outs[0] == Buffer::kGate) gated_.is_quantized = false;
     return;
   }

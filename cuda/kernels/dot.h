@@ -74,8 +74,7 @@ __global__ void __launch_bounds__(kDotWarps * 32, kRows <= 2 ? 5 : 3) dot_kernel
   if (output >= weight.rows) return;
   float sum = dot_output<F, kRows>(weight, output, task.quantized);
   if constexpr (kSwiglu) {
-    const float up = dot_output<F, kRows>(task.weights[1], output, task.quantized);
-    sum *= up / (1.0f + __expf(-sum));
+    sum = swiglu(sum, dot_output<F, kRows>(task.weights[1], output, task.quantized));
   }
   constexpr int kLanes = 32 / kRows;  // That have the same sum.
   const int row = static_cast<int>(threadIdx.x % 32) / kLanes;

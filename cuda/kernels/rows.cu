@@ -1,6 +1,7 @@
 #include "kernels/rows.h"
 
 #include "backend/backend.h"
+#include "device/floats.h"
 #include "device/load.h"
 #include "kernels/formats.h"
 
@@ -45,19 +46,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+template <class F>
 __global__ void __launch_bounds__(kThreads)
-    embed_float_kernel(Format format, Weight weight, const StepRow* rows, float* out) {
+    embed_float_kernel(Weight weight, const StepRow* rows, float* out) {
   const int64_t from = static_cast<int64_t>(rows[blockIdx.x].token) * weight.columns;
   const int64_t to = static_cast<int64_t>(blockIdx.x) * weight.columns;
   for (int k = static_cast<int>(threadIdx.x); k < weight.columns; k += kThreads) {
-    const auto bits = [&] {
-      return read(reinterpret_cast<const uint16_t*>(weight.codes) + from + k);
-    };
-    if (format == Format::kF32) {
-      out[to + k] = read(reinterpret_cast<const float*>(weight.codes) + from + k);
-    } else {
-      out[to + k] = format == Format::kF16 ? half_to_float(bits()) : bfloat_to_float(bits());
-    }
+    out[to + k] = load_value(F{}, weight.codes, from + k);
   }
 }
 
@@ -110,8 +105,7 @@ __global__ void __launch_bounds__(kThreads)
   if (b >= groups) return;
   const int64_t i = static_cast<int64_t>(blockIdx.y) * groups + b;
   const int64_t k = i * kGroup + threadIdx.x % 32;
-  const float g = fetch(gate + k);
-  const float value = g / (1.0f + __expf(-g)) * fetch(up + k);
+  const float value = swiglu(fetch(gate + k), fetch(up + k));
   if (out.values) out.values[k] = value;
   if (out.quantized.q) quantize_group(value, i, out.quantized);
 }
@@ -187,8 +181,9 @@ void embed(Format format, int gptq_bits, const Weight& weight, const StepRow* ro
            float* out, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(count));
   if (is_float(format)) {
-    launch(embed_float_kernel, grid, dim3(kThreads), stream, format, weight, rows, out);
-    return;
+    return with_float(format, [&](auto f) {
+      launch(embed_float_kernel<decltype(f)>, grid, dim3(kThreads), stream, weight, rows, out);
+    });
   }
   with_format(format, gptq_bits, [&](auto f) {
     launch(embed_kernel<decltype(f)>, grid, dim3(kThreads), stream, weight, rows, out);

@@ -126,6 +126,14 @@ describe('tensors of PEFT', () => {
     await refused(open(built), 'INVALID_FILE', 'is of DoRA', 'use_dora is false');
   });
 
+  test('a tensor in two forms, of which one would be taken', async () => {
+    const built = buildAdapter(4, 8, { dora: true });
+    const { magnitude } = built.pairs.get(FIRST)!;
+    const name = `base_model.model.${FIRST}.lora_magnitude_vector`;
+    built.others.push(tensorOf(name, [magnitude!], 'F32', [magnitude!.length]));
+    await refused(open(built), 'INVALID_FILE', `"${name}" is there in two forms`);
+  });
+
   test('a file without tensors', async () => {
     const built = buildAdapter(4, 8, { modules: [] });
     await refused(open(built), 'INVALID_FILE', 'has no tensors of an adapter');

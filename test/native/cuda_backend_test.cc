@@ -3,6 +3,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "backend/abi.h"
@@ -333,6 +334,94 @@ TEST("the memory plan counts at least what is allocated, and says the sum when i
   for (const char* part : {"weights", "KV cache", "tokens of", "scratch", "may be used"}) {
     CHECK(std::string(error).find(part) != std::string::npos);
   }
+}
+
+// One pair, and a step that has it.
+struct OnePair {
+  explicit OnePair(bool magnitudes) : down(64 * 3, 0.1f), up(64 * 3, 0.2f), lengths(64, 1.5f) {
+    const auto bytes = [](const std::vector<float>& values) {
+      return reinterpret_cast<const uint8_t*>(values.data());
+    };
+    pair = {Role::kAttentionOutput,           1,    {Format::kF32, 3, 64, bytes(down)},
+            {Format::kF32, 64, 3, bytes(up)}, 0.5f, magnitudes ? lengths.data() : nullptr};
+  }
+  Status load(Backend& backend, int32_t id, std::string* message = nullptr) const {
+    char error[256];
+    const Status status = backend.load_adapter(id, &pair, 1, error, sizeof error);
+    if (message) *message = error;
+    return status;
+  }
+  std::vector<float> down, up, lengths;
+  AdapterPair pair;
+};
+
+std::vector<float> logits_with(Backend& backend, int32_t adapter) {
+  std::vector<float> logits(100);
+  OneToken token(5, 0, {2});
+  token.slice.adapter = adapter;
+  CHECK(forward(backend, kTiny, token.step) == Status::kOk);
+  CHECK(backend.read_logits(0, logits.data()) == Status::kOk);
+  CHECK(backend.end_step() == Status::kOk);
+  return logits;
+}
+
+TEST("adapters: out of memory at any allocation is an error, and nothing is lost") {
+  struct Restore {
+    ~Restore() { emulation::set_device({}); }
+  } restore;
+  const BackendPointer backend = create(options_of(kTiny));
+  Weights weights(kTiny);
+  CHECK(weights.set_all(*backend) == Status::kOk);
+  const OnePair one(true);
+  const std::vector<float> plain = logits_with(*backend, 0);
+  const size_t before = emulation::allocated_bytes();
+  int refused = 0, loaded = 0;
+  for (size_t bytes = 0; bytes < 120000; bytes += 1000) {
+    emulation::set_device({13000, 1, before + bytes});
+    std::string message;
+    const Status status = one.load(*backend, 1, &message);
+    CHECK(status == Status::kOk || status == Status::kOutOfMemory);
+    CHECK(message.empty() == (status == Status::kOk));
+    (status == Status::kOk ? loaded : refused)++;
+    backend->unload_adapter(1);
+    CHECK_EQ(emulation::allocated_bytes(), before);
+  }
+  CHECK(refused > 3);
+  CHECK(loaded > 3);
+  // A step that finds no room is refused, and the next one runs.
+  emulation::set_device({});
+  CHECK(one.load(*backend, 1) == Status::kOk);
+  emulation::set_device({13000, 1, emulation::allocated_bytes()});
+  OneToken token(5, 0, {2});
+  token.slice.adapter = 1;
+  CHECK(backend->begin_step(token.step) == Status::kOutOfMemory);
+  CHECK(logits_with(*backend, 0) == plain);
+  emulation::set_device({});
+  CHECK(logits_with(*backend, 1) != plain);
+}
+
+TEST("adapters come and go on another thread, beside steps, whose bits stay") {
+  const BackendPointer backend = create(options_of(kTiny));
+  Weights weights(kTiny);
+  CHECK(weights.set_all(*backend) == Status::kOk);
+  const OnePair lora(false), dora(true);
+  CHECK(lora.load(*backend, 1) == Status::kOk);
+  CHECK(dora.load(*backend, 2) == Status::kOk);
+  const std::vector<float> expected[] = {logits_with(*backend, 0), logits_with(*backend, 1),
+                                         logits_with(*backend, 2)};
+  CHECK(expected[0] != expected[1] && expected[0] != expected[2] && expected[1] != expected[2]);
+  bool all_loaded = true;
+  std::thread other([&] {
+    for (int32_t id = 3; id < 23; ++id) {
+      all_loaded = (id % 2 ? lora : dora).load(*backend, id) == Status::kOk && all_loaded;
+      if (id % 3) backend->unload_adapter(id);
+    }
+  });
+  for (int i = 0; i < 20; ++i) CHECK(logits_with(*backend, i % 3) == expected[i % 3]);
+  other.join();
+  CHECK(all_loaded);
+  CHECK(logits_with(*backend, 3) == expected[1]);  // Launched by the graphs of others.
+  CHECK(logits_with(*backend, 6) == expected[2]);
 }
 
 TEST("steps that break a rule are refused, and the next one runs") {

@@ -4,7 +4,9 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +14,7 @@
 
 #include "backend/abi.h"
 #include "backend/backend.h"
+#include "backend/rules.h"
 #include "cuda_weights.h"
 #include "model/transformer.h"
 #include "test.h"
@@ -142,19 +145,29 @@ std::vector<float> logits_of(Backend& b, const BackendOptions& options, const St
   return logits;
 }
 
+// With which adapter a sequence is computed.
+struct AdapterUse {
+  int32_t adapter = 0;
+  float scale = 1;
+};
+
+constexpr int32_t kRings[2][kRing] = {{3, 0, 7, 5, 11, 9}, {1, 2, 4, 6, 8, 10}};
+
 // Two sequences: a long prompt in chunks, then both decode together; the windows recycle pages.
-template <class Visit>
-void each_step(Visit visit) {
-  static constexpr int32_t kRings[2][kRing] = {{3, 0, 7, 5, 11, 9}, {1, 2, 4, 6, 8, 10}};
+// `use(step, sequence)` says with which adapters.
+template <class Use, class Visit>
+void each_step(Use use, Visit visit) {
   int positions[2] = {};
   constexpr int kSteps[][2] = {{70, 0}, {20, 9}, {1, 1}, {1, 5}, {1, 0}, {0, 8}, {33, 1}, {1, 1}};
-  for (const auto& rows : kSteps) {
+  for (int i = 0; i < static_cast<int>(std::size(kSteps)); ++i) {
+    const auto& rows = kSteps[i];
     std::vector<int32_t> tokens, outputs;
     std::vector<SequenceSlice> slices;
     for (int s = 0; s < 2; ++s) {
       if (rows[s] == 0) continue;
       const auto first = static_cast<int32_t>(tokens.size());
-      slices.push_back({first, rows[s], positions[s], kRings[s], kRing, 0});
+      const auto [adapter, scale] = use(i, s);
+      slices.push_back({first, rows[s], positions[s], kRings[s], kRing, adapter, scale});
       for (int r = 0; r < rows[s]; ++r) {
         outputs.push_back(static_cast<int32_t>(tokens.size()));
         tokens.push_back((positions[s]++ * 37 + s * 11) % 300);
@@ -171,8 +184,75 @@ void each_step(Visit visit) {
 // act-order, where groups of 32 are of another order.
 constexpr double kInt8Tolerance = 1e-3;
 
-void compare(Compute compute, KvType kv_type, const std::vector<int>& head_sizes,
-             double tolerance) {
+AdapterUse no_adapter(int, int) { return {}; }
+
+// Every adapter in every kind of step: in one sequence, in both, and in turns.
+AdapterUse adapters_in_turns(int step, int sequence) {
+  const int adapter = (step + 2 * sequence) % 4;
+  return {adapter, adapter == 3 ? 0.5f : 1.0f};
+}
+
+// Random pairs: of all linear layers of rank 8 in f16, of some of rank 5 in f32, and of all with
+// magnitudes. Of a size that keeps activations as they are.
+class TestAdapters {
+ public:
+  explicit TestAdapters(const ModelShape& shape) {
+    for (int layer = 0; layer < shape.layers; ++layer) {
+      for (int r = 0; r < kRoleCount; ++r) {
+        const auto role = static_cast<Role>(r);
+        if (is_norm(role) || role == Role::kTokenEmbedding || role == Role::kOutput) continue;
+        add(1, role, layer, 8, Format::kF16, false, shape);
+        if (r % 2 == layer) add(2, role, layer, 5, Format::kF32, false, shape);
+        add(3, role, layer, 3, Format::kF32, true, shape);
+      }
+    }
+  }
+
+  void load(Backend& backend) const {
+    for (int32_t id = 1; id <= kCount; ++id) {
+      const std::vector<AdapterPair>& pairs = pairs_[id - 1];
+      char error[256] = "";
+      const auto count = static_cast<int32_t>(pairs.size());
+      CHECK(backend.load_adapter(id, pairs.data(), count, error, sizeof error) == Status::kOk);
+      if (*error) std::cerr << error << "\n";
+    }
+  }
+
+ private:
+  static constexpr int kCount = 3;
+
+  const uint8_t* values(int64_t count, Format format, float mean, float size) {
+    std::normal_distribution<float> normal(mean, size);
+    std::vector<uint8_t>& bytes =
+        memory_.emplace_back(static_cast<size_t>(count * format_info(format).block_bytes));
+    for (int64_t i = 0; i < count; ++i) {
+      const float value = normal(random_);
+      const uint16_t half = f32_to_f16(value);
+      if (format == Format::kF32) std::memcpy(&bytes[static_cast<size_t>(4 * i)], &value, 4);
+      if (format == Format::kF16) std::memcpy(&bytes[static_cast<size_t>(2 * i)], &half, 2);
+    }
+    return bytes.data();
+  }
+  void add(int id, Role role, int layer, int rank, Format format, bool magnitudes,
+           const ModelShape& shape) {
+    const auto [rows, columns] = shape_of(role, shape);
+    AdapterPair pair{role, layer, {format, rank, columns}, {format, rows, rank}, 0.5f, nullptr};
+    pair.down.data =
+        values(int64_t{rank} * columns, format, 0, 1 / std::sqrt(static_cast<float>(columns)));
+    pair.up.data = values(int64_t{rank} * rows, format, 0, 1 / std::sqrt(static_cast<float>(rank)));
+    if (magnitudes) {
+      pair.magnitude = reinterpret_cast<const float*>(values(rows, Format::kF32, 1, 0.1f));
+    }
+    pairs_[id - 1].push_back(pair);
+  }
+
+  std::mt19937 random_{11};
+  std::deque<std::vector<uint8_t>> memory_;
+  std::vector<AdapterPair> pairs_[kCount];
+};
+
+void compare(Compute compute, KvType kv_type, const std::vector<int>& head_sizes, double tolerance,
+             AdapterUse (*use)(int, int) = no_adapter) {
   CreateBackend* create = plugin();
   CHECK(create != nullptr);
   if (!create) return;
@@ -182,8 +262,11 @@ void compare(Compute compute, KvType kv_type, const std::vector<int>& head_sizes
     const BackendPointer cpu = model.load(tramontane_create_cpu_backend, options);
     const BackendPointer cuda = model.load(create, options);
     if (!cpu || !cuda) return;
+    const TestAdapters adapters(options.shape);
+    adapters.load(*cpu);
+    adapters.load(*cuda);
     double worst = 0;
-    each_step([&](const Step& step) {
+    each_step(use, [&](const Step& step) {
       const std::vector<float> expected = logits_of(*cpu, options, step);
       const std::vector<float> found = logits_of(*cuda, options, step);
       double error = 0, power = 0;
@@ -209,6 +292,52 @@ TEST("the plug-in gives the CPU backend's logits: int8 activations, f32 pages") 
 
 TEST("the plug-in gives the CPU backend's logits: int8 activations, f16 pages") {
   compare(Compute::kInt8, KvType::kF16, {32, 64, 128}, kInt8Tolerance);
+}
+
+TEST("the plug-in gives the CPU backend's logits with adapters: exact mode") {
+  compare(Compute::kF32, KvType::kF32, {64}, 1e-9, adapters_in_turns);
+}
+
+TEST("the plug-in gives the CPU backend's logits with adapters: int8 activations") {
+  compare(Compute::kInt8, KvType::kF16, {32, 64}, kInt8Tolerance, adapters_in_turns);
+}
+
+TEST("rows without an adapter have the same bits beside rows with one") {
+  CreateBackend* create = plugin();
+  CHECK(create != nullptr);
+  if (!create) return;
+  for (const Compute compute : {Compute::kInt8, Compute::kF32}) {
+    const BackendOptions options = options_of(compute, KvType::kF16, 64);
+    const Model model(options.shape, 0);
+    const TestAdapters adapters(options.shape);
+    // Logits of the first sequence, which has the adapter, and of the second.
+    using Logits = std::array<std::vector<float>, 2>;
+    const auto run = [&](int32_t adapter) {
+      Logits logits;
+      const BackendPointer cuda = model.load(create, options);
+      if (!cuda) return logits;
+      adapters.load(*cuda);
+      const auto use = [&](int, int sequence) {
+        return AdapterUse{sequence == 0 ? adapter : 0, 1};
+      };
+      each_step(use, [&](const Step& step) {
+        const std::vector<float> all = logits_of(*cuda, options, step);
+        for (int i = 0; i < step.sequence_count; ++i) {
+          const SequenceSlice& slice = step.sequences[i];
+          const auto from = all.begin() + int64_t{slice.first_row} * options.shape.vocabulary;
+          std::vector<float>& to = logits[slice.pages == kRings[0] ? 0 : 1];
+          to.insert(to.end(), from, from + int64_t{slice.rows} * options.shape.vocabulary);
+        }
+      });
+      return logits;
+    };
+    const Logits plain = run(0);
+    for (const int32_t adapter : {1, 2, 3}) {
+      const Logits found = run(adapter);
+      CHECK(found[0] != plain[0]);
+      CHECK(!plain[1].empty() && found[1] == plain[1]);
+    }
+  }
 }
 
 }  // namespace
