@@ -11,8 +11,9 @@
 namespace tramontane::cpu {
 namespace {
 
-// Queries of a tile: enough to reuse a page many times, few enough for the L2 cache.
-constexpr int32_t kTileQueries = 64;
+// Queries of a tile: enough to reuse a page many times, few enough for an L2 cache: some 250 KB
+// with heads of 128.
+constexpr int32_t kTileQueries = 192;
 // From so many queries on, a page in f16 is converted once beforehand.
 constexpr int32_t kConvertQueries = 12;
 
