@@ -10,7 +10,7 @@ interface Flags {
   readonly json?: true;
 }
 
-const HEADER = ['NAME', 'QUANT', 'SIZE', 'LAST USED'];
+const HEADER = ['NAME', 'SIZE', 'LAST USED', 'QUANT'];
 const DAY = 24 * 3600;
 
 export function listCommand(): Command {
@@ -41,19 +41,19 @@ function json(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** A line a model; the name first, however long it is. */
+/** A line a model; the name first, however long it is, and last what the name does not say. */
 export function table({ models, incomplete }: Pulled, now: Date): string {
   const rest = incomplete.reduce((sum, { bytes }) => sum + bytes, 0);
   const lines = models.map(({ source, quant = '', bytes, lastUsed }) => [
     source,
-    quant,
     sizeText(bytes),
     ago((now.getTime() - lastUsed.getTime()) / 1000),
+    source.endsWith(`:${quant}`) ? '' : quant,
   ]);
   if (lines.length === 0) {
     lines.push(['no models are here; tramontane pull mistral:7b-instruct-v0.3 fetches one']);
   } else {
-    lines.unshift(HEADER);
+    lines.unshift(lines.some(([, , , rest]) => rest !== '') ? HEADER : HEADER.slice(0, -1));
   }
   if (incomplete.length > 0) {
     const what =
@@ -67,7 +67,7 @@ export function table({ models, incomplete }: Pulled, now: Date): string {
   return aligned(lines);
 }
 
-/** Columns as wide as they have to be; lines of one cell count for nothing. */
+/** Columns as wide as they have to be, below a header; lines of one cell count for nothing. */
 function aligned(lines: readonly (readonly string[])[]): string {
   const rows = lines.filter(({ length }) => length > 1);
   const widths = (rows[0] ?? []).map((_, column) =>
@@ -78,7 +78,7 @@ function aligned(lines: readonly (readonly string[])[]): string {
       const cells =
         row.length === 1 ? row : row.map((cell, column) => cell.padEnd(widths[column]!));
       const line = cells.join('  ').trimEnd();
-      return `${row === HEADER ? paint('bold', line) : line}\n`;
+      return `${row === rows[0] ? paint('bold', line) : line}\n`;
     })
     .join('');
 }

@@ -1,5 +1,13 @@
 /** Models with adapters in their weights. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Model } from '../../lib';
@@ -82,6 +90,9 @@ test('the command says what it did', async () => {
   expect(status).toBe(0);
   expect(stdout).toBe(`${output}: 21 weights merged, 1.9 MB\n`);
   expect(existsSync(output)).toBe(true);
+  const json = await run('merge', BASE, ADAPTER, '-o', output, '--format', 'Q8_0', '--json');
+  const bytes = statSync(output).size;
+  expect(JSON.parse(json.stdout)).toEqual({ path: output, weights: 21, bytes });
 });
 
 test('models of other files, and adapters that do not fit, leave nothing behind', async () => {

@@ -105,8 +105,8 @@ describe('list, where, remove', () => {
     await run('pull', `${place.hub.cdn}/${sha256(other)}`);
     const { stdout } = await run('list');
     const lines = stdout.trimEnd().split('\n');
-    expect(lines[0]).toMatch(/^NAME +QUANT +SIZE +LAST USED$/);
-    expect(lines[1]).toMatch(/^hf:Own\/Breeze-GGUF:Q4_0 +Q4_0 +947 kB +(now|\d+ min ago)$/);
+    expect(lines[0]).toMatch(/^NAME +SIZE +LAST USED$/);
+    expect(lines[1]).toMatch(/^hf:Own\/Breeze-GGUF:Q4_0 +947 kB +(now|\d+ min ago)$/);
     expect(lines[2]).toMatch(new RegExp(`^${place.hub.cdn}/${sha256(other)} +200 kB +`));
     const { models } = JSON.parse((await run('list', '--json')).stdout);
     expect(models).toMatchObject([
@@ -237,14 +237,22 @@ describe('what a terminal shows', () => {
             bytes: 4_368_439_584,
             lastUsed: new Date('2026-01-07T11:00:00Z'),
           },
+          {
+            source: 'hf:TheBloke/Mistral-7B-Instruct-v0.2-GPTQ',
+            path: 'y',
+            quant: 'GPTQ 4 bits',
+            bytes: 4_160_000_000,
+            lastUsed: now,
+          },
         ],
         incomplete: [],
       },
       now,
     );
     expect(text).toBe(
-      'NAME                                              QUANT   SIZE     LAST USED\n' +
-        'hf:TheBloke/Mistral-7B-Instruct-v0.2-GGUF:Q4_K_M  Q4_K_M  4.37 GB  3 d ago\n',
+      'NAME                                              SIZE     LAST USED  QUANT\n' +
+        'hf:TheBloke/Mistral-7B-Instruct-v0.2-GGUF:Q4_K_M  4.37 GB  3 d ago\n' +
+        'hf:TheBloke/Mistral-7B-Instruct-v0.2-GPTQ         4.16 GB  now        GPTQ 4 bits\n',
     );
   });
 });
