@@ -17,6 +17,10 @@ struct Group {
   float offset[2];
 };
 
+// Inputs that share a scale; formats that have two for a group say 16.
+template <class Block>
+inline constexpr int kSubgroup = kGroupValues;
+
 inline void set_scale(Group& group, float scale, float offset = 0) {
   group.scale[0] = group.scale[1] = scale;
   group.offset[0] = group.offset[1] = offset;

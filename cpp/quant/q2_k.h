@@ -12,6 +12,8 @@ struct Q2_K {
   uint16_t d, dmin;
 };
 static_assert(sizeof(Q2_K) == 84);
+template <>
+inline constexpr int kSubgroup<Q2_K> = 16;
 
 inline void unpack(const Q2_K& block, Group* groups) {
   const float d = f16_to_f32(block.d), dmin = f16_to_f32(block.dmin);

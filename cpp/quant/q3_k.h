@@ -15,6 +15,8 @@ struct Q3_K {
   uint16_t d;
 };
 static_assert(sizeof(Q3_K) == 110);
+template <>
+inline constexpr int kSubgroup<Q3_K> = 16;
 
 inline void unpack(const Q3_K& block, Group* groups) {
   const float d = f16_to_f32(block.d);

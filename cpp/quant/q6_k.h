@@ -18,6 +18,8 @@ struct Q6_K {
   uint16_t d;
 };
 static_assert(sizeof(Q6_K) == 210);
+template <>
+inline constexpr int kSubgroup<Q6_K> = 16;
 
 inline void unpack(const Q6_K& block, Group* groups) {
   const float d = f16_to_f32(block.d);

@@ -1,5 +1,6 @@
-// The linear kernels of every implementation this processor runs, against products in double of
-// the decoded weights and the activations as quantized.
+// The scalar linear kernels against products in double of the decoded weights and the activations
+// as quantized, and those of every implementation this processor runs against the scalar ones, bit
+// by bit.
 #include "cpu/linear/linear.h"
 
 #include <algorithm>
@@ -102,8 +103,7 @@ struct Weights {
 
 // Rows of activations and their quantized form; columns beyond the last whole block are not in it.
 struct Inputs {
-  Inputs(const LinearKernels& kernels, int32_t rows, int32_t columns, uint32_t seed,
-         bool extreme = false) {
+  Inputs(int32_t rows, int32_t columns, uint32_t seed, bool extreme = false) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
     values.resize(static_cast<size_t>(rows) * columns);
@@ -113,13 +113,16 @@ struct Inputs {
     q.resize(static_cast<size_t>(rows * quantized_stride(columns)));
     scales.resize(values.size() / 32);
     sums.resize(values.size() / 16);
-    for (int32_t r = 0; r < rows; ++r) {
-      kernels.quantize(&values[r * columns], columns, &q[r * quantized_stride(columns)],
-                       &scales[r * (columns / 32)], &sums[r * (columns / 16)]);
-    }
+    for (int32_t r = 0; r < rows; ++r) quantize(r);
     activations.q = q.data();
     activations.scales = scales.data();
     activations.sums = sums.data();
+  }
+
+  void quantize(int32_t row) {
+    const int32_t columns = activations.columns;
+    kScalarLinear.quantize(&values[row * columns], columns, &q[row * quantized_stride(columns)],
+                           &scales[row * (columns / 32)], &sums[row * (columns / 16)]);
   }
 
   // A view of some of the rows.
@@ -162,20 +165,13 @@ void run(const LinearKernels& kernels, bool f32, const WeightData& weight, const
   (f32 ? kernels.linear_f32 : kernels.linear)(task);
 }
 
-std::string describe(const Implementation& i, Format format, bool f32, int32_t rows,
-                     int32_t columns, int32_t outputs) {
-  return std::string(i.name) + " " + format_info(format).name + (f32 ? " f32 " : " ") +
-         std::to_string(rows) + " rows of " + std::to_string(columns) + " by " +
-         std::to_string(outputs);
-}
-
-void check_against_naive(const Implementation& implementation, Format format, bool f32,
-                         int32_t rows, int32_t columns, int32_t outputs, bool extreme = false) {
+void check_against_naive(Format format, bool f32, int32_t rows, int32_t columns, int32_t outputs,
+                         bool extreme = false) {
   const Weights weights(format, outputs, columns, rows * 31 + columns + outputs, extreme);
-  const Inputs inputs(*implementation.linear, rows, columns, rows + columns * 7, extreme);
+  const Inputs inputs(rows, columns, rows + columns * 7, extreme);
   Output out(rows, outputs);
-  run(*implementation.linear, f32, weights.weight, inputs.activations, 0, outputs,
-      out.values.data(), out.stride);
+  run(kScalarLinear, f32, weights.weight, inputs.activations, 0, outputs, out.values.data(),
+      out.stride);
   const bool quantized = !f32 && !is_float(format);
   std::vector<double> w, sizes;
   double worst = 0;
@@ -197,16 +193,77 @@ void check_against_naive(const Implementation& implementation, Format format, bo
       worst = std::max(worst, std::fabs(out.at(r, o) - expected) / (bound + 1e-300));
       if (std::isnan(out.at(r, o))) worst = INFINITY;
     }
-    for (int32_t r = 0; r < rows; ++r) {
-      if (!std::isnan(out.values[r * out.stride + outputs])) worst = INFINITY;
-    }
   }
   if (!(worst <= 1)) {
     test::fail(__FILE__, __LINE__,
-               describe(implementation, format, f32, rows, columns, outputs) + ": error " +
-                   std::to_string(worst) + " times the bound");
+               std::string(format_info(format).name) + (f32 ? " f32 " : " ") +
+                   std::to_string(rows) + " rows of " + std::to_string(columns) + " by " +
+                   std::to_string(outputs) + ": error " + std::to_string(worst) +
+                   " times the bound");
   }
 }
+
+// Which NaN a NaN is does not count.
+bool same(float a, float b) {
+  return std::isnan(a) ? std::isnan(b) : bits_from_float(a) == bits_from_float(b);
+}
+
+// A weight, activations, and the scalar kernels' products of them, which those of the others are
+// compared with.
+class Products {
+ public:
+  Products(const Weights& weights, const Inputs& inputs)
+      : weights_(weights),
+        inputs_(inputs),
+        expected_{Output(inputs.activations.rows, weights.weight.rows),
+                  Output(inputs.activations.rows, weights.weight.rows)} {
+    for (const bool f32 : {false, true}) {
+      run(kScalarLinear, f32, weights.weight, inputs.activations, 0, weights.weight.rows,
+          expected_[f32].values.data(), expected_[f32].stride);
+    }
+  }
+
+  // Of rows [first_row, first_row + rows) and outputs [first, last); others are not touched.
+  void check(const Implementation& implementation, bool f32, int32_t first_row, int32_t rows,
+             int32_t first, int32_t last) const {
+    const int32_t outputs = weights_.weight.rows;
+    Output out(rows, outputs);
+    run(*implementation.linear, f32, weights_.weight, inputs_.slice(first_row, rows), first, last,
+        out.values.data(), out.stride);
+    int different = 0, touched = 0;
+    for (int32_t r = 0; r < rows; ++r) {
+      for (int32_t o = 0; o < out.stride; ++o) {
+        if (o >= first && o < last) {
+          different += !same(out.at(r, o), expected_[f32].at(first_row + r, o));
+        } else {
+          touched += !std::isnan(out.at(r, o));
+        }
+      }
+    }
+    if ((different == 0 && touched == 0) || failed_) return;
+    failed_ = true;
+    test::fail(__FILE__, __LINE__,
+               std::string(implementation.name) + " " + format_info(weights_.weight.format).name +
+                   (f32 ? " f32: " : ": ") + std::to_string(different) + " products differ, and " +
+                   std::to_string(touched) + " more are touched, of " + std::to_string(rows) +
+                   " rows of " + std::to_string(weights_.weight.columns) + " by outputs " +
+                   std::to_string(first) + " to " + std::to_string(last) + " of " +
+                   std::to_string(outputs));
+  }
+
+  void check(const Implementation& implementation, bool f32, int32_t rows) const {
+    check(implementation, f32, 0, rows, 0, weights_.weight.rows);
+  }
+
+ private:
+  const Weights& weights_;
+  const Inputs& inputs_;
+  Output expected_[2];           // f32 or not
+  mutable bool failed_ = false;  // Said once.
+};
+
+// Beyond every number of rows from which kernels go another way.
+constexpr int32_t kManyRows = 133;
 
 // Calls f(format, columns) for each format and some numbers of columns it can have.
 template <class F>
@@ -222,81 +279,58 @@ void for_each_shape(F f) {
 
 }  // namespace
 
-TEST("every format equals the naive product for any number of rows, columns and outputs") {
-  for (const Implementation* implementation : supported()) {
-    for_each_shape([&](Format format, int32_t columns) {
-      for (int32_t rows = 1; rows <= 17; ++rows) {
-        check_against_naive(*implementation, format, false, rows, columns, 19);
-      }
-      for (const int32_t outputs : {1, 2, 7, 8, 9, 16, 17, 33}) {
-        for (const int32_t rows : {1, 3, 13}) {
-          check_against_naive(*implementation, format, false, rows, columns, outputs);
-        }
-      }
-      for (const int32_t rows : {1, 2, 5}) {
-        for (const int32_t outputs : {1, 6, 8}) {
-          check_against_naive(*implementation, format, true, rows, columns, outputs);
-        }
-      }
-    });
-  }
-}
-
-TEST("integer sums do not overflow at the largest weights and activations") {
-  for (const Implementation* implementation : supported()) {
-    for_each_shape([&](Format format, int32_t columns) {
-      for (const int32_t rows : {1, 4, 16}) {
-        check_against_naive(*implementation, format, false, rows, columns, 24, true);
-      }
-    });
-  }
-}
-
-TEST("long rows stay within the error of their roundings") {
-  for (const Implementation* implementation : supported()) {
-    for (const Format format : kFormats) {
-      for (const int32_t rows : {1, 12}) {
-        check_against_naive(*implementation, format, false, rows, 14336, 9);
+TEST("scalar products of every format are the naive ones but for their roundings") {
+  for_each_shape([&](Format format, int32_t columns) {
+    for (const int32_t rows : {1, 3}) {
+      for (const bool f32 : {false, true}) {
+        check_against_naive(format, f32, rows, columns, 19);
+        check_against_naive(format, f32, rows, columns, 19, true);
       }
     }
-  }
+  });
+  for (const Format format : kFormats) check_against_naive(format, false, 1, 14336, 9);
 }
 
-TEST("a row has the same bits in every batch and every split of the outputs") {
-  constexpr int32_t kRows = 23, kOutputs = 37;
-  for (const Implementation* implementation : supported()) {
-    const LinearKernels& kernels = *implementation->linear;
-    for (const Format format : kFormats) {
-      const int block = format_info(format).block_values;
-      // Beyond what one panel of a tiled kernel may hold; the scalar ones have none.
-      const bool scalar = implementation->linear == &kScalarLinear;
-      const int32_t columns = block == 1 ? 333 : scalar ? 256 : 2304;
-      const Weights weights(format, kOutputs, columns, 5);
-      const Inputs inputs(kernels, kRows, columns, 6);
-      for (const bool f32 : {false, true}) {
-        Output whole(kRows, kOutputs);
-        run(kernels, f32, weights.weight, inputs.activations, 0, kOutputs, whole.values.data(),
-            whole.stride);
-        for (const int32_t batch : {1, 2, 3, 4, 5, 8, 16}) {
-          for (const int32_t split : {5, 16, kOutputs}) {
-            if (f32 && batch > 3) continue;
-            Output parts(kRows, kOutputs);
-            for (int32_t row = 0; row < kRows; row += batch) {
-              const Activations in = inputs.slice(row, std::min(batch, kRows - row));
-              for (int32_t o = 0; o < kOutputs; o += split) {
-                run(kernels, f32, weights.weight, in, o, std::min(o + split, kOutputs),
-                    &parts.values[row * parts.stride], parts.stride);
-                // What was not asked for is not touched.
-                if (o + split < kOutputs) CHECK(std::isnan(parts.at(row, o + split)));
-              }
+TEST("products have the scalar kernels' bits for any number of rows, columns and outputs") {
+  for_each_shape([&](Format format, int32_t columns) {
+    for (const bool extreme : {false, true}) {
+      const Inputs inputs(kManyRows, columns, columns * 7, extreme);
+      for (const int32_t outputs : {1, 2, 7, 8, 9, 16, 17, 19, 33}) {
+        const Weights weights(format, outputs, columns, columns + outputs, extreme);
+        const Products products(weights, inputs);
+        for (const Implementation* implementation : supported()) {
+          if (outputs == 19 && !extreme) {
+            for (int32_t rows = 1; rows <= 40; ++rows) {
+              products.check(*implementation, false, rows);
             }
-            for (int32_t r = 0; r < kRows; ++r) {
-              if (std::memcmp(&parts.values[r * parts.stride], &whole.values[r * whole.stride],
-                              kOutputs * sizeof(float)) != 0) {
-                test::fail(__FILE__, __LINE__,
-                           describe(*implementation, format, f32, batch, columns, split) +
-                               ": row " + std::to_string(r) + " differs");
-                return;
+          }
+          for (const int32_t rows : {1, 3, 5, 13, 16, 18, 29, kManyRows}) {
+            products.check(*implementation, false, rows);
+          }
+          for (const int32_t rows : {1, 2, 5}) products.check(*implementation, true, rows);
+        }
+      }
+    }
+  });
+}
+
+TEST("products of long rows have the scalar kernels' bits in every batch and split of outputs") {
+  constexpr int32_t kRows = 23, kOutputs = 37;
+  for (const Format format : kFormats) {
+    // Beyond what one panel of a tiled kernel may hold.
+    const int32_t columns = format_info(format).block_values == 1 ? 333 : 2304;
+    const Weights weights(format, kOutputs, columns, 5);
+    const Inputs inputs(kRows, columns, 6);
+    const Products products(weights, inputs);
+    for (const Implementation* implementation : supported()) {
+      for (const bool f32 : {false, true}) {
+        for (const int32_t batch : {1, 2, 3, 4, 5, 8, 16, kRows}) {
+          if (f32 && batch > 3) continue;
+          for (const int32_t split : {5, 16, kOutputs}) {
+            for (int32_t row = 0; row < kRows; row += batch) {
+              for (int32_t o = 0; o < kOutputs; o += split) {
+                products.check(*implementation, f32, row, std::min(batch, kRows - row), o,
+                               std::min(o + split, kOutputs));
               }
             }
           }
@@ -313,7 +347,7 @@ TEST("add adds to what is there, in any batch") {
       const int32_t columns = 256, outputs = 21;
       const Weights weights(format, outputs, columns, 8);
       for (const int32_t rows : {1, 3, 18}) {
-        const Inputs inputs(kernels, rows, columns, 9);
+        const Inputs inputs(rows, columns, 9);
         for (const bool f32 : {false, true}) {
           Output plain(rows, outputs), added(rows, outputs);
           run(kernels, f32, weights.weight, inputs.activations, 0, outputs, plain.values.data(),
@@ -336,60 +370,80 @@ TEST("add adds to what is there, in any batch") {
   }
 }
 
-TEST("bytes that are no weights give numbers or not, but never a crash") {
-  for (const Implementation* implementation : supported()) {
-    const LinearKernels& kernels = *implementation->linear;
-    for (const Format format : kFormats) {
-      const int32_t columns = 512, outputs = 16;
-      Weights weights(format, outputs, columns, 3);
-      std::mt19937 random(4);
-      for (size_t i = 0; i < weights.size; ++i)
-        weights.bytes[1 + i] = static_cast<uint8_t>(random());
-      for (const int32_t rows : {1, 9}) {
-        const Inputs inputs(kernels, rows, columns, 5);
-        for (const bool f32 : {false, true}) {
-          Output out(rows, outputs);
-          run(kernels, f32, weights.weight, inputs.activations, 0, outputs, out.values.data(),
-              out.stride);
-        }
+TEST("bytes that are no weights have the scalar kernels' products, numbers or not") {
+  for (const Format format : kFormats) {
+    const int32_t columns = 512, outputs = 16;
+    Weights weights(format, outputs, columns, 3);
+    std::mt19937 random(4);
+    for (size_t i = 0; i < weights.size; ++i) weights.bytes[1 + i] = static_cast<uint8_t>(random());
+    const Inputs inputs(kManyRows, columns, 5);
+    const Products products(weights, inputs);
+    for (const Implementation* implementation : supported()) {
+      for (const int32_t rows : {1, 9, 16, kManyRows}) {
+        for (const bool f32 : {false, true}) products.check(*implementation, f32, rows);
       }
     }
   }
 }
 
-TEST("scales that are not finite leave a row the same bits in every batch") {
-  constexpr int32_t kRows = 23, kOutputs = 37, kColumns = 512;
-  for (const Implementation* implementation : supported()) {
-    for (const Format format : kFormats) {
-      if (is_float(format)) continue;
-      const Weights weights(format, kOutputs, kColumns, 7);
-      const int blocks = kOutputs * (kColumns / format_info(format).block_values);
-      for (int block = 0; block < blocks; block += 5) {
-        const uint16_t half = block % 3 == 0 ? 0x7c00 : block % 3 == 1 ? 0xfc00 : 0x7e00;
-        std::memcpy(weights.bytes.get() + 1 + block * format_info(format).block_bytes +
-                        half_offsets(format)[0],
-                    &half, 2);
-      }
-      const Inputs inputs(*implementation->linear, kRows, kColumns, 8);
-      Output whole(kRows, kOutputs), parts(kRows, kOutputs);
-      run(*implementation->linear, false, weights.weight, inputs.activations, 0, kOutputs,
-          whole.values.data(), whole.stride);
-      for (const int32_t batch : {1, 2, 5, 8, 11, 16}) {
-        for (int32_t row = 0; row < kRows; row += batch) {
-          run(*implementation->linear, false, weights.weight,
-              inputs.slice(row, std::min(batch, kRows - row)), 0, kOutputs,
-              &parts.values[row * parts.stride], parts.stride);
-        }
-        int different = 0;
-        for (int32_t r = 0; r < kRows; ++r) {
-          for (int32_t o = 0; o < kOutputs; ++o) {
-            const float a = whole.at(r, o), b = parts.at(r, o);
-            different += std::isnan(a) ? !std::isnan(b) : bits_from_float(a) != bits_from_float(b);
-          }
-        }
-        CHECK_EQ(different, 0);
+TEST("scales that are not finite have the scalar kernels' products in every batch") {
+  constexpr int32_t kOutputs = 37, kColumns = 512;
+  for (const Format format : kFormats) {
+    if (is_float(format)) continue;
+    const Weights weights(format, kOutputs, kColumns, 7);
+    const int blocks = kOutputs * (kColumns / format_info(format).block_values);
+    for (int block = 0; block < blocks; block += 5) {
+      const uint16_t half = block % 3 == 0 ? 0x7c00 : block % 3 == 1 ? 0xfc00 : 0x7e00;
+      std::memcpy(weights.bytes.get() + 1 + block * format_info(format).block_bytes +
+                      half_offsets(format)[0],
+                  &half, 2);
+    }
+    const Inputs inputs(kManyRows, kColumns, 8);
+    const Products products(weights, inputs);
+    for (const Implementation* implementation : supported()) {
+      for (const int32_t rows : {1, 2, 5, 8, 11, 16, kManyRows}) {
+        products.check(*implementation, false, rows);
       }
     }
+  }
+}
+
+TEST("activations are quantized to the scalar kernels' bits, whatever they are") {
+  constexpr int32_t kColumns = 32 * 4096;
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(kColumns);
+  for (int32_t i = 0; i < kColumns; ++i) {
+    const int32_t block = i / 32;
+    values[i] = normal(random);
+    if (block % 4 == 1) values[i] = std::ldexp(values[i], block % 276 - 148);  // To denormals.
+    if (block % 4 == 2) values[i] = std::nearbyint(values[i] * 40) / 2;        // Ties.
+    if (block % 4 == 3) values[i] = float_from_bits(static_cast<uint32_t>(random()));
+  }
+  std::fill_n(values.begin() + 4096, 32, -0.0f);
+  values[8192] = std::numeric_limits<float>::infinity();
+  values[8224] = std::numeric_limits<float>::quiet_NaN();
+  values[8256] = std::numeric_limits<float>::max();
+  const auto quantized = [&](const LinearKernels& kernels, std::vector<int8_t>* q,
+                             std::vector<float>* scales, std::vector<int16_t>* sums) {
+    q->resize(kColumns);
+    scales->resize(kColumns / 32);
+    sums->resize(kColumns / 16);
+    kernels.quantize(values.data(), kColumns, q->data(), scales->data(), sums->data());
+  };
+  std::vector<int8_t> q, expected_q;
+  std::vector<float> scales, expected_scales;
+  std::vector<int16_t> sums, expected_sums;
+  quantized(kScalarLinear, &expected_q, &expected_scales, &expected_sums);
+  for (const Implementation* implementation : supported()) {
+    quantized(*implementation->linear, &q, &scales, &sums);
+    int different = 0;
+    for (int32_t block = 0; block < kColumns / 32; ++block) {
+      different += !same(scales[block], expected_scales[block]);
+    }
+    CHECK_EQ(different, 0);
+    CHECK(q == expected_q);
+    CHECK(sums == expected_sums);
   }
 }
 
@@ -404,62 +458,60 @@ TEST("activations are quantized to the nearest step of a scale that leaves littl
   std::fill_n(values.begin() + 1024, 32, 0.0f);
   // Integers, which the scale 1 leaves as they are.
   for (int i = 0; i < 32; ++i) values[2048 + i] = i == 0 ? 127.0f : i % 2 == 0 ? 64.0f : -2.0f;
-  for (const Implementation* implementation : supported()) {
-    std::vector<int8_t> q(kColumns);
-    std::vector<float> scales(kColumns / 32);
-    std::vector<int16_t> sums(kColumns / 16);
-    implementation->linear->quantize(values.data(), kColumns, q.data(), scales.data(), sums.data());
-    // The squared error of a block under integers and a scale.
-    const auto error = [&](int32_t block, auto integer, double scale) {
-      double sum = 0;
+  std::vector<int8_t> q(kColumns);
+  std::vector<float> scales(kColumns / 32);
+  std::vector<int16_t> sums(kColumns / 16);
+  kScalarLinear.quantize(values.data(), kColumns, q.data(), scales.data(), sums.data());
+  // The squared error of a block under integers and a scale.
+  const auto error = [&](int32_t block, auto integer, double scale) {
+    double sum = 0;
+    for (int i = 0; i < 32; ++i) {
+      const double value = values[32 * block + i];
+      sum += (value - integer(value, i) * scale) * (value - integer(value, i) * scale);
+    }
+    return sum;
+  };
+  int wrong_scales = 0, wrong_steps = 0, wrong_sums = 0;
+  for (int32_t block = 0; block < kColumns / 32; ++block) {
+    float largest = 0;
+    for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(values[32 * block + i]));
+    const auto ours = [&](double, int i) { return static_cast<double>(q[32 * block + i]); };
+    if (largest < 0x1p-118f) {
+      wrong_scales += scales[block] != 0;
+      for (int i = 0; i < 32; ++i) wrong_steps += q[32 * block + i] != 0;
+      continue;
+    }
+    // The integers are the nearest for one of the levels.
+    double least = INFINITY;
+    bool is_a_level = false;
+    for (int level = kLargestLevel; level > kLargestLevel - kLevels; --level) {
+      const double scale = double{largest} / level;
+      const auto nearest = [&](double value, int) { return std::nearbyint(value / scale); };
+      bool same = true;
       for (int i = 0; i < 32; ++i) {
-        const double value = values[32 * block + i];
-        sum += (value - integer(value, i) * scale) * (value - integer(value, i) * scale);
+        same = same && std::fabs(ours(0, i) - values[32 * block + i] / scale) < 0.5001;
       }
-      return sum;
-    };
-    int wrong_scales = 0, wrong_steps = 0, wrong_sums = 0;
-    for (int32_t block = 0; block < kColumns / 32; ++block) {
-      float largest = 0;
-      for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(values[32 * block + i]));
-      const auto ours = [&](double, int i) { return static_cast<double>(q[32 * block + i]); };
-      if (largest < 0x1p-118f) {
-        wrong_scales += scales[block] != 0;
-        for (int i = 0; i < 32; ++i) wrong_steps += q[32 * block + i] != 0;
-        continue;
-      }
-      // The integers are the nearest for one of the levels.
-      double least = INFINITY;
-      bool is_a_level = false;
-      for (int level = kLargestLevel; level > kLargestLevel - kLevels; --level) {
-        const double scale = double{largest} / level;
-        const auto nearest = [&](double value, int) { return std::nearbyint(value / scale); };
-        bool same = true;
-        for (int i = 0; i < 32; ++i) {
-          same = same && std::fabs(ours(0, i) - values[32 * block + i] / scale) < 0.5001;
-        }
-        is_a_level = is_a_level || same;
-        least = std::min(least, error(block, nearest, scale));
-      }
-      wrong_steps += !is_a_level;
-      wrong_scales += std::fabs(scales[block] * 123.5f / largest - 1) > 0.05f;
-      if (largest > 0x1p-50f && largest < 0x1p50f) {  // The kernels square floats.
-        wrong_scales += error(block, ours, scales[block]) > least * 1.0001;
-      }
+      is_a_level = is_a_level || same;
+      least = std::min(least, error(block, nearest, scale));
     }
-    for (int32_t s = 0; s < kColumns / 16; ++s) {
-      int sum = 0;
-      for (int i = 0; i < 16; ++i) sum += q[16 * s + i];
-      wrong_sums += sums[s] != sum;
+    wrong_steps += !is_a_level;
+    wrong_scales += std::fabs(scales[block] * 123.5f / largest - 1) > 0.05f;
+    if (largest > 0x1p-50f && largest < 0x1p50f) {  // The kernels square floats.
+      wrong_scales += error(block, ours, scales[block]) > least * 1.0001;
     }
-    CHECK_EQ(wrong_scales, 0);
-    CHECK_EQ(wrong_steps, 0);
-    CHECK_EQ(wrong_sums, 0);
-    CHECK_EQ(scales[64], 1.0f);
-    CHECK_EQ(int{q[2048]}, 127);
-    CHECK_EQ(int{q[2050]}, 64);
-    CHECK_EQ(int{q[2049]}, -2);
   }
+  for (int32_t s = 0; s < kColumns / 16; ++s) {
+    int sum = 0;
+    for (int i = 0; i < 16; ++i) sum += q[16 * s + i];
+    wrong_sums += sums[s] != sum;
+  }
+  CHECK_EQ(wrong_scales, 0);
+  CHECK_EQ(wrong_steps, 0);
+  CHECK_EQ(wrong_sums, 0);
+  CHECK_EQ(scales[64], 1.0f);
+  CHECK_EQ(int{q[2048]}, 127);
+  CHECK_EQ(int{q[2050]}, 64);
+  CHECK_EQ(int{q[2049]}, -2);
 }
 
 TEST("activations that are not finite make the output so, and leave other rows alone") {
@@ -470,11 +522,9 @@ TEST("activations that are not finite make the output so, and leave other rows a
            {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         const int32_t columns = 256, outputs = 9, rows = 7;
         const Weights weights(format, outputs, columns, 8);
-        Inputs inputs(kernels, rows, columns, 9);
+        Inputs inputs(rows, columns, 9);
         inputs.values[2 * columns + 37] = bad;
-        kernels.quantize(&inputs.values[2 * columns], columns,
-                         &inputs.q[2 * quantized_stride(columns)], &inputs.scales[2 * columns / 32],
-                         &inputs.sums[2 * columns / 16]);
+        inputs.quantize(2);
         for (const int8_t q : inputs.q) CHECK(q >= -127);
         Output out(rows, outputs);
         run(kernels, false, weights.weight, inputs.activations, 0, outputs, out.values.data(),

@@ -1,5 +1,31 @@
 // Linear layers on one instruction set: the interface between the CPU backend, which splits the
 // work among threads, and the kernels, which do a part of it.
+//
+// The arithmetic is one. Kernels of every instruction set give the same bits, those of the scalar
+// ones: integers are exact, and all that rounds is done in the order that stands here. Only which
+// NaN a NaN is, is not defined. Written as a * b, a product is rounded; fma(a, b, c) is a * b + c,
+// rounded once.
+//
+// Quantized weights. Of 32 inputs each subgroup, 16 or 32 that share a scale, has an integer sum of
+// (w - zero) * q, and one of q; where one subgroup is all, there is no second:
+//
+//   term   = sum 0 * scale 0
+//   term   = fma(sum 1, scale 1, term)
+//   term   = fma(offset, sum of q, term)             subgroup 0, then 1; of formats with offsets
+//   total  = fma(term, activation scale, total)      32 inputs after 32, from 0 on
+//
+// A scale of K-quants is d times a small integer n, which is exact. So is the sum times n, below
+// 2^24: kernels may take sum * (d * n) as (sum * n) * d.
+//
+// Float weights, and decoded ones. Lane l of 8 begins with 0 and takes inputs l, l + 8, ... by
+// lane = fma(w, x, lane), with zeros behind the last input; then halves of the lanes are added to
+// halves, l and l + 4, l and l + 2, 0 and 1.
+//
+// Quantizing 32 activations. Their error at a level, and the sums for the scale, are taken so too:
+//
+//   error    by off = fma(-integer, magnitude / level, x), lane = fma(off, off, lane)
+//   scale    magnitude / level * (product / square), lanes fma(x * (level / magnitude), integer,
+//            lane) and fma(integer, integer, lane), integers rounded to nearest, ties to even
 #pragma once
 
 #include <cstddef>

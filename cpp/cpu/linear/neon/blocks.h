@@ -102,11 +102,12 @@ struct DotRows {
     TRAMONTANE_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const int8x16_t activations[2] = {vld1q_s8(rows[r].q), vld1q_s8(rows[r].q + 16)};
+      float32x4_t term = vdupq_n_f32(0);
       TRAMONTANE_UNROLL
       for (int u = 0; u < S::kUnits; ++u) {
-        const int32x4_t sum = unit_sum<S>(x, u, activations);
-        totals[r] = pinned(add_unit<S>(sum, x, u, *rows[r].scales, rows[r].sums, totals[r]));
+        term = pinned(add_unit<S>(unit_sum<S>(x, u, activations), x, u, rows[r].sums, term));
       }
+      totals[r] = pinned(add_group<S>(x, rows[r].sums, *rows[r].scales, term, totals[r]));
       rows[r].template next<S>();
     }
   }
@@ -129,7 +130,7 @@ void few_rows(const LinearTask& task, const Source& source) {
     const int32_t row = std::min(r, in.rows - 1);
     start.rows[r] = activations_of(in, row);
     start.totals[r] = vdupq_n_f32(0);
-    if constexpr (S::kOffset) {
+    if constexpr (S::kHasOffset) {
       float* sums = reinterpret_cast<float*>(task.scratch) + r * groups * S::kUnits;
       unit_sums<S>(in.sums + int64_t{row} * groups * 2, groups, sums);
       start.rows[r].sums = sums;

@@ -2,12 +2,8 @@
 // bytes by four in each lane and adds them to an int32.
 //
 // Lanes are outputs, four at a time. Weights are signed, so that no zero point remains; those of
-// GPTQ become an offset. Inputs that share a scale, 16 or 32, are a unit. Every output takes the
-// same steps, units in ascending order, whether rows are read in place or packed into panels:
-//
-//   term  = float(w0 q0 + w1 q1 + ...) * scale          exact but for one rounding
-//   term  = fma(offset, q0 + q1 + ..., term)            where there are offsets
-//   total = fma(term, scale of the activations, total)
+// GPTQ become offsets of integers. Inputs that share a scale, 16 or 32, are a unit. Every output
+// takes the steps of linear.h, whether rows are read in place or packed into panels.
 #pragma once
 
 #include "cpu/linear/linear.h"
@@ -19,17 +15,25 @@ namespace {
 
 constexpr int kLanes = 4;
 
-// What the dot products need to know of a format at compile time.
-template <int kUnit_, bool kOffset_, int kFraction_ = 0>
-struct Shape {
-  using ShapeType = Shape;
-  static constexpr int kUnit = kUnit_;          // Inputs that share a scale: 16 or 32.
-  static constexpr bool kOffset = kOffset_;     // There is a float offset.
-  static constexpr int kFraction = kFraction_;  // Integers are 2^kFraction times too large.
-  static constexpr int kUnits = 32 / kUnit;
+// What there is beside integers and scales, a float for each unit of an output.
+enum class Offset {
+  kNone,
+  kOfWeights,   // scale * w + offset
+  kOfIntegers,  // scale * (w + offset), an integer
 };
 
-// 32 inputs of 4 outputs. Weight i of an output is scale[i / kUnit] * w + offset[i / kUnit].
+// What the dot products need to know of a format at compile time.
+template <int kUnit_, Offset kOffset_, int kFraction_ = 0>
+struct Shape {
+  using ShapeType = Shape;
+  static constexpr int kUnit = kUnit_;  // Inputs that share a scale: 16 or 32.
+  static constexpr Offset kOffset = kOffset_;
+  static constexpr int kFraction = kFraction_;  // Integers are 2^kFraction times too large.
+  static constexpr int kUnits = 32 / kUnit;
+  static constexpr bool kHasOffset = kOffset != Offset::kNone;
+};
+
+// 32 inputs of 4 outputs. Input i has scale[i / kUnit] and offset[i / kUnit].
 struct Scales {
   float32x4_t scale[2], offset[2];
 };
@@ -99,7 +103,7 @@ struct RowOfActivations {
   TRAMONTANE_INLINE void next() {
     q += 32;
     scales += 1;
-    if constexpr (S::kOffset) sums += S::kUnits;
+    if constexpr (S::kHasOffset) sums += S::kUnits;
   }
 };
 
@@ -117,18 +121,30 @@ void unit_sums(const int16_t* sums, int32_t groups, float* out) {
   }
 }
 
-// Adds a unit to the float sum of 4 outputs. `activations` are its group's, `u` counts from there.
+// The term of a group of 4 outputs with unit `u`, from that of the units before; the first reads
+// none. `sums` are the group's.
 template <class S>
-TRAMONTANE_INLINE float32x4_t add_unit(int32x4_t sum, const Scales& x, int u, float activation,
-                                       const float* activation_sums, float32x4_t total) {
-  float32x4_t term;
+TRAMONTANE_INLINE float32x4_t add_unit(int32x4_t sum, const Scales& x, int u, const float* sums,
+                                       float32x4_t term) {
+  float32x4_t value;
   if constexpr (S::kFraction > 0) {
-    term = vcvtq_n_f32_s32(sum, S::kFraction);
+    value = vcvtq_n_f32_s32(sum, S::kFraction);
   } else {
-    term = vcvtq_f32_s32(sum);
+    value = vcvtq_f32_s32(sum);
   }
-  term = vmulq_f32(term, x.scale[u]);
-  if constexpr (S::kOffset) term = vfmaq_n_f32(term, x.offset[u], activation_sums[u]);
+  // Exact: all of it is below 2^24.
+  if constexpr (S::kOffset == Offset::kOfIntegers) value = vfmaq_n_f32(value, x.offset[u], sums[u]);
+  return u == 0 ? vmulq_f32(value, x.scale[u]) : vfmaq_f32(term, value, x.scale[u]);
+}
+
+// Adds a group's term to the float sum of 4 outputs.
+template <class S>
+TRAMONTANE_INLINE float32x4_t add_group(const Scales& x, const float* sums, float activation,
+                                        float32x4_t term, float32x4_t total) {
+  if constexpr (S::kOffset == Offset::kOfWeights) {
+    TRAMONTANE_UNROLL
+    for (int u = 0; u < S::kUnits; ++u) term = vfmaq_n_f32(term, x.offset[u], sums[u]);
+  }
   return vfmaq_n_f32(total, term, activation);
 }
 

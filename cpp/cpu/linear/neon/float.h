@@ -24,7 +24,10 @@ struct FloatVector {
   TRAMONTANE_INLINE static Floats multiply_add(Floats a, Floats b, Floats sum) {
     return {vfmaq_f32(sum.low, a.low, b.low), vfmaq_f32(sum.high, a.high, b.high)};
   }
-  TRAMONTANE_INLINE static float sum(Floats x) { return vaddvq_f32(vaddq_f32(x.low, x.high)); }
+  TRAMONTANE_INLINE static float sum(Floats x) {
+    const float32x4_t four = vaddq_f32(x.low, x.high);
+    return vaddv_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)));
+  }
 };
 
 struct LoadF32 {

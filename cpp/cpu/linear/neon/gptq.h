@@ -69,7 +69,7 @@ TRAMONTANE_INLINE void load_activations(const int8_t* q, int8x16_t* words) {
 template <int kBits>
 class GptqSource {
  public:
-  using ShapeType = Shape<32, true>;
+  using ShapeType = Shape<32, Offset::kOfIntegers>;
 
   explicit GptqSource(const LinearTask& task)
       : task_(task),
@@ -103,14 +103,14 @@ class GptqSource {
     }
   }
 
-  // Of 4 outputs in a group of the file: (q - zero) * scale is scale * q + offset. 8 bits are taken
-  // relative to 128.
+  // Of 4 outputs in a group of the file: (q - zero) * scale is scale * (q + offset). 8 bits are
+  // taken relative to 128.
   TRAMONTANE_INLINE void load_scales(int32_t output, int32_t group, float32x4_t* scale,
                                      float32x4_t* offset) const {
     *scale = load_scale(int64_t{group} * row_words_ + output);
     const int32x4_t zero = vreinterpretq_s32_u32(load_zero(output, group));
     const int32x4_t middle = vdupq_n_s32(kBits == 8 ? 128 : 0);
-    *offset = vmulq_f32(*scale, vcvtq_f32_s32(vsubq_s32(middle, zero)));
+    *offset = vcvtq_f32_s32(vsubq_s32(middle, zero));
   }
 
   // Asks for the words of groups [first, first + kPanelGroups) of a stripe.
@@ -244,8 +244,9 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
         x.offset[0] = vld1q_f32(scratch.offsets + o);
         const int32x4_t integers =
             multiply_words(x.w, activations, std::make_integer_sequence<int, 8>());
+        const float32x4_t term = add_unit<S>(integers, x, 0, &sum, vdupq_n_f32(0));
         float* total = scratch.totals + o;
-        vst1q_f32(total, add_unit<S>(integers, x, 0, *row.scales, &sum, vld1q_f32(total)));
+        vst1q_f32(total, add_group<S>(x, &sum, *row.scales, term, vld1q_f32(total)));
       }
       row.q += 32;
       row.scales += 1;

@@ -24,12 +24,15 @@ inline int best_level(const float32x4_t v[8], float magnitude) {
   for (int level = kLargestLevel; level > kLargestLevel - kLevels; --level) {
     const float scale = magnitude / static_cast<float>(level);
     const float inverse = static_cast<float>(level) / magnitude;
-    float32x4_t error = vdupq_n_f32(0);
-    for (int i = 0; i < 8; ++i) {
-      const float32x4_t off = vfmsq_n_f32(v[i], vrndnq_f32(vmulq_n_f32(v[i], inverse)), scale);
-      error = vfmaq_f32(error, off, off);
+    FloatVector::Floats error = FloatVector::zero();
+    for (int i = 0; i < 8; i += 2) {
+      const auto off = [&](float32x4_t x) {
+        return vfmsq_n_f32(x, vrndnq_f32(vmulq_n_f32(x, inverse)), scale);
+      };
+      const FloatVector::Floats both = {off(v[i]), off(v[i + 1])};
+      error = FloatVector::multiply_add(both, both, error);
     }
-    const float sum = vaddvq_f32(error);
+    const float sum = FloatVector::sum(error);
     if (sum < least) {
       least = sum;
       best = level;
@@ -50,20 +53,23 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
     const uint32_t magnitude_bits = vmaxvq_u32(largest);
     const float magnitude = float_from_bits(magnitude_bits);
     const bool tiny = magnitude_bits < 0x04800000u;  // 2^-118
-    const int level = tiny ? kLargestLevel : best_level(v, magnitude);
+    const bool finite = magnitude_bits < 0x7f800000u;
+    const int level = tiny || !finite ? kLargestLevel : best_level(v, magnitude);
     // Where the largest value is not finite, this is zero or NaN, and so is every product with it:
-    // the integers become zeros, and the scale NaN.
+    // the integers become zeros.
     const float inverse = tiny ? 0.0f : static_cast<float>(level) / magnitude;
     int16x4_t integers[8];
-    float32x4_t product = vdupq_n_f32(0), square = vdupq_n_f32(0);
-    for (int i = 0; i < 8; ++i) {
-      const float32x4_t scaled = vmulq_n_f32(v[i], inverse);
-      const float32x4_t rounded = vrndnq_f32(scaled);
-      integers[i] = vmovn_s32(vcvtq_s32_f32(rounded));
-      product = vfmaq_f32(product, scaled, rounded);
-      square = vfmaq_f32(square, rounded, rounded);
+    FloatVector::Floats product = FloatVector::zero(), square = FloatVector::zero();
+    for (int i = 0; i < 8; i += 2) {
+      const FloatVector::Floats scaled = {vmulq_n_f32(v[i], inverse),
+                                          vmulq_n_f32(v[i + 1], inverse)};
+      const FloatVector::Floats rounded = {vrndnq_f32(scaled.low), vrndnq_f32(scaled.high)};
+      integers[i] = vmovn_s32(vcvtq_s32_f32(rounded.low));
+      integers[i + 1] = vmovn_s32(vcvtq_s32_f32(rounded.high));
+      product = FloatVector::multiply_add(scaled, rounded, product);
+      square = FloatVector::multiply_add(rounded, rounded, square);
     }
-    const float fit = tiny ? 1.0f : vaddvq_f32(product) / vaddvq_f32(square);
+    const float fit = tiny || !finite ? 1.0f : FloatVector::sum(product) / FloatVector::sum(square);
     scales[first / 32] = tiny ? 0.0f : magnitude / static_cast<float>(level) * fit;
     for (int half = 0; half < 2; ++half) {
       const int16x4_t* four = integers + 4 * half;

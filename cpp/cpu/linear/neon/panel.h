@@ -30,7 +30,7 @@ template <class S>
 struct PackedGroup {
   static constexpr int kScale = 8;
   static constexpr int kOffset = kScale + S::kUnits;
-  static constexpr int kVectors = kOffset + (S::kOffset ? S::kUnits : 0);
+  static constexpr int kVectors = kOffset + (S::kHasOffset ? S::kUnits : 0);
 };
 
 struct PanelScratch {
@@ -60,7 +60,7 @@ struct Pack {
     for (int j = 0; j < 8; ++j) out[j * kStripes] = x.w[j];
     for (int u = 0; u < S::kUnits; ++u) {
       out[(P::kScale + u) * kStripes] = vreinterpretq_s8_f32(x.scale[u]);
-      if constexpr (S::kOffset) {
+      if constexpr (S::kHasOffset) {
         out[(P::kOffset + u) * kStripes] = vreinterpretq_s8_f32(x.offset[u]);
       }
     }
@@ -98,6 +98,7 @@ void multiply_tile(const int8x16_t* panel, int32_t groups, const Activations& in
     // The rows of the next tile at this group: they come from L2, or farther.
     TRAMONTANE_UNROLL
     for (int r = 0; r < kRows; ++r) prefetch(first.q + (r + kRows) * stride);
+    float terms[kRows][kPanelOutputs];
     TRAMONTANE_UNROLL
     for (int u = 0; u < S::kUnits; ++u) {
       int32x4_t sums[kRows][kStripes];
@@ -124,14 +125,25 @@ void multiply_tile(const int8x16_t* panel, int32_t groups, const Activations& in
         fence();
         Scales x;
         x.scale[u] = vreinterpretq_f32_s8(panel[(P::kScale + u) * kStripes + p]);
-        if constexpr (S::kOffset) {
-          x.offset[u] = vreinterpretq_f32_s8(panel[(P::kOffset + u) * kStripes + p]);
+        if constexpr (S::kHasOffset) {
+          TRAMONTANE_UNROLL
+          for (int i = 0; i < S::kUnits; ++i) {
+            x.offset[i] = vreinterpretq_f32_s8(panel[(P::kOffset + i) * kStripes + p]);
+          }
         }
         TRAMONTANE_UNROLL
         for (int r = 0; r < kRows; ++r) {
+          const float* row_sums = first.sums + r * kPanelGroups * 2;
+          float* kept = &terms[r][kLanes * p];
+          float32x4_t term = u == 0 ? vdupq_n_f32(0) : vld1q_f32(kept);
+          term = add_unit<S>(sums[r][p], x, u, row_sums, term);
+          if (u + 1 < S::kUnits) {
+            vst1q_f32(kept, term);
+            continue;
+          }
           float* total = totals + kPanelOutputs * r + kLanes * p;
-          vst1q_f32(total, add_unit<S>(sums[r][p], x, u, first.scales[r * scale_stride],
-                                       first.sums + r * kPanelGroups * 2, vld1q_f32(total)));
+          vst1q_f32(total, add_group<S>(x, row_sums, first.scales[r * scale_stride], term,
+                                        vld1q_f32(total)));
         }
       }
     }
@@ -145,7 +157,7 @@ template <class S, int kRows>
 void multiply_rows(const Activations& in, int32_t row, int32_t first, int32_t groups,
                    PanelScratch& scratch, float* totals) {
   for (; row + kRows <= in.rows; row += kRows) {
-    if constexpr (S::kOffset) {
+    if constexpr (S::kHasOffset) {
       for (int r = 0; r < kRows; ++r) {
         const int64_t group = int64_t{row + r} * (in.columns / 32) + first;
         unit_sums<S>(in.sums + 2 * group, groups, scratch.sums[r]);

@@ -123,7 +123,7 @@ struct ScaleAndMinimum {
 
 // Times 16, so that flipping the high bit of a nibble subtracts 8 of it.
 template <>
-struct Unpack<Format::kQ4_0> : Shape<32, false, 4>, OneScale {
+struct Unpack<Format::kQ4_0> : Shape<32, Offset::kNone, 4>, OneScale {
   using Block = quant::Q4_0;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : OneScale(rows) {}
 
@@ -136,7 +136,7 @@ struct Unpack<Format::kQ4_0> : Shape<32, false, 4>, OneScale {
 };
 
 template <>
-struct Unpack<Format::kQ4_1> : Shape<32, true>, ScaleAndMinimum {
+struct Unpack<Format::kQ4_1> : Shape<32, Offset::kOfWeights>, ScaleAndMinimum {
   using Block = quant::Q4_1;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : ScaleAndMinimum(rows) {}
 
@@ -159,7 +159,7 @@ TRAMONTANE_INLINE void spread_bits(const uint8_t* p, uint8x16_t* masks) {
 }
 
 template <>
-struct Unpack<Format::kQ5_0> : Shape<32, false>, OneScale {
+struct Unpack<Format::kQ5_0> : Shape<32, Offset::kNone>, OneScale {
   using Block = quant::Q5_0;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : OneScale(rows) {}
 
@@ -176,7 +176,7 @@ struct Unpack<Format::kQ5_0> : Shape<32, false>, OneScale {
 };
 
 template <>
-struct Unpack<Format::kQ5_1> : Shape<32, true>, ScaleAndMinimum {
+struct Unpack<Format::kQ5_1> : Shape<32, Offset::kOfWeights>, ScaleAndMinimum {
   using Block = quant::Q5_1;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : ScaleAndMinimum(rows) {}
 
@@ -193,7 +193,7 @@ struct Unpack<Format::kQ5_1> : Shape<32, true>, ScaleAndMinimum {
 
 // 32 bytes behind a scale.
 template <class Block_>
-struct UnpackBytes : Shape<32, false>, OneScale {
+struct UnpackBytes : Shape<32, Offset::kNone>, OneScale {
   using Block = Block_;
   TRAMONTANE_INLINE explicit UnpackBytes(const Rows& rows) : OneScale(rows) {}
 
@@ -223,7 +223,7 @@ TRAMONTANE_INLINE void look_up_iq4(const uint8_t* nibbles, int8x16_t* w) {
 }
 
 template <>
-struct Unpack<Format::kIQ4_NL> : Shape<32, false>, OneScale {
+struct Unpack<Format::kIQ4_NL> : Shape<32, Offset::kNone>, OneScale {
   using Block = quant::IQ4_NL;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : OneScale(rows) {}
 

@@ -9,7 +9,7 @@ namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 template <>
-struct Unpack<Format::kIQ4_XS> : Shape<32, false> {
+struct Unpack<Format::kIQ4_XS> : Shape<32, Offset::kNone> {
   using Block = quant::IQ4_XS;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows)
       : low(load_word(rows, offsetof(Block, scales_low))) {
@@ -50,7 +50,7 @@ TRAMONTANE_INLINE void load_pairs(const uint8_t* pairs, uint8x16_t* w) {
 }
 
 template <>
-struct Unpack<Format::kQ2_K> : Shape<16, true> {
+struct Unpack<Format::kQ2_K> : Shape<16, Offset::kOfWeights> {
   using Block = quant::Q2_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) {
     load_words(rows, offsetof(Block, scales), both);
@@ -94,7 +94,7 @@ struct ByteScales {
 };
 
 template <>
-struct Unpack<Format::kQ3_K> : Shape<16, false>, ByteScales {
+struct Unpack<Format::kQ3_K> : Shape<16, Offset::kNone>, ByteScales {
   using Block = quant::Q3_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) {
     uint32x4_t scales[kLanes], words[4];
@@ -151,7 +151,7 @@ struct ScalesAndMinimums {
 };
 
 template <>
-struct Unpack<Format::kQ4_K> : Shape<32, true>, ScalesAndMinimums {
+struct Unpack<Format::kQ4_K> : Shape<32, Offset::kOfWeights>, ScalesAndMinimums {
   using Block = quant::Q4_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : ScalesAndMinimums(rows) {}
 
@@ -165,7 +165,7 @@ struct Unpack<Format::kQ4_K> : Shape<32, true>, ScalesAndMinimums {
 };
 
 template <>
-struct Unpack<Format::kQ5_K> : Shape<32, true>, ScalesAndMinimums {
+struct Unpack<Format::kQ5_K> : Shape<32, Offset::kOfWeights>, ScalesAndMinimums {
   using Block = quant::Q5_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : ScalesAndMinimums(rows) {}
 
@@ -183,7 +183,7 @@ struct Unpack<Format::kQ5_K> : Shape<32, true>, ScalesAndMinimums {
 // Times 4: pairs and nibbles at the top of the byte, whose high bit flipped subtracts 32.
 //   pp......  and  nnnn....  ->  ppnnnn..
 template <>
-struct Unpack<Format::kQ6_K> : Shape<16, false, 2>, ByteScales {
+struct Unpack<Format::kQ6_K> : Shape<16, Offset::kNone, 2>, ByteScales {
   using Block = quant::Q6_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) {
     load_words(rows, offsetof(Block, scales), bytes);

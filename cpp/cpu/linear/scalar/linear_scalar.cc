@@ -1,6 +1,7 @@
 // The portable kernels: plain loops over weights unpacked a row at a time. The oracle of the
-// others.
+// others, which give the same bits: see linear.h.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -15,6 +16,37 @@ namespace {
 
 constexpr int kGroup = quant::kGroupValues;
 
+// a * b + c rounded once. Without an instruction for it, a sum of doubles: the product is exact in
+// them, and what the sum loses counts only where it lies in the middle between two floats, or where
+// floats have fewer bits. libm's, a call for each, takes eight times as long.
+float fused(float a, float b, float c) {
+#if !defined(__FP_FAST_FMAF)
+  const double sum = static_cast<double>(a) * b + c;
+  uint64_t bits;
+  std::memcpy(&bits, &sum, sizeof bits);
+  const bool middle = (bits & 0x1fffffff) == 0x10000000;
+  const bool normal = std::fabs(sum) >= std::numeric_limits<float>::min() || sum == 0;
+  if (normal && !middle) return static_cast<float>(sum);
+#endif
+  return std::fma(a, b, c);
+}
+
+// Sums that other kernels take in vectors: value i of a sequence goes to lane i % 8.
+struct Lanes {
+  static constexpr int kCount = 8;
+
+  void add_product(int i, float a, float b) {
+    float& sum = sums[i % kCount];
+    sum = fused(a, b, sum);
+  }
+  float total() const {
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
+           ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+  }
+
+  float sums[kCount] = {};
+};
+
 // Rounds to nearest, ties to even, for |x| < 2^22: the sum has no bits left for a fraction.
 float round_to_integer(float x) {
   constexpr float kShift = 12582912.0f;  // 1.5 * 2^23
@@ -28,13 +60,13 @@ int best_level(const float* values, float magnitude) {
   for (int level = kLargestLevel; level > kLargestLevel - kLevels; --level) {
     const float scale = magnitude / static_cast<float>(level);
     const float inverse = static_cast<float>(level) / magnitude;
-    float error = 0;
+    Lanes error;
     for (int i = 0; i < kGroup; ++i) {
-      const float off = values[i] - round_to_integer(values[i] * inverse) * scale;
-      error += off * off;
+      const float off = fused(-round_to_integer(values[i] * inverse), scale, values[i]);
+      error.add_product(i, off, off);
     }
-    if (error < least) {
-      least = error;
+    if (error.total() < least) {
+      least = error.total();
       best = level;
     }
   }
@@ -56,17 +88,17 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
     const int level = tiny || !finite ? kLargestLevel : best_level(values + first, magnitude);
     const float inverse = tiny || !finite ? 0.0f : static_cast<float>(level) / magnitude;
     int sum[2] = {0, 0};
-    float product = 0, square = 0;
+    Lanes product, square;
     for (int i = 0; i < kGroup; ++i) {
       const float scaled = finite ? values[first + i] * inverse : 0.0f;
       const float rounded = round_to_integer(scaled);
       const int integer = static_cast<int>(rounded);
       q[first + i] = static_cast<int8_t>(integer);
       sum[i / 16] += integer;
-      product += scaled * rounded;
-      square += rounded * rounded;
+      product.add_product(i, scaled, rounded);
+      square.add_product(i, rounded, rounded);
     }
-    const float fit = tiny || !finite ? 1.0f : product / square;
+    const float fit = tiny || !finite ? 1.0f : product.total() / square.total();
     scales[first / kGroup] = tiny ? 0.0f : magnitude / static_cast<float>(level) * fit;
     sums[first / 16] = static_cast<int16_t>(sum[0]);
     sums[first / 16 + 1] = static_cast<int16_t>(sum[1]);
@@ -74,17 +106,18 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
 }
 
 float dot(const float* a, const float* b, int32_t columns) {
-  float partial[8] = {};
+  Lanes sums;
   int32_t i = 0;
-  for (; i + 8 <= columns; i += 8) {
-    for (int lane = 0; lane < 8; ++lane) partial[lane] += a[i + lane] * b[i + lane];
-  }
-  for (int lane = 0; i < columns; ++i, ++lane) partial[lane] += a[i] * b[i];
-  return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
-         ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+  for (; i < columns; ++i) sums.add_product(i, a[i], b[i]);
+  for (; i % Lanes::kCount != 0; ++i) sums.add_product(i, 0, 0);
+  return sums.total();
 }
 
+// What a group's offsets are added to.
+enum class OffsetOf { kWeights, kIntegers };
+
 // Of the integers and scales of one weight row, [columns / 32], with one row of activations.
+template <int kSubgroup, OffsetOf kOffsetOf>
 float dot(const quant::Group* groups, const Activations& in, int32_t row) {
   const int32_t count = in.columns / kGroup;
   const int8_t* q = in.q + row * quantized_stride(in.columns);
@@ -92,14 +125,23 @@ float dot(const quant::Group* groups, const Activations& in, int32_t row) {
   const int16_t* sums = in.sums + static_cast<int64_t>(row) * count * 2;
   float result = 0;
   for (int32_t g = 0; g < count; ++g) {
-    float group = 0;
-    for (int half = 0; half < 2; ++half) {
-      int sum = 0;
-      for (int i = 16 * half; i < 16 * half + 16; ++i) sum += groups[g].q[i] * q[kGroup * g + i];
-      group += groups[g].scale[half] * static_cast<float>(sum) +
-               groups[g].offset[half] * static_cast<float>(sums[2 * g + half]);
+    constexpr int kSubgroups = kGroup / kSubgroup, kSums = kSubgroup / 16;
+    const quant::Group& w = groups[g];
+    float activations[kSubgroups], term = 0;
+    for (int h = 0; h < kSubgroups; ++h) {
+      int sum = 0, sum_of_q = 0;
+      for (int i = kSubgroup * h; i < kSubgroup * (h + 1); ++i) sum += w.q[i] * q[kGroup * g + i];
+      for (int i = kSums * h; i < kSums * (h + 1); ++i) sum_of_q += sums[2 * g + i];
+      activations[h] = static_cast<float>(sum_of_q);
+      float value = static_cast<float>(sum);
+      // Exact: all of it is below 2^24.
+      if (kOffsetOf == OffsetOf::kIntegers) value += w.offset[h] * activations[h];
+      term = h == 0 ? value * w.scale[h] : fused(value, w.scale[h], term);
     }
-    result += scales[g] * group;
+    if (kOffsetOf == OffsetOf::kWeights) {
+      for (int h = 0; h < kSubgroups; ++h) term = fused(w.offset[h], activations[h], term);
+    }
+    result = fused(term, scales[g], result);
   }
   return result;
 }
@@ -131,7 +173,8 @@ void unpack_row(const WeightData& weight, int32_t output, quant::Group* groups) 
   }
 }
 
-// Integers are taken relative to the middle of their range, so that 8 bits fit an int8.
+// Integers are taken relative to the middle of their range, so that 8 bits fit an int8; what is
+// left of the zero point is their offset.
 void unpack_gptq_row(const WeightData& weight, const GptqLayout& layout, int32_t output,
                      quant::Group* groups) {
   const GptqParts& parts = weight.gptq;
@@ -145,7 +188,7 @@ void unpack_gptq_row(const WeightData& weight, const GptqLayout& layout, int32_t
                                            parts.bits, kGroup * block + i);
       groups[block].q[i] = static_cast<int8_t>(static_cast<int32_t>(q) - middle);
     }
-    quant::set_scale(groups[block], scale, scale * static_cast<float>(middle - zero));
+    quant::set_scale(groups[block], scale, static_cast<float>(middle - zero));
   }
 }
 
@@ -161,21 +204,31 @@ void linear_f32(const LinearTask& task) {
   }
 }
 
-void linear(const LinearTask& task) {
-  const WeightData& weight = *task.weight;
-  const bool gptq = weight.format == Format::kGptq;
-  if (!gptq && quant::unpack_function(weight.format) == nullptr) return linear_f32(task);
+// By unpack(output, groups), of one weight row.
+template <int kSubgroup, OffsetOf kOffsetOf, class Unpack>
+void linear_int8(const LinearTask& task, const Unpack& unpack) {
   quant::Group* groups = reinterpret_cast<quant::Group*>(task.scratch);
   for (int32_t output = task.first; output < task.last; ++output) {
-    if (gptq) {
-      unpack_gptq_row(weight, *task.gptq, output, groups);
-    } else {
-      unpack_row(weight, output, groups);
-    }
+    unpack(output, groups);
     for (int32_t row = 0; row < task.in->rows; ++row) {
-      store(task, row, output, dot(groups, *task.in, row));
+      store(task, row, output, dot<kSubgroup, kOffsetOf>(groups, *task.in, row));
     }
   }
+}
+
+void linear(const LinearTask& task) {
+  const WeightData& weight = *task.weight;
+  if (is_float(weight.format)) return linear_f32(task);
+  if (weight.format == Format::kGptq) {
+    return linear_int8<kGroup, OffsetOf::kIntegers>(task, [&](int32_t output, auto* groups) {
+      unpack_gptq_row(weight, *task.gptq, output, groups);
+    });
+  }
+  quant::with_blocks(weight.format, [&](auto blocks) {
+    constexpr int kSubgroup = quant::kSubgroup<typename decltype(blocks)::Block>;
+    linear_int8<kSubgroup, OffsetOf::kWeights>(
+        task, [&](int32_t output, auto* groups) { unpack_row(weight, output, groups); });
+  });
 }
 
 size_t scratch_bytes(int32_t columns, int32_t) {

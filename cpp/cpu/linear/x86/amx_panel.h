@@ -286,7 +286,7 @@ struct AmxPanel {
       for (int32_t g = 0; g < depth; ++g) out[g].scales[r] = in.scales[group + g];
       if constexpr (kWords > 0) {
         int32_t words[kPanelGroups * kWords];
-        make_corrections<S>(in.sums + 2 * group, depth * kWords, words);
+        write_words<S, kZeroPoint<S>>(in.sums + 2 * group, depth * kWords, words);
         for (int32_t g = 0; g < depth; ++g) {
           std::memcpy(out[g].words[r], words + g * kWords, sizeof out[g].words[r]);
         }

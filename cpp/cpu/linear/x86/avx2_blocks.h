@@ -92,9 +92,13 @@ struct DotRows {
   TRAMONTANE_INLINE void operator()(const UnpackedGroup& x) {
     TRAMONTANE_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const __m256i sum =
-          kRows == 1 ? integer_sum_by_rows<S>(x, rows[r]) : integer_sum<S>(x, rows[r]);
-      totals[r] = add_group<S>(x, sum, *rows[r].scales, rows[r].words, totals[r]);
+      __m256i sums[S::kSubgroups];
+      if constexpr (kRows == 1) {
+        integer_sums_by_rows<S>(x, rows[r], sums);
+      } else {
+        for (int h = 0; h < S::kSubgroups; ++h) sums[h] = integer_sum<S>(x, h, rows[r]);
+      }
+      totals[r] = add_group<S>(x, sums, rows[r], totals[r]);
       pin_vector(totals[r]);
       rows[r].template next<S>();
     }

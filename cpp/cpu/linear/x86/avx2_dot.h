@@ -1,4 +1,5 @@
-// Products of quantized weights and int8 activations.
+// Products of quantized weights and int8 activations, by the arithmetic of linear.h. Integer scales
+// of 32 inputs multiply the integer sum, those of 16 have joined the float scale.
 #pragma once
 
 #include "cpu/linear/linear.h"
@@ -18,19 +19,19 @@ struct Shape {
   using ShapeType = Shape;
   static constexpr int kSubgroup = kSubgroup_;  // Inputs that share a scale: 16 or 32.
   static constexpr int kBits = kBits_;          // Of unsigned integers; 8: signed.
-  static constexpr bool kInner = kInner_;       // There are integer scales inside a block.
+  static constexpr bool kInner = kInner_;       // There is an integer scale of the 32 inputs.
   static constexpr int kZero = kZero_;          // The zero point of all outputs; kOwnZeros: theirs.
   static constexpr bool kOffset = kOffset_;     // There is a float offset.
   static constexpr int kSubgroups = 32 / kSubgroup;
+  static constexpr bool kLargeBlocks = kInner || kSubgroups == 2;  // Of 256 inputs.
 };
 
-// 32 inputs of 8 outputs. Weight i of a lane is scale * inner[i / 16] * (w[i] - zero) + offset.
+// 32 inputs of 8 outputs. Weight i of a lane is scale * inner * (w[i] - zero) + offset.
 struct UnpackedGroup {
-  __m256i w[8];      // Vector j: inputs 4j to 4j + 3 (or by rows: see avx2_unpack.h).
-  __m256i inner[2];  // Pairs of equal int16, one vector a subgroup.
-  __m256i zero;      // kOwnZeros: int16 that meet the two sums of 16 activations, inner * zero.
-  __m256 scale;
-  __m256 offset[2];  // One vector a subgroup.
+  __m256i w[8];   // Vector j: inputs 4j to 4j + 3 (or by rows: see avx2_unpack.h).
+  __m256i inner;  // Pairs of equal int16.
+  __m256i zero;   // kOwnZeros: pairs of equal int16, which meet the two sums of 16 activations.
+  __m256 scale[2], offset[2];  // One vector a subgroup.
 };
 
 // A sum that is pinned is taken here and now. Without it compilers take all products of a tile
@@ -95,29 +96,43 @@ TRAMONTANE_INLINE __m256i byte_products(__m256i w, __m256i a) {
   }
 }
 
-// What zero points and offsets need of a row's group, in words of 32 bits:
-//   one zero point       int32, its share of the sum
+// What zero points and offsets need of a row, a word of 32 bits for each of `count` subgroups.
+// `sums` are those of 16 activations each.
+//   one zero point       int32 -zero * sum; 0 where there is none
 //   the outputs' own     the two sums of 16 activations, which they meet
-//   offsets              a float for each subgroup, scale * sum
-template <class S>
-constexpr int kWordsOf = S::kOffset ? S::kSubgroups : 1;
-
-template <class S>
-void write_words(const float* scales, const int16_t* sums, int32_t groups, int32_t* words) {
-  static_assert(S::kZero == kNoZero || !S::kOffset);
-  if constexpr (S::kZero == kOwnZeros) {
-    std::memcpy(words, sums, static_cast<size_t>(groups) * sizeof *words);
-  } else if constexpr (S::kZero != kNoZero) {
-    for (int32_t g = 0; g < groups; ++g) words[g] = (sums[2 * g] + sums[2 * g + 1]) * S::kZero;
-  } else if constexpr (S::kOffset) {
-    constexpr int kSums = S::kSubgroup / 16;  // In a subgroup.
-    for (int32_t i = 0; i < groups * S::kSubgroups; ++i) {
-      const int sum = kSums == 1 ? sums[i] : sums[2 * i] + sums[2 * i + 1];
-      const float word = static_cast<float>(sum) * scales[i / S::kSubgroups];
-      std::memcpy(words + i, &word, sizeof word);
+//   offsets              the sum as a float
+template <class S, int kZero>
+void write_words(const int16_t* sums, int32_t count, int32_t* words) {
+  constexpr int kFactor = S::kOffset ? 1 : -kZero;
+  constexpr int kSums = S::kSubgroup / 16;  // In a subgroup.
+  static_assert(S::kZero != kOwnZeros || kSums == 2);
+  int32_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256i word;
+    if constexpr (kSums == 2) {
+      word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + 2 * i));
+      if constexpr (S::kZero != kOwnZeros) {
+        word = _mm256_madd_epi16(word, _mm256_set1_epi16(static_cast<int16_t>(kFactor)));
+      }
+    } else {
+      word = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(sums + i)));
+      word = _mm256_mullo_epi32(word, _mm256_set1_epi32(kFactor));
     }
-  } else {
-    std::fill_n(words, groups, 0);  // Nobody reads them, but they are copied with the rest.
+    if constexpr (S::kOffset) word = _mm256_castps_si256(_mm256_cvtepi32_ps(word));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(words + i), word);
+  }
+  for (; i < count; ++i) {
+    if constexpr (S::kZero == kOwnZeros) {
+      std::memcpy(words + i, sums + 2 * i, sizeof *words);
+      continue;
+    }
+    const int32_t word = (kSums == 2 ? sums[2 * i] + sums[2 * i + 1] : sums[i]) * kFactor;
+    if constexpr (S::kOffset) {
+      const float value = static_cast<float>(word);
+      std::memcpy(words + i, &value, sizeof value);
+    } else {
+      words[i] = word;
+    }
   }
 }
 
@@ -125,38 +140,48 @@ void write_words(const float* scales, const int16_t* sums, int32_t groups, int32
 struct RowOfActivations {
   const int8_t* q;       // 32 a group
   const float* scales;   // 1 a group
-  const int32_t* words;  // kWordsOf<S> a group
+  const int32_t* words;  // 1 a subgroup
 
   template <class S>
   TRAMONTANE_INLINE void next() {
     q += 32;
     scales += 1;
-    words += kWordsOf<S>;
+    words += S::kSubgroups;
   }
 };
 
 template <class S>
-TRAMONTANE_INLINE __m256i without_zeros(const UnpackedGroup& x, const int32_t* words, __m256i sum) {
+TRAMONTANE_INLINE __m256i without_zeros(const UnpackedGroup& x, const int32_t* word, __m256i sum) {
   if constexpr (S::kZero == kNoZero) return sum;
-  const __m256i word = broadcast_word(words);
-  return _mm256_sub_epi32(sum, S::kZero == kOwnZeros ? _mm256_madd_epi16(x.zero, word) : word);
+  if constexpr (S::kZero == kOwnZeros) {
+    return _mm256_sub_epi32(sum, _mm256_madd_epi16(x.zero, broadcast_word(word)));
+  }
+  return _mm256_add_epi32(sum, broadcast_word(word));
 }
 
-// The exact sum of a group for one row: sum of inner * (w - zero) * q.
+// What a sum of products of int16 is multiplied by, as its pairs are added.
 template <class S>
-TRAMONTANE_INLINE __m256i integer_sum(const UnpackedGroup& x, const RowOfActivations& row) {
-  constexpr int kRun = std::min(kProductsPerSum<S>, S::kSubgroup / 4);
+TRAMONTANE_INLINE __m256i inner_of(const UnpackedGroup& x) {
+  if constexpr (S::kInner) return x.inner;
+  return _mm256_set1_epi16(1);
+}
+
+// The exact sum of a subgroup for one row: sum of inner * (w - zero) * q.
+template <class S>
+TRAMONTANE_INLINE __m256i integer_sum(const UnpackedGroup& x, int subgroup,
+                                      const RowOfActivations& row) {
+  constexpr int kWords = S::kSubgroup / 4, kRun = std::min(kProductsPerSum<S>, kWords);
   __m256i total = _mm256_setzero_si256();
-  for (int run = 0; run < 8 / kRun; ++run) {
-    __m256i sum = byte_products<S>(x.w[run * kRun], broadcast_word(row.q + 4 * run * kRun));
-    for (int j = run * kRun + 1; j < (run + 1) * kRun; ++j) {
+  for (int run = 0; run < kWords; run += kRun) {
+    const int first = subgroup * kWords + run;
+    __m256i sum = byte_products<S>(x.w[first], broadcast_word(row.q + 4 * first));
+    for (int j = first + 1; j < first + kRun; ++j) {
       sum = _mm256_add_epi16(sum, byte_products<S>(x.w[j], broadcast_word(row.q + 4 * j)));
     }
-    const __m256i inner = S::kInner ? x.inner[run * kRun * 4 / S::kSubgroup] : _mm256_set1_epi16(1);
-    sum = _mm256_madd_epi16(sum, inner);
+    sum = _mm256_madd_epi16(sum, inner_of<S>(x));
     total = run == 0 ? sum : _mm256_add_epi32(total, sum);
   }
-  return without_zeros<S>(x, row.words, total);
+  return without_zeros<S>(x, row.words + subgroup, total);
 }
 
 // Four sums of each of 8 rows, a vector of rows i and i + 4: what is left after one addition, in
@@ -179,56 +204,62 @@ TRAMONTANE_INLINE Collapsed collapse(const __m256i* sums) {
 TRAMONTANE_INLINE __m256i add16(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
 TRAMONTANE_INLINE __m256i add32(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
 
-// integer_sum() of weights by rows.
+// integer_sum() of each subgroup of weights by rows.
 template <class S>
-TRAMONTANE_INLINE __m256i integer_sum_by_rows(const UnpackedGroup& x, const RowOfActivations& row) {
+TRAMONTANE_INLINE void integer_sums_by_rows(const UnpackedGroup& x, const RowOfActivations& row,
+                                            __m256i* sums) {
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i products[8];
   for (int h = 0; h < 2; ++h) {
     const __m256i a = broadcast16(row.q + 16 * h);
     for (int i = 0; i < 4; ++i) products[4 * h + i] = byte_products<S>(x.w[4 * h + i], a);
   }
-  __m256i total;
   if constexpr (S::kBits == 8) {
     for (__m256i& product : products) product = _mm256_madd_epi16(product, ones);
     for (int i = 0; i < 4; ++i) products[i] = _mm256_add_epi32(products[i], products[4 + i]);
-    const Collapsed sums = collapse<add32>(products);
-    total = _mm256_add_epi32(sums.even, sums.odd);
+    const Collapsed both = collapse<add32>(products);
+    sums[0] = _mm256_add_epi32(both.even, both.odd);
     if constexpr (S::kInner) {
-      total = _mm256_mullo_epi32(total, _mm256_srai_epi32(x.inner[0], 16));
+      sums[0] = _mm256_mullo_epi32(sums[0], _mm256_srai_epi32(x.inner, 16));
     }
   } else {
     if constexpr (S::kSubgroups == 1) {
       for (int i = 0; i < 4; ++i) products[i] = _mm256_add_epi16(products[i], products[4 + i]);
     }
+    const __m256i inner = inner_of<S>(x);
     for (int h = 0; h < S::kSubgroups; ++h) {
-      const __m256i inner = S::kInner ? x.inner[h] : ones;
-      const Collapsed sums = collapse<add16>(products + 4 * h);
-      __m256i sum;
+      const Collapsed both = collapse<add16>(products + 4 * h);
       if constexpr (kProductsPerSum<S> * S::kSubgroups >= 8) {
-        sum = _mm256_madd_epi16(_mm256_add_epi16(sums.even, sums.odd), inner);
+        sums[h] = _mm256_madd_epi16(_mm256_add_epi16(both.even, both.odd), inner);
       } else {
-        sum = _mm256_add_epi32(_mm256_madd_epi16(sums.even, inner),
-                               _mm256_madd_epi16(sums.odd, inner));
+        sums[h] = _mm256_add_epi32(_mm256_madd_epi16(both.even, inner),
+                                   _mm256_madd_epi16(both.odd, inner));
       }
-      total = h == 0 ? sum : _mm256_add_epi32(total, sum);
     }
   }
-  return without_zeros<S>(x, row.words, total);
+  for (int h = 0; h < S::kSubgroups; ++h) sums[h] = without_zeros<S>(x, row.words + h, sums[h]);
 }
 
-// Adds a group to the float sum of 8 outputs.
+// The term of a group from that of the subgroups before, which the first does not read.
+TRAMONTANE_INLINE __m256 add_subgroup(int subgroup, __m256i sum, __m256 scale, __m256 term) {
+  const __m256 value = _mm256_cvtepi32_ps(sum);
+  return subgroup == 0 ? _mm256_mul_ps(value, scale) : _mm256_fmadd_ps(value, scale, term);
+}
+
+TRAMONTANE_INLINE __m256 add_offset(__m256 offset, const int32_t* word, __m256 term) {
+  return _mm256_fmadd_ps(offset, _mm256_castsi256_ps(broadcast_word(word)), term);
+}
+
+// Adds a group to the float sum of 8 outputs. `sums` are its subgroups'.
 template <class S>
-TRAMONTANE_INLINE __m256 add_group(const UnpackedGroup& x, __m256i sum, float scale,
-                                   const int32_t* words, __m256 total) {
-  const __m256 factor = _mm256_mul_ps(x.scale, _mm256_set1_ps(scale));
-  total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, total);
+TRAMONTANE_INLINE __m256 add_group(const UnpackedGroup& x, const __m256i* sums,
+                                   const RowOfActivations& row, __m256 total) {
+  __m256 term = _mm256_setzero_ps();
+  for (int h = 0; h < S::kSubgroups; ++h) term = add_subgroup(h, sums[h], x.scale[h], term);
   if constexpr (S::kOffset) {
-    for (int h = 0; h < S::kSubgroups; ++h) {
-      total = _mm256_fmadd_ps(x.offset[h], _mm256_castsi256_ps(broadcast_word(words + h)), total);
-    }
+    for (int h = 0; h < S::kSubgroups; ++h) term = add_offset(x.offset[h], row.words + h, term);
   }
-  return total;
+  return _mm256_fmadd_ps(term, _mm256_set1_ps(*row.scales), total);
 }
 
 // Eight outputs from `output` on, of which lanes [skip, skip + count) are wanted.
@@ -244,7 +275,7 @@ TRAMONTANE_INLINE void store(const LinearTask& task, int32_t row, const Stripe& 
   }
 }
 
-// A whole row. `words`, of word_bytes(), is for what write_words() writes.
+// A whole row. `scratch`, of word_bytes(), is for what write_words() writes.
 inline size_t word_bytes(int32_t columns) {
   return static_cast<size_t>(columns / 16) * sizeof(int32_t);
 }
@@ -254,7 +285,7 @@ RowOfActivations activations_of(const Activations& in, int32_t row, uint8_t* scr
   const int32_t groups = in.columns / 32;
   const float* scales = in.scales + int64_t{row} * groups;
   int32_t* words = reinterpret_cast<int32_t*>(scratch);
-  write_words<S>(scales, in.sums + int64_t{row} * groups * 2, groups, words);
+  write_words<S, S::kZero>(in.sums + int64_t{row} * groups * 2, groups * S::kSubgroups, words);
   return {in.q + row * quantized_stride(in.columns), scales, words};
 }
 

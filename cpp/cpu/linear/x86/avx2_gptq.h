@@ -80,7 +80,7 @@ class GptqSource {
     }
     const int32_t group = task_.gptq->block_groups[g];
     x.zero = load_zeros(group, output);
-    x.scale = load_scales(group, output);
+    x.scale[0] = load_scales(group, output);
   }
 
   // Asks for the words of groups [first, first + kPanelGroups) of a stripe.
@@ -172,8 +172,8 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits, kLanes>& sourc
       for (int32_t output = first; output < last; output += kLanes, total += kLanes) {
         UnpackedGroup x;
         source.load_group(output, g, x);
-        const __m256 sum = _mm256_loadu_ps(total);
-        _mm256_storeu_ps(total, add_group<S>(x, integer_sum<S>(x, row), *row.scales, nullptr, sum));
+        const __m256i sum = integer_sum<S>(x, 0, row);
+        _mm256_storeu_ps(total, add_group<S>(x, &sum, row, _mm256_loadu_ps(total)));
       }
       row.template next<S>();
     }

@@ -198,10 +198,13 @@ TRAMONTANE_INLINE __m256 byte_floats(__m256i words, int index) {
   return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(0xff)));
 }
 
-// inner * 2^kLog2, the low int16 of each pair from `first`, the high from `second`.
-template <int kLog2>
-TRAMONTANE_INLINE __m256i zero_pairs(__m256i first, __m256i second) {
-  return _mm256_slli_epi16(_mm256_blend_epi16(first, second, 0xaa), kLog2);
+// Byte `index` of each lane, signed, as a float 2^24 times as large.
+TRAMONTANE_INLINE __m256 signed_byte_floats(__m256i words, int index) {
+  const __m256i first =
+      _mm256_setr_epi8(-1, -1, -1, 0, -1, -1, -1, 4, -1, -1, -1, 8, -1, -1, -1, 12, -1, -1, -1, 0,
+                       -1, -1, -1, 4, -1, -1, -1, 8, -1, -1, -1, 12);
+  const __m256i step = _mm256_slli_epi32(_mm256_set1_epi32(index), 24);
+  return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(words, _mm256_add_epi8(first, step)));
 }
 
 // The low or high nibbles of `count` vectors.
@@ -239,7 +242,7 @@ struct Unpack<Format::kQ4_0, Form> : Shape<32, 4, false, 8, false> {
   template <int>
   TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
-    x.scale = load_first_half(rows);
+    x.scale[0] = load_first_half(rows);
   }
   Rows rows;
 };
@@ -253,7 +256,7 @@ struct Unpack<Format::kQ4_1, Form> : Shape<32, 4, false, kNoZero, true> {
   TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     const __m256i scales = load_word(rows, 0);
-    x.scale = halves(scales, 0);
+    x.scale[0] = halves(scales, 0);
     x.offset[0] = halves(scales, 1);
   }
   Rows rows;
@@ -299,7 +302,7 @@ struct Unpack<Format::kQ5_0, Form> : Shape<32, 5, false, 16, false> {
   TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     add_fifth_bits<Form>(load_word(rows, offsetof(Block, fifth)), x.w);
-    x.scale = load_first_half(rows);
+    x.scale[0] = load_first_half(rows);
   }
   Rows rows;
 };
@@ -314,7 +317,7 @@ struct Unpack<Format::kQ5_1, Form> : Shape<32, 5, false, kNoZero, true> {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     add_fifth_bits<Form>(load_word(rows, offsetof(Block, fifth)), x.w);
     const __m256i scales = load_word(rows, 0);
-    x.scale = halves(scales, 0);
+    x.scale[0] = halves(scales, 0);
     x.offset[0] = halves(scales, 1);
   }
   Rows rows;
@@ -330,7 +333,7 @@ struct UnpackBytes : Shape<32, 8, false, kNoZero, false> {
   TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     Form::load(rows, offsetof(Block, q), x.w);
     Form::load(rows, offsetof(Block, q) + 16, x.w + 4);
-    x.scale = load_first_half(rows);
+    x.scale[0] = load_first_half(rows);
   }
   Rows rows;
 };
@@ -360,7 +363,7 @@ struct Unpack<Format::kIQ4_NL, Form> : Shape<32, 8, false, kNoZero, false> {
   TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles), x.w);
     look_up_iq4(x.w);
-    x.scale = load_first_half(rows);
+    x.scale[0] = load_first_half(rows);
   }
   Rows rows;
 };

@@ -34,8 +34,8 @@ struct Unpack<Format::kIQ4_XS, Form> : Shape<32, 8, true, kNoZero, false> {
   TRAMONTANE_INLINE void group(UnpackedGroup& x) const {
     load_nibbles<Form>(rows, offsetof(Block, nibbles) + 16 * kGroup, x.w);
     look_up_iq4(x.w);
-    x.inner[0] = signed_pairs(scales[kGroup % 2], kGroup / 2);
-    x.scale = d;
+    x.inner = signed_pairs(scales[kGroup % 2], kGroup / 2);
+    x.scale[0] = d;
   }
   Rows rows;
   __m256 d;
@@ -43,7 +43,7 @@ struct Unpack<Format::kIQ4_XS, Form> : Shape<32, 8, true, kNoZero, false> {
 };
 
 template <class Form>
-struct Unpack<Format::kQ2_K, Form> : Shape<16, 2, true, kNoZero, true> {
+struct Unpack<Format::kQ2_K, Form> : Shape<16, 2, false, kNoZero, true> {
   using Block = quant::Q2_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
     ByOutputs::load(rows, offsetof(Block, scales), scales);
@@ -63,18 +63,32 @@ struct Unpack<Format::kQ2_K, Form> : Shape<16, 2, true, kNoZero, true> {
     const __m256i high = bits<4, 0, 4>(scales[kGroup / 2]);
     for (int half = 0; half < 2; ++half) {
       const int byte = kGroup % 2 * 2 + half;
-      x.inner[half] = unsigned_pairs(low, byte);
+      x.scale[half] = _mm256_mul_ps(d, byte_floats(low, byte));
       x.offset[half] = _mm256_mul_ps(dmin, byte_floats(high, byte));
     }
-    x.scale = d;
   }
   Rows rows;
   __m256 d, dmin;
   __m256i scales[4], pairs[8];
 };
 
+// Signed scales of 16 inputs.
+struct ByteScales {
+  TRAMONTANE_INLINE void set_unit(__m256 d) { unit = _mm256_mul_ps(d, _mm256_set1_ps(0x1p-24f)); }
+
+  template <int kGroup>
+  TRAMONTANE_INLINE void set(UnpackedGroup& x) const {
+    for (int half = 0; half < 2; ++half) {
+      const int byte = kGroup % 2 * 2 + half;
+      x.scale[half] = _mm256_mul_ps(unit, signed_byte_floats(bytes[kGroup / 2], byte));
+    }
+  }
+  __m256i bytes[4];  // Scales 4 i to 4 i + 3 in the bytes of vector i.
+  __m256 unit;       // d / 2^24
+};
+
 template <class Form>
-struct Unpack<Format::kQ3_K, Form> : Shape<16, 3, true, kOwnZeros, false> {
+struct Unpack<Format::kQ3_K, Form> : Shape<16, 3, false, 4, false> {
   using Block = quant::Q3_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
     Form::load(rows, offsetof(Block, third), third);
@@ -86,13 +100,12 @@ struct Unpack<Format::kQ3_K, Form> : Shape<16, 3, true, kOwnZeros, false> {
       return _mm256_or_si256(_mm256_srli_epi32(words[i], 16), _mm256_slli_epi32(words[i + 1], 16));
     };
     const __m256i low03 = word(0), low47 = word(1), high = word(2);
-    d = halves(words[3], 1);
-    // Scales 4 i to 4 i + 3 in the bytes of scales[i].
+    scales.set_unit(halves(words[3], 1));
     const __m256i joined[4] = {_mm256_or_si256(bits<0, 0, 4>(low03), bits<0, 4, 2>(high)),
                                _mm256_or_si256(bits<0, 0, 4>(low47), bits<2, 4, 2>(high)),
                                _mm256_or_si256(bits<4, 0, 4>(low03), bits<4, 4, 2>(high)),
                                _mm256_or_si256(bits<4, 0, 4>(low47), bits<6, 4, 2>(high))};
-    for (int i = 0; i < 4; ++i) scales[i] = _mm256_sub_epi8(joined[i], constant(32));
+    for (int i = 0; i < 4; ++i) scales.bytes[i] = _mm256_sub_epi8(joined[i], constant(32));
   }
 
   template <int kGroup>
@@ -104,15 +117,11 @@ struct Unpack<Format::kQ3_K, Form> : Shape<16, 3, true, kOwnZeros, false> {
     for (int j = 0; j < 8; ++j) {
       x.w[j] = _mm256_or_si256(bits<kGroup % 4 * 2, 0, 2>(pairs[j]), bits<kGroup, 2, 1>(third[j]));
     }
-    for (int half = 0; half < 2; ++half) {
-      x.inner[half] = signed_pairs(scales[kGroup / 2], kGroup % 2 * 2 + half);
-    }
-    x.zero = zero_pairs<2>(x.inner[0], x.inner[1]);
-    x.scale = d;
+    scales.set<kGroup>(x);
   }
   Rows rows;
-  __m256 d;
-  __m256i scales[4], pairs[8], third[8];
+  ByteScales scales;
+  __m256i pairs[8], third[8];
 };
 
 // The first 16 bytes of Q4_K and Q5_K.
@@ -130,9 +139,9 @@ struct ScalesAndMinimums {
 
   template <int kGroup>
   TRAMONTANE_INLINE void set(UnpackedGroup& x) const {
-    x.inner[0] = unsigned_pairs(scales[kGroup / 4], kGroup % 4);
+    x.inner = unsigned_pairs(scales[kGroup / 4], kGroup % 4);
     x.offset[0] = _mm256_mul_ps(dmin, byte_floats(minimums[kGroup / 4], kGroup % 4));
-    x.scale = d;
+    x.scale[0] = d;
   }
   __m256 d, dmin;
   __m256i scales[2], minimums[2];  // Groups 4 i to 4 i + 3 in the bytes of vector i.
@@ -181,11 +190,11 @@ struct Unpack<Format::kQ5_K, Form> : Shape<32, 5, true, kNoZero, true> {
 };
 
 template <class Form>
-struct Unpack<Format::kQ6_K, Form> : Shape<16, 6, true, kOwnZeros, false> {
+struct Unpack<Format::kQ6_K, Form> : Shape<16, 6, false, 32, false> {
   using Block = quant::Q6_K;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows) : rows(rows) {
-    ByOutputs::load(rows, offsetof(Block, scales), scales);
-    d = load_half(rows, offsetof(Block, d));
+    ByOutputs::load(rows, offsetof(Block, scales), scales.bytes);
+    scales.set_unit(load_half(rows, offsetof(Block, d)));
   }
 
   template <int kGroup>
@@ -202,15 +211,11 @@ struct Unpack<Format::kQ6_K, Form> : Shape<16, 6, true, kOwnZeros, false> {
     for (int j = 0; j < 8; ++j) {
       x.w[j] = _mm256_or_si256(x.w[j], bits<2 * kQuarter, 4, 2>(pairs[j]));
     }
-    for (int half = 0; half < 2; ++half) {
-      x.inner[half] = signed_pairs(scales[kGroup / 2], kGroup % 2 * 2 + half);
-    }
-    x.zero = zero_pairs<5>(x.inner[0], x.inner[1]);
-    x.scale = d;
+    scales.set<kGroup>(x);
   }
   Rows rows;
-  __m256 d;
-  __m256i scales[4], words[16], pairs[8];
+  ByteScales scales;
+  __m256i words[16], pairs[8];
 };
 
 }  // namespace

@@ -85,7 +85,7 @@ void pack_tile(const Activations& in, int32_t row, int32_t first, int32_t count,
     prefetch(in.scales + group + kRows * (in.columns / 32));
     prefetch(in.sums + 2 * (group + kRows * (in.columns / 32)));
     int32_t words[kPanelGroups * Panel::kWords];
-    Panel::make_words(in.scales + group, in.sums + 2 * group, count, words);
+    Panel::make_words(in.sums + 2 * group, count, words);
     for (int32_t g = 0; g < count; ++g) {
       std::memcpy(out[g].q[r], q + 32 * g, 32);
       out[g].scales[r] = in.scales[group + g];

@@ -3,13 +3,8 @@
 // parameter I is their instruction set.
 //
 // Weights are unpacked as the AVX2 kernels do it, and are unsigned: 8-bit ones move up by 128.
-// Integer scales inside a block join the float scale of their 16 or 32 inputs, a subgroup (the
-// product is exact: 11 bits by 8). Every output takes the same steps in either path:
-//
-//   term   = float(start + w0 q0 + ... + w31 q31) * weight_scale     exact but for one rounding
-//   term   = fma(sum of the second subgroup, its scale, term)        where there are two
-//   term   = fma(offset, sum of q, term)                             where there are offsets
-//   total  = fma(term, activation_scale, total)                      groups in ascending order
+// Integer scales join the float scale of their 16 or 32 inputs, a subgroup. Every output takes the
+// steps of linear.h, where an integer sum begins with what its zero point makes of it.
 #pragma once
 
 #include "cpu/linear/x86/avx2_formats.h"
@@ -37,15 +32,13 @@ struct Kind {
 };
 
 template <class S>
-using KindOf = Kind<S::kSubgroups, S::kOffset                            ? Correction::kOffset
-                                   : S::kZero == kOwnZeros && !S::kInner ? Correction::kOwnZeros
-                                                                         : Correction::kZeroPoint>;
+using KindOf = Kind<S::kSubgroups, S::kOffset              ? Correction::kOffset
+                                   : S::kZero == kOwnZeros ? Correction::kOwnZeros
+                                                           : Correction::kZeroPoint>;
 
 // The zero point of the unsigned weights, where it is the same for all.
 template <class S>
-constexpr int kZeroPoint = S::kBits == 8           ? 128
-                           : S::kZero == kOwnZeros ? 1 << (S::kBits - 1)
-                                                   : S::kZero;
+constexpr int kZeroPoint = S::kBits == 8 ? 128 : S::kZero;
 
 // 32 inputs of V::kLanes outputs as dpbusd takes them: the weights unsigned, zeros negative, and
 // all scales floats. What a shape does not have is not there.
@@ -65,10 +58,10 @@ TRAMONTANE_INLINE void normalize(const UnpackedGroup& x, Operands<V>& out) {
     out.zero = _mm256_sub_epi16(_mm256_set1_epi16(S::kBits == 8 ? -128 : 0), x.zero);
   }
   for (int h = 0; h < S::kSubgroups; ++h) {
-    out.scales[h] = x.scale;
+    out.scales[h] = x.scale[h];
     if constexpr (S::kInner) {
-      const __m256i inner = _mm256_srai_epi32(x.inner[h], 16);
-      out.scales[h] = _mm256_mul_ps(x.scale, _mm256_cvtepi32_ps(inner));
+      const __m256i inner = _mm256_srai_epi32(x.inner, 16);
+      out.scales[h] = _mm256_mul_ps(x.scale[h], _mm256_cvtepi32_ps(inner));
     }
     if constexpr (S::kOffset) out.offsets[h] = x.offset[h];
   }
@@ -135,44 +128,6 @@ struct Eight {
     return _mm256_fmadd_ps(a, b, sum);
   }
 };
-
-// Writes the words of `count` subgroups. `sums` are those of 16 activations each.
-template <class S>
-void make_corrections(const int16_t* sums, int32_t count, int32_t* words) {
-  constexpr Correction kCorrection = KindOf<S>::kCorrection;
-  constexpr int kFactor = kCorrection == Correction::kZeroPoint ? -kZeroPoint<S> : 1;
-  constexpr int kSums = S::kSubgroup / 16;  // In a subgroup.
-  int32_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    __m256i word;
-    if constexpr (kSums == 2) {
-      word = Eight::load(sums + 2 * i);
-      if constexpr (kCorrection != Correction::kOwnZeros) {
-        word = _mm256_madd_epi16(word, _mm256_set1_epi16(static_cast<int16_t>(kFactor)));
-      }
-    } else {
-      word = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(sums + i)));
-      word = _mm256_mullo_epi32(word, _mm256_set1_epi32(kFactor));
-    }
-    if constexpr (kCorrection == Correction::kOffset) {
-      word = _mm256_castps_si256(_mm256_cvtepi32_ps(word));
-    }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(words + i), word);
-  }
-  for (; i < count; ++i) {
-    if constexpr (kCorrection == Correction::kOwnZeros) {
-      std::memcpy(words + i, sums + 2 * i, sizeof *words);
-      continue;
-    }
-    const int32_t word = (kSums == 2 ? sums[2 * i] + sums[2 * i + 1] : sums[i]) * kFactor;
-    if constexpr (kCorrection == Correction::kOffset) {
-      const float value = static_cast<float>(word);
-      std::memcpy(words + i, &value, sizeof value);
-    } else {
-      words[i] = word;
-    }
-  }
-}
 
 // Where a subgroup's integer sum starts. `word` is the row's, `zeros` the outputs'.
 template <class K, class V>

@@ -15,7 +15,7 @@ constexpr int kVnniFewRows = 16;
 // for them, 16: a third less of the time that 8 take goes for unpacking (Zen 5, Q4_0: 12 rows 13%
 // faster, 16 rows 10%). With scales inside of blocks their unpacking takes the registers.
 template <class I, class S>
-constexpr int kVnniRows = I::Vector::kLanes == 16 && !S::kInner ? 16 : 8;
+constexpr int kVnniRows = I::Vector::kLanes == 16 && !S::kLargeBlocks ? 16 : 8;
 
 // Room for laid out rows, each a group of which is at most 44 bytes.
 inline size_t vnni_few_bytes(int32_t columns, int32_t rows) {
@@ -67,7 +67,7 @@ void vnni_stripe(const LinearTask& task, const Source& source, const Stripe& str
   using S = typename Source::ShapeType;
   // On Zen 5, one row from memory: 91% of a plain read in between, 84% at once. With 8 rows of Q4_0
   // or Q8_0 at once is 8% faster, for K-quants it is not.
-  constexpr bool kInBetween = V::kAsksInBetween && (kRows == 1 || S::kInner);
+  constexpr bool kInBetween = V::kAsksInBetween && (kRows == 1 || S::kLargeBlocks);
   constexpr Ask kAsk = kInBetween ? Ask::kInBetween : Ask::kAtOnce;
   VnniDotRows<I, S, kRows> dot;
   dot.rows = rows;

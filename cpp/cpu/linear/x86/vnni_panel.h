@@ -77,8 +77,8 @@ struct VnniPanel {
   static constexpr int kVectors = P::kVectors;
   static constexpr int kWords = S::kSubgroups;
 
-  static void make_words(const float*, const int16_t* sums, int32_t groups, int32_t* words) {
-    make_corrections<S>(sums, groups * kWords, words);
+  static void make_words(const int16_t* sums, int32_t groups, int32_t* words) {
+    write_words<S, kZeroPoint<S>>(sums, groups * kWords, words);
   }
 
   template <class Source>
