@@ -1,4 +1,5 @@
 // Adapters on the emulator, from their upload to what they add, against double precision.
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -175,6 +176,28 @@ TEST("DoRA measures weights of every format") {
       adapters.begin_step(step.step, stream);
       check_outputs(adapters, {{1, &adapter}}, weights, step, {{Role::kFfnDown}, false});
     }
+  }
+}
+
+TEST("rows that do not fill a block are measured, and nothing behind them") {
+  constexpr int kColumns = 64, kMeasured = 5;
+  DeviceArray<float> down(random_values(8 * kColumns, 1)), up(random_values(8 * 8, 2)),
+      weight(random_values(8 * kColumns, 3));
+  DeviceArray<RowSquares> squares(8);
+  DevicePair pair{};
+  pair.down = reinterpret_cast<const uint8_t*>(down.data());
+  pair.up = reinterpret_cast<const uint8_t*>(up.data());
+  pair.down_format = pair.up_format = Format::kF32;
+  pair.rank = 8;
+  measure(pair, weight.data(), nullptr, 0, kMeasured, kColumns, squares.data(), nullptr);
+  for (size_t row = 0; row < 8; ++row) {
+    double sum = 0;
+    for (size_t k = 0; k < kColumns; ++k) {
+      const double w = weight[row * kColumns + k];
+      sum += w * w;
+    }
+    if (row < kMeasured) CHECK_NEAR(squares[row].weight, sum, 1e-9 * sum);
+    if (row >= kMeasured) CHECK(std::isnan(squares[row].weight));
   }
 }
 
