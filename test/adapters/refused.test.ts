@@ -129,7 +129,7 @@ describe('tensors of PEFT', () => {
   test('a tensor in two forms, of which one would be taken', async () => {
     const built = buildAdapter(4, 8, { dora: true });
     const { magnitude } = built.pairs.get(FIRST)!;
-    const name = `base_model.model.${FIRST}.lora_magnitude_vector`;
+    const name = `base_model.model.${FIRST}.lora_magnitude_vector.weight`;
     built.others.push(tensorOf(name, [magnitude!], 'F32', [magnitude!.length]));
     await refused(open(built), 'INVALID_FILE', `"${name}" is there in two forms`);
   });
