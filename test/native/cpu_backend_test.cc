@@ -412,6 +412,26 @@ TEST("logits with int8 activations and f16 pages stay near the model in double")
   }
 }
 
+TEST("every implementation gives the same logits, to the bit") {
+  for (const bool gptq : {false, true}) {
+    const TinyModel model(tiny_shape(), gptq);
+    const std::vector<int32_t> tokens = random_tokens(150, 14);
+    const auto check = [&](Compute compute, KvType kv_type) {
+      std::vector<float> expected;
+      for_each_implementation([&](const Implementation& implementation) {
+        const BackendPointer backend = make(model, implementation, compute, kv_type, 2);
+        for (const int chunk : {1, 7, 48}) {
+          const std::vector<float> logits = run(*backend, {tokens}, chunk)[0];
+          if (expected.empty()) expected = logits;
+          CHECK(same_bits(logits, expected));
+        }
+      });
+    };
+    check(Compute::kInt8, KvType::kF16);
+    check(Compute::kF32, KvType::kF32);
+  }
+}
+
 TEST("a row's logits are the same bits for every chunking, batch and thread count") {
   const std::vector<std::vector<int32_t>> sequences = {random_tokens(150, 3), random_tokens(1, 4),
                                                        random_tokens(70, 5)};
