@@ -206,7 +206,7 @@ TEST("a row has the same bits alone and beside others of its adapter and of anot
   adapter.add(Role::kQuery, 16, Format::kF16, Format::kF16, false, 0.5f);
   Adapters adapters(options_of());
   const std::vector<AdapterPair> pairs = adapter.pairs();
-  for (const int32_t id : {1, 2}) adapters.load(id, pairs.data(), 1, {});
+  for (const int32_t id : {1, 2, 3}) adapters.load(id, pairs.data(), 1, {});
   const int inputs = kShape.hidden, outputs = kShape.heads * kShape.head_size;
   DeviceArray<float> in(random_values(int64_t{kRows} * inputs, 3));
   const auto run = [&](const AdaptedStep& step, const float* rows) {
@@ -219,6 +219,9 @@ TEST("a row has the same bits alone and beside others of its adapter and of anot
   };
   const std::vector<float> together =
       run(AdaptedStep({{3, 1, 1}, {2, 0, 1}, {7, 2, 3}, {11, 1, 1}, {1, 2, 1}}), in.data());
+  // Three groups fill up a bucket of four.
+  const std::vector<float> few = run(AdaptedStep({{1, 1, 1}, {1, 2, 1}, {1, 3, 1}}), in.data());
+  CHECK_EQ(std::memcmp(few.data(), together.data(), static_cast<size_t>(3 * outputs) * 4), 0);
   for (const int row : {0, 2, 12, 15, 22, 23}) {
     const std::vector<float> alone = run(AdaptedStep({{1, 1, 1}}), in.data() + row * inputs);
     CHECK_EQ(std::memcmp(alone.data(), together.data() + row * outputs,
