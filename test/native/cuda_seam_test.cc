@@ -236,10 +236,12 @@ class TestAdapters {
   void add(int id, Role role, int layer, int rank, Format format, bool magnitudes,
            const ModelShape& shape) {
     const auto [rows, columns] = shape_of(role, shape);
-    AdapterPair pair{role, layer, {format, rank, columns}, {format, rows, rank}, 0.5f, nullptr};
-    pair.down.data =
-        values(int64_t{rank} * columns, format, 0, 1 / std::sqrt(static_cast<float>(columns)));
-    pair.up.data = values(int64_t{rank} * rows, format, 0, 1 / std::sqrt(static_cast<float>(rank)));
+    const auto matrix = [&](int32_t outputs, int32_t inputs) {
+      const float size = 1 / std::sqrt(static_cast<float>(inputs));
+      return WeightData{format, outputs, inputs,
+                        values(int64_t{outputs} * inputs, format, 0, size)};
+    };
+    AdapterPair pair{role, layer, matrix(rank, columns), matrix(rows, rank), 0.5f, nullptr};
     if (magnitudes) {
       pair.magnitude = reinterpret_cast<const float*>(values(rows, Format::kF32, 1, 0.1f));
     }
