@@ -106,7 +106,13 @@ async function memoryTable(path: string, options: MemoryOptions): Promise<string
     `scratch       ${bytes(asked.scratch)}\n`,
     `tokenizer     ${bytes(asked.tokenizer)}\n`,
     `a token       ${bytes(asked.bytesPerToken)}   keys and values, of each conversation\n`,
-    `\n${paint('bold', `context    ${header.map((text) => `${text.padStart(10)}  `).join('')}`)}\n`,
+    `\n${paint(
+      'bold',
+      `context    ${header
+        .map((text) => `${text.padStart(10)}  `)
+        .join('')
+        .trimEnd()}`,
+    )}\n`,
     ...rows.map(
       (cells, i) => `${String(contexts[i]).padEnd(11)}${cells.map(cellText).join('').trimEnd()}\n`,
     ),
