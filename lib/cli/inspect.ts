@@ -99,20 +99,16 @@ async function memoryTable(path: string, options: MemoryOptions): Promise<string
     asked.orderedWeights > 0
       ? `in order      ${bytes(asked.orderedWeights)}   words of GPTQ\n`
       : '';
-  const header = counts.map((users) => (users === 1 ? '1 user' : `${String(users)} users`));
+  const header = counts.map((users) =>
+    (users === 1 ? '1 user' : `${String(users)} users`).padStart(10),
+  );
   return [
     `weights       ${bytes(asked.weights)}${mapped}\n`,
     ordered,
     `scratch       ${bytes(asked.scratch)}\n`,
     `tokenizer     ${bytes(asked.tokenizer)}\n`,
     `a token       ${bytes(asked.bytesPerToken)}   keys and values, of each conversation\n`,
-    `\n${paint(
-      'bold',
-      `context    ${header
-        .map((text) => `${text.padStart(10)}  `)
-        .join('')
-        .trimEnd()}`,
-    )}\n`,
+    `\n${paint('bold', `context    ${header.join('  ')}`)}\n`,
     ...rows.map(
       (cells, i) => `${String(contexts[i]).padEnd(11)}${cells.map(cellText).join('').trimEnd()}\n`,
     ),
