@@ -2,7 +2,8 @@
 import { hasColours, paint } from '../../lib/cli/style';
 import { start, outcome } from './command';
 
-const variables = ['FORCE_COLOR', 'NO_COLOR', 'TERM', 'COLORTERM'];
+// Node takes CI for a terminal of its own.
+const variables = ['CI', 'FORCE_COLOR', 'NO_COLOR', 'TERM', 'COLORTERM'];
 const before = variables.map((name) => [name, process.env[name]] as const);
 const terminal = { isTTY: true };
 const pipe = {};
