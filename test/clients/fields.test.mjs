@@ -344,6 +344,10 @@ describe('answers of openai', () => {
       'responses',
       (client) => client.responses.create({ model: MODEL, max_output_tokens: 2, input: 'A test.' }),
     ],
+    [
+      'responses.inputTokens',
+      (client) => client.responses.inputTokens.count({ model: MODEL, input: 'A test.' }),
+    ],
     ['moderations', (client) => client.moderations.create({ input: 'I like you.' })],
     ['models.list', (client) => client.models.list()],
     ['models.retrieve', (client) => client.models.retrieve(MODEL)],
@@ -371,7 +375,6 @@ describe('answers of openai', () => {
     ['responses.cancel', (client) => client.responses.cancel('id')],
     ['responses.compact', (client) => client.responses.compact({ model: MODEL })],
     ['responses.inputItems.list', (client) => client.responses.inputItems.list('id')],
-    ['responses.inputTokens.count', (client) => client.responses.inputTokens.count({ input: 'x' })],
     ['conversations.create', (client) => client.conversations.create({})],
     ['models.delete', (client) => client.models.delete(MODEL)],
     ['files.list', (client) => client.files.list()],
