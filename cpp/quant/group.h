@@ -21,6 +21,10 @@ struct Group {
 template <class Block>
 inline constexpr int kSubgroup = kGroupValues;
 
+// Whether a block is one group, which has one scale and no offset.
+template <class Block>
+inline constexpr bool kScaleAlone = false;
+
 inline void set_scale(Group& group, float scale, float offset = 0) {
   group.scale[0] = group.scale[1] = scale;
   group.offset[0] = group.offset[1] = offset;

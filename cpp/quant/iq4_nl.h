@@ -10,6 +10,8 @@ struct IQ4_NL {
   uint8_t nibbles[16];
 };
 static_assert(sizeof(IQ4_NL) == 18);
+template <>
+inline constexpr bool kScaleAlone<IQ4_NL> = true;
 
 inline void unpack(const IQ4_NL& block, Group* groups) {
   for (int i = 0; i < 16; ++i) {

@@ -10,6 +10,8 @@ struct Q4_0 {
   uint8_t nibbles[16];
 };
 static_assert(sizeof(Q4_0) == 18);
+template <>
+inline constexpr bool kScaleAlone<Q4_0> = true;
 
 inline void unpack(const Q4_0& block, Group* groups) {
   for (int i = 0; i < 16; ++i) {

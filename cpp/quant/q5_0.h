@@ -12,6 +12,8 @@ struct Q5_0 {
   uint8_t nibbles[16];
 };
 static_assert(sizeof(Q5_0) == 22);
+template <>
+inline constexpr bool kScaleAlone<Q5_0> = true;
 
 inline void unpack(const Q5_0& block, Group* groups) {
   for (int i = 0; i < 32; ++i) {

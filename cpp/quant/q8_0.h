@@ -10,6 +10,8 @@ struct Q8_0 {
   int8_t q[32];
 };
 static_assert(sizeof(Q8_0) == 34);
+template <>
+inline constexpr bool kScaleAlone<Q8_0> = true;
 
 inline void unpack(const Q8_0& block, Group* groups) {
   std::memcpy(groups->q, block.q, sizeof block.q);

@@ -10,6 +10,8 @@ struct Q8_1 {
   int8_t q[32];
 };
 static_assert(sizeof(Q8_1) == 36);
+template <>
+inline constexpr bool kScaleAlone<Q8_1> = true;
 
 inline void unpack(const Q8_1& block, Group* groups) {
   std::memcpy(groups->q, block.q, sizeof block.q);

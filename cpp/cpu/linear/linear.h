@@ -14,6 +14,11 @@
 //   term   = fma(offset, sum of q, term)             subgroup 0, then 1; of formats with offsets
 //   total  = fma(term, activation scale, total)      32 inputs after 32, from 0 on
 //
+// Blocks of 32 whose one scale is alone (quant::kScaleAlone), and GPTQ, have no term, which would
+// only wait for the sum:
+//
+//   total  = fma(sum, scale * activation scale, total)
+//
 // A scale of K-quants is d times a small integer n, which is exact. So is the sum times n, below
 // 2^24: kernels may take sum * (d * n) as (sum * n) * d.
 //

@@ -23,7 +23,7 @@ enum class Offset {
 };
 
 // What the dot products need to know of a format at compile time.
-template <int kUnit_, Offset kOffset_, int kFraction_ = 0>
+template <int kUnit_, Offset kOffset_, int kFraction_ = 0, bool kInner = false>
 struct Shape {
   using ShapeType = Shape;
   static constexpr int kUnit = kUnit_;  // Inputs that share a scale: 16 or 32.
@@ -31,6 +31,8 @@ struct Shape {
   static constexpr int kFraction = kFraction_;  // Integers are 2^kFraction times too large.
   static constexpr int kUnits = 32 / kUnit;
   static constexpr bool kHasOffset = kOffset != Offset::kNone;
+  // kInner: the scale has a factor of its own in each group.
+  static constexpr bool kScaleAlone = kUnits == 1 && !kInner && kOffset != Offset::kOfWeights;
 };
 
 // 32 inputs of 4 outputs. Input i has scale[i / kUnit] and offset[i / kUnit].
@@ -122,7 +124,7 @@ void unit_sums(const int16_t* sums, int32_t groups, float* out) {
 }
 
 // The term of a group of 4 outputs with unit `u`, from that of the units before; the first reads
-// none. `sums` are the group's.
+// none. Where the scale is alone, the sum. `sums` are the group's.
 template <class S>
 TRAMONTANE_INLINE float32x4_t add_unit(int32x4_t sum, const Scales& x, int u, const float* sums,
                                        float32x4_t term) {
@@ -134,6 +136,7 @@ TRAMONTANE_INLINE float32x4_t add_unit(int32x4_t sum, const Scales& x, int u, co
   }
   // Exact: all of it is below 2^24.
   if constexpr (S::kOffset == Offset::kOfIntegers) value = vfmaq_n_f32(value, x.offset[u], sums[u]);
+  if constexpr (S::kScaleAlone) return value;
   return u == 0 ? vmulq_f32(value, x.scale[u]) : vfmaq_f32(term, value, x.scale[u]);
 }
 
@@ -141,6 +144,7 @@ TRAMONTANE_INLINE float32x4_t add_unit(int32x4_t sum, const Scales& x, int u, co
 template <class S>
 TRAMONTANE_INLINE float32x4_t add_group(const Scales& x, const float* sums, float activation,
                                         float32x4_t term, float32x4_t total) {
+  if constexpr (S::kScaleAlone) return vfmaq_f32(total, term, vmulq_n_f32(x.scale[0], activation));
   if constexpr (S::kOffset == Offset::kOfWeights) {
     TRAMONTANE_UNROLL
     for (int u = 0; u < S::kUnits; ++u) term = vfmaq_n_f32(term, x.offset[u], sums[u]);

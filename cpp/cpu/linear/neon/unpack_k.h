@@ -9,7 +9,7 @@ namespace tramontane::cpu::TRAMONTANE_TARGET {
 namespace {
 
 template <>
-struct Unpack<Format::kIQ4_XS> : Shape<32, Offset::kNone> {
+struct Unpack<Format::kIQ4_XS> : Shape<32, Offset::kNone, 0, true> {
   using Block = quant::IQ4_XS;
   TRAMONTANE_INLINE explicit Unpack(const Rows& rows)
       : low(load_word(rows, offsetof(Block, scales_low))) {

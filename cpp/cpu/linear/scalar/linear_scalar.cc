@@ -113,11 +113,15 @@ float dot(const float* a, const float* b, int32_t columns) {
   return sums.total();
 }
 
-// What a group's offsets are added to.
-enum class OffsetOf { kWeights, kIntegers };
+// What a group's scales are multiplied by, and its offsets added to.
+enum class Scaling {
+  kTerm,      // The sums of weights; the activation's scale multiplies all of it.
+  kAlone,     // The activation's scale. There are no offsets.
+  kIntegers,  // So too, with offsets of the integers.
+};
 
 // Of the integers and scales of one weight row, [columns / 32], with one row of activations.
-template <int kSubgroup, OffsetOf kOffsetOf>
+template <int kSubgroup, Scaling kScaling>
 float dot(const quant::Group* groups, const Activations& in, int32_t row) {
   const int32_t count = in.columns / kGroup;
   const int8_t* q = in.q + row * quantized_stride(in.columns);
@@ -135,12 +139,12 @@ float dot(const quant::Group* groups, const Activations& in, int32_t row) {
       activations[h] = static_cast<float>(sum_of_q);
       float value = static_cast<float>(sum);
       // Exact: all of it is below 2^24.
-      if (kOffsetOf == OffsetOf::kIntegers) value += w.offset[h] * activations[h];
+      if (kScaling == Scaling::kIntegers) value += w.offset[h] * activations[h];
+      if (kScaling != Scaling::kTerm) result = fused(value, w.scale[h] * scales[g], result);
       term = h == 0 ? value * w.scale[h] : fused(value, w.scale[h], term);
     }
-    if (kOffsetOf == OffsetOf::kWeights) {
-      for (int h = 0; h < kSubgroups; ++h) term = fused(w.offset[h], activations[h], term);
-    }
+    if (kScaling != Scaling::kTerm) continue;
+    for (int h = 0; h < kSubgroups; ++h) term = fused(w.offset[h], activations[h], term);
     result = fused(term, scales[g], result);
   }
   return result;
@@ -205,13 +209,13 @@ void linear_f32(const LinearTask& task) {
 }
 
 // By unpack(output, groups), of one weight row.
-template <int kSubgroup, OffsetOf kOffsetOf, class Unpack>
+template <int kSubgroup, Scaling kScaling, class Unpack>
 void linear_int8(const LinearTask& task, const Unpack& unpack) {
   quant::Group* groups = reinterpret_cast<quant::Group*>(task.scratch);
   for (int32_t output = task.first; output < task.last; ++output) {
     unpack(output, groups);
     for (int32_t row = 0; row < task.in->rows; ++row) {
-      store(task, row, output, dot<kSubgroup, kOffsetOf>(groups, *task.in, row));
+      store(task, row, output, dot<kSubgroup, kScaling>(groups, *task.in, row));
     }
   }
 }
@@ -220,13 +224,14 @@ void linear(const LinearTask& task) {
   const WeightData& weight = *task.weight;
   if (is_float(weight.format)) return linear_f32(task);
   if (weight.format == Format::kGptq) {
-    return linear_int8<kGroup, OffsetOf::kIntegers>(task, [&](int32_t output, auto* groups) {
+    return linear_int8<kGroup, Scaling::kIntegers>(task, [&](int32_t output, auto* groups) {
       unpack_gptq_row(weight, *task.gptq, output, groups);
     });
   }
   quant::with_blocks(weight.format, [&](auto blocks) {
-    constexpr int kSubgroup = quant::kSubgroup<typename decltype(blocks)::Block>;
-    linear_int8<kSubgroup, OffsetOf::kWeights>(
+    using Block = typename decltype(blocks)::Block;
+    constexpr Scaling kScaling = quant::kScaleAlone<Block> ? Scaling::kAlone : Scaling::kTerm;
+    linear_int8<quant::kSubgroup<Block>, kScaling>(
         task, [&](int32_t output, auto* groups) { unpack_row(weight, output, groups); });
   });
 }

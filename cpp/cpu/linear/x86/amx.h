@@ -61,11 +61,7 @@ void amx_linear_int8(const LinearTask& task, const Source& source) {
 template <class T, const LinearKernels& kFew>
 void amx_linear(const LinearTask& task) {
   bool done = false;
-  const WeightData& weight = *task.weight;
-  // Times 1.5 * 2^23 it is not exact.
-  const bool long_scales =
-      weight.format == Format::kGptq && weight.gptq.scale_format == Format::kF32;
-  if (task.in->rows > 1 && is_amx_depth(task.in->columns / 32) && !long_scales) {
+  if (task.in->rows > 1 && is_amx_depth(task.in->columns / 32)) {
     with_source<kAmxLanes>(task, [&](const auto& source) {
       if constexpr (kFitsAmx<typename std::decay_t<decltype(source)>::ShapeType>) {
         amx_linear_int8<T, kFew>(task, source);

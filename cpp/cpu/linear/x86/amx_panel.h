@@ -71,11 +71,15 @@ struct AmxPack {
         out[P::kOffset + h] = V::as_ints(x.offsets[h]);
       }
     }
-    out[P::kShift] = V::as_ints(_mm512_mul_ps(x.scales[0], _mm512_set1_ps(-kAmxShift)));
+    if constexpr (!S::kScaleAlone) pack_shift(x.scales[0]);
+    out += P::kVectors;
+  }
+
+  TRAMONTANE_INLINE void pack_shift(__m512 scale) {
+    out[P::kShift] = V::as_ints(_mm512_mul_ps(scale, _mm512_set1_ps(-kAmxShift)));
     const __m512i exponents = _mm512_set1_epi32(0x7f800000);
     finite = finite &&
              _mm512_cmpeq_epi32_mask(_mm512_and_si512(out[P::kShift], exponents), exponents) == 0;
-    out += P::kVectors;
   }
 
   __m512i* out;
@@ -170,7 +174,17 @@ struct AmxPanel {
   TRAMONTANE_INLINE static void scale(const Sums& sums, const Rows& rows, const Vector* group,
                                       __m512* totals) {
     const auto floats = [&](int v) { return V::load_floats(group + v); };
-    const __m512 first_scale = floats(P::kScale), shift = floats(P::kShift);
+    const __m512 first_scale = floats(P::kScale);
+    if constexpr (S::kScaleAlone) {
+      TRAMONTANE_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const __m512 both = V::multiply(first_scale, broadcast(&rows.scales[r]));
+        totals[r] = V::multiply_add(V::to_floats(V::load(sums.values[0][r])), both, totals[r]);
+        Avx512Vnni::pin(totals[r]);
+      }
+      return;
+    }
+    const __m512 shift = floats(P::kShift);
     TRAMONTANE_UNROLL
     for (int r = 0; r < kRows; ++r) {
       __m512 term = V::multiply_add(shifted(sums.values[0][r]), first_scale, shift);
@@ -242,7 +256,8 @@ struct AmxPanel {
     }
   }
 
-  // As multiply(), for scales that are not finite, which the shift would make NaN of.
+  // As multiply(), for scales that are not finite, which the shift would make NaN of. Those that
+  // are alone have none.
   template <class TileAt>
   static void multiply_plainly(const Vector* panel, int32_t depth, int32_t tiles,
                                const TileAt& tile_at, const Rows* rows, float* totals) {

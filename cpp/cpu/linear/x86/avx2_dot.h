@@ -23,6 +23,7 @@ struct Shape {
   static constexpr int kZero = kZero_;          // The zero point of all outputs; kOwnZeros: theirs.
   static constexpr bool kOffset = kOffset_;     // There is a float offset.
   static constexpr int kSubgroups = 32 / kSubgroup;
+  static constexpr bool kScaleAlone = kSubgroups == 1 && !kInner && !kOffset;
   static constexpr bool kLargeBlocks = kInner || kSubgroups == 2;  // Of 256 inputs.
 };
 
@@ -254,12 +255,17 @@ TRAMONTANE_INLINE __m256 add_offset(__m256 offset, const int32_t* word, __m256 t
 template <class S>
 TRAMONTANE_INLINE __m256 add_group(const UnpackedGroup& x, const __m256i* sums,
                                    const RowOfActivations& row, __m256 total) {
+  const __m256 row_scale = _mm256_set1_ps(*row.scales);
+  if constexpr (S::kScaleAlone) {
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[0]), _mm256_mul_ps(x.scale[0], row_scale),
+                           total);
+  }
   __m256 term = _mm256_setzero_ps();
   for (int h = 0; h < S::kSubgroups; ++h) term = add_subgroup(h, sums[h], x.scale[h], term);
   if constexpr (S::kOffset) {
     for (int h = 0; h < S::kSubgroups; ++h) term = add_offset(x.offset[h], row.words + h, term);
   }
-  return _mm256_fmadd_ps(term, _mm256_set1_ps(*row.scales), total);
+  return _mm256_fmadd_ps(term, row_scale, total);
 }
 
 // Eight outputs from `output` on, of which lanes [skip, skip + count) are wanted.

@@ -112,6 +112,20 @@ struct Panel {
     add_runs<kFirst>(group, rows, sums, std::make_integer_sequence<int, kRuns - 1>());
     run_of_products<kFirst + (kRuns - 1) * kRun>(group, rows, last_run);
     const auto floats = [&](int v) { return _mm256_castsi256_ps(group[v]); };
+    if constexpr (S::kScaleAlone) {
+      for_each_sum<kRows>([&](int r, int p) {
+        UnpackedGroup x;
+        if constexpr (S::kZero == kOwnZeros) x.zero = group[P::kZero * kStripes + p];
+        __m256i sum = sum_of_run(group, p, last_run[p][r]);
+        if constexpr (kRuns > 1) sum = _mm256_add_epi32(sum, sums[p][r]);
+        const __m256 value = _mm256_cvtepi32_ps(without_zeros<S>(x, rows.words[r], sum));
+        const __m256 scale =
+            _mm256_mul_ps(floats(P::kScale * kStripes + p), _mm256_set1_ps(rows.scales[r]));
+        float* total = totals + kPanelOutputs * r + kLanes * p;
+        _mm256_storeu_ps(total, _mm256_fmadd_ps(value, scale, _mm256_loadu_ps(total)));
+      });
+      return;
+    }
     if constexpr (S::kSubgroups == 1) {
       // Each step for all sums: what waits for a sum keeps the next products out of the core's
       // queue. Row after row, Q4_K takes 8% longer.

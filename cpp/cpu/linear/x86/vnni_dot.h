@@ -140,6 +140,37 @@ TRAMONTANE_INLINE typename V::Ints start_of(const int32_t* word,
   return V::zero();
 }
 
+// The exact sums of subgroup `h` of V::kLanes outputs, for one row of activations.
+template <class I, class S, bool kAlone>
+TRAMONTANE_INLINE typename I::Vector::Ints vnni_sum(const Operands<typename I::Vector>& x, int h,
+                                                    const int8_t* q, const int32_t* words) {
+  using V = typename I::Vector;
+  using K = KindOf<S>;
+  typename V::Ints sum = start_of<K, V>(words + h, x.zero);
+  if constexpr (kAlone) {
+    typename V::Ints a[8];
+    V::broadcast_words(q, a);
+    if constexpr (K::kWords == 8) {
+      typename V::Ints second = V::zero();
+      TRAMONTANE_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        sum = I::dot(sum, x.w[j], a[j]);
+        second = I::dot(second, x.w[j + 4], a[j + 4]);
+      }
+      sum = V::add(sum, second);
+    } else {
+      TRAMONTANE_UNROLL
+      for (int j = 4 * h; j < 4 * h + 4; ++j) sum = I::dot(sum, x.w[j], a[j]);
+    }
+  } else {
+    TRAMONTANE_UNROLL
+    for (int j = h * K::kWords; j < (h + 1) * K::kWords; ++j) {
+      sum = I::dot(sum, x.w[j], V::broadcast(q + 4 * j));
+    }
+  }
+  return sum;
+}
+
 // Adds a group to the totals of V::kLanes outputs, for one row of activations.
 template <class I, class S, bool kAlone>
 TRAMONTANE_INLINE typename I::Vector::Floats vnni_add_group(const Operands<typename I::Vector>& x,
@@ -148,41 +179,20 @@ TRAMONTANE_INLINE typename I::Vector::Floats vnni_add_group(const Operands<typen
                                                             typename I::Vector::Floats total) {
   using V = typename I::Vector;
   using K = KindOf<S>;
-  typename V::Floats term;
-  TRAMONTANE_UNROLL
-  for (int h = 0; h < K::kSubgroups; ++h) {
-    typename V::Ints sum = start_of<K, V>(words + h, x.zero);
-    if constexpr (kAlone) {
-      typename V::Ints a[8];
-      V::broadcast_words(q, a);
-      if constexpr (K::kWords == 8) {
-        typename V::Ints second = V::zero();
-        TRAMONTANE_UNROLL
-        for (int j = 0; j < 4; ++j) {
-          sum = I::dot(sum, x.w[j], a[j]);
-          second = I::dot(second, x.w[j + 4], a[j + 4]);
-        }
-        sum = V::add(sum, second);
-      } else {
-        TRAMONTANE_UNROLL
-        for (int j = 4 * h; j < 4 * h + 4; ++j) sum = I::dot(sum, x.w[j], a[j]);
-      }
-    } else {
-      TRAMONTANE_UNROLL
-      for (int j = h * K::kWords; j < (h + 1) * K::kWords; ++j) {
-        sum = I::dot(sum, x.w[j], V::broadcast(q + 4 * j));
-      }
-    }
-    const typename V::Floats value = V::to_floats(sum);
-    term = h == 0 ? V::multiply(value, x.scales[h]) : V::multiply_add(value, x.scales[h], term);
+  const typename V::Floats row_scale = V::broadcast_float(scale);
+  const auto value = [&](int h) { return V::to_floats(vnni_sum<I, S, kAlone>(x, h, q, words)); };
+  if constexpr (S::kScaleAlone) {
+    return V::multiply_add(value(0), V::multiply(x.scales[0], row_scale), total);
   }
+  typename V::Floats term = V::multiply(value(0), x.scales[0]);
+  if constexpr (K::kSubgroups == 2) term = V::multiply_add(value(1), x.scales[1], term);
   if constexpr (K::kCorrection == Correction::kOffset) {
     TRAMONTANE_UNROLL
     for (int h = 0; h < K::kSubgroups; ++h) {
       term = V::multiply_add(x.offsets[h], V::broadcast_float(words + h), term);
     }
   }
-  return V::multiply_add(term, V::broadcast_float(scale), total);
+  return V::multiply_add(term, row_scale, total);
 }
 
 // Few rows of activations, laid out as a tile of many is.

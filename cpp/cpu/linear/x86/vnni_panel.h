@@ -130,6 +130,12 @@ struct VnniPanel {
           TRAMONTANE_UNROLL
           for (int p = 0; p < kVnniVectors; ++p) {
             const Floats value = V::to_floats(sums[p][r]);
+            float* total = totals + kVnniPanelOutputs<I> * r + V::kLanes * p;
+            if constexpr (S::kScaleAlone) {
+              const Floats both = V::multiply(scale[p], row_scale);
+              V::store(total, V::multiply_add(value, both, V::load_floats(total)));
+              continue;
+            }
             float* kept = &terms[r][V::kLanes * p];
             Floats term = h == 0 ? V::multiply(value, scale[p])
                                  : V::multiply_add(value, scale[p], V::load_floats(kept));
@@ -144,7 +150,6 @@ struct VnniPanel {
                                        V::broadcast_float(&rows->words[r][i]), term);
               }
             }
-            float* total = totals + kVnniPanelOutputs<I> * r + V::kLanes * p;
             V::store(total, V::multiply_add(term, row_scale, V::load_floats(total)));
           }
         }
