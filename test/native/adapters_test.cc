@@ -6,6 +6,7 @@
 #include "cpu/backend/cpu_backend_adapters.h"
 #include "cpu/backend/implementation.h"
 #include "cuda_weights.h"
+#include "status_of.h"
 #include "test.h"
 
 using namespace tramontane;
@@ -14,6 +15,7 @@ using tramontane::test::AdaptedLayers;
 using tramontane::test::AdaptedStep;
 using tramontane::test::Outputs;
 using tramontane::test::random_values;
+using tramontane::test::status_of;
 using tramontane::test::TestAdapter;
 using tramontane::test::TestFormat;
 using tramontane::test::TestWeight;
@@ -203,15 +205,7 @@ TEST("an adapter that is unloaded goes on in the step that has it, and is refuse
   Adapters adapters(kScalarLinear, kShape, workers);
   load(adapters, 1, lora, weights.weights);
   const AdaptedStep step({{1, 1, 1}});
-  const auto status = [&](auto work) {
-    try {
-      work();
-      return Status::kOk;
-    } catch (const StatusError& error) {
-      return error.status();
-    }
-  };
-  CHECK(status([&] { load(adapters, 1, lora, weights.weights); }) == Status::kInvalid);
+  CHECK(status_of([&] { load(adapters, 1, lora, weights.weights); }) == Status::kInvalid);
   adapters.begin_step(step.step);
   adapters.unload(1);
   std::vector<float> out(128);
@@ -220,5 +214,5 @@ TEST("an adapter that is unloaded goes on in the step that has it, and is refuse
   adapters.apply(&output, 1, TestAdapter::kLayer, in.data());
   CHECK(out != std::vector<float>(128));
   adapters.end_step();
-  CHECK(status([&] { adapters.begin_step(step.step); }) == Status::kInvalid);
+  CHECK(status_of([&] { adapters.begin_step(step.step); }) == Status::kInvalid);
 }

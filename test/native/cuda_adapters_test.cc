@@ -9,6 +9,7 @@
 #include "cuda_test.h"
 #include "cuda_weights.h"
 #include "host/adapters.h"
+#include "status_of.h"
 #include "test.h"
 
 namespace tramontane::cuda {
@@ -19,6 +20,7 @@ using test::AdaptedStep;
 using test::DeviceArray;
 using test::Outputs;
 using test::random_values;
+using test::status_of;
 using test::TestAdapter;
 using test::TestFormat;
 using test::TestWeight;
@@ -252,18 +254,10 @@ TEST("an adapter goes when it is unloaded, or after the step that has it") {
   CHECK_EQ(emulation::allocated_bytes(), with_adapter);
   adapters.end_step();
   CHECK_EQ(emulation::allocated_bytes(), without);
-  const auto status = [&](auto work) {
-    try {
-      work();
-      return Status::kOk;
-    } catch (const StatusError& error) {
-      return error.status();
-    }
-  };
-  CHECK(status([&] { adapters.begin_step(step.step, stream); }) == Status::kInvalid);
+  CHECK(status_of([&] { adapters.begin_step(step.step, stream); }) == Status::kInvalid);
   adapters.load(1, pairs.data(), 1, {});
-  CHECK(status([&] { adapters.load(1, pairs.data(), 1, {}); }) == Status::kInvalid);
-  CHECK(status([&] { adapters.load(0, pairs.data(), 1, {}); }) == Status::kInvalid);
+  CHECK(status_of([&] { adapters.load(1, pairs.data(), 1, {}); }) == Status::kInvalid);
+  CHECK(status_of([&] { adapters.load(0, pairs.data(), 1, {}); }) == Status::kInvalid);
 }
 
 }  // namespace

@@ -3,9 +3,11 @@
 
 #include <limits>
 
+#include "status_of.h"
 #include "test.h"
 
 using namespace tramontane;
+using test::status_of;
 
 namespace {
 
@@ -18,16 +20,6 @@ BackendOptions options() {
   o.max_outputs = 2;
   o.threads = 1;
   return o;
-}
-
-template <typename Check>
-Status status_of(Check check) {
-  try {
-    check();
-    return Status::kOk;
-  } catch (const StatusError& error) {
-    return error.status();
-  }
 }
 
 }  // namespace

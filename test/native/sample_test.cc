@@ -11,6 +11,7 @@
 #include "backend/rules.h"
 #include "cpu/backend/implementation.h"
 #include "cpu/backend/sample.h"
+#include "status_of.h"
 #include "test.h"
 
 namespace tramontane::cpu {
@@ -328,12 +329,7 @@ TEST("a row that breaks the rules is refused") {
     request.bias_values = {1};
     SampleRow row = request.row();
     change(row);
-    try {
-      check_sample(row, result, 10);
-      return false;
-    } catch (const StatusError& error) {
-      return error.status() == Status::kInvalid;
-    }
+    return test::status_of([&] { check_sample(row, result, 10); }) == Status::kInvalid;
   };
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const int32_t beyond = 10, negative = -1;

@@ -1,6 +1,9 @@
 /** Conversations of APIs that are not written as messages of OpenAI's chat. */
 import type { Content, Message, TextPart, ToolCall } from '../../chat/messages';
+import { withRoomForCalls } from '../../chat/history';
 import { MessagesError, TramontaneError } from '../../errors';
+import type { ChatPromptOptions } from '../../model/chat';
+import type { Model } from '../../model/model';
 import type { WorkEvent } from '../work';
 import { ownCallId } from '../../chat/call-ids';
 import { ApiError, apiError, badField } from './errors';
@@ -68,10 +71,10 @@ export class Conversation {
     this.#messages[this.#messages.length - 1] = { ...last, prefix: true };
   }
 
-  /** Does something with the conversation, whose errors name the request's fields. */
-  worded<T>(body: () => T): T {
+  /** How many tokens the model reads, where these tools are offered. */
+  countTokens(model: Model, tools: ChatPromptOptions['tools']): number {
     try {
-      return body();
+      return model.chatTokens(withRoomForCalls(this.#messages, model), { tools }).length;
     } catch (error) {
       throw this.#worded(error);
     }

@@ -206,10 +206,7 @@ async function countTokens(body: PromptBody, call: Call): Promise<object> {
   const { model } = models.find(body.model);
   const conversation = messagesConversation(body.messages, body.system, settings.lenient);
   const { tools } = messagesTools(body.tools ?? [], body.tool_choice, settings.lenient);
-  const ids = conversation.worded(() =>
-    model.chatTokens(withRoomForCalls(conversation.messages, model), { ...(tools && { tools }) }),
-  );
-  return { input_tokens: ids.length };
+  return { input_tokens: conversation.countTokens(model, tools) };
 }
 
 export function messageRoutes(context: Context): void {

@@ -280,10 +280,7 @@ async function countTokens(body: PromptBody, call: Call): Promise<object> {
   const { model } = models.find(body.model);
   const conversation = responseConversation(body.input, body.instructions, settings.lenient);
   const { tools } = responseTools(body.tools ?? [], body.tool_choice, settings.lenient);
-  const ids = conversation.worded(() =>
-    model.chatTokens(withRoomForCalls(conversation.messages, model), { ...(tools && { tools }) }),
-  );
-  return { object: 'response.input_tokens', input_tokens: ids.length };
+  return { object: 'response.input_tokens', input_tokens: conversation.countTokens(model, tools) };
 }
 
 export function responseRoutes(context: Context): void {
