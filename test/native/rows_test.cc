@@ -198,11 +198,11 @@ TEST("attention over a page equals its definition, with the same bits for any nu
           std::vector<float> out(before.begin() + first * head_size,
                                  before.begin() + (first + count) * head_size);
           kernels.attention_scores(queries.data() + first * head_size, count, head_size,
-                                   keys.data(), type, scores.data());
+                                   keys.data(), values.data(), type, scores.data());
           kernels.attention_softmax(scores.data(), count, kFirst, kLast, maximum.data(), sum.data(),
                                     rescale.data());
-          kernels.attention_values(scores.data(), count, kFirst, kLast, values.data(), type,
-                                   head_size, rescale.data(), out.data());
+          kernels.attention_values(scores.data(), count, kFirst, kLast, values.data(), keys.data(),
+                                   type, head_size, rescale.data(), out.data());
           for (int q = 0; q < count; ++q) {
             double total = 2 * std::exp(0.25), best = 0.25;
             std::vector<double> expected(static_cast<size_t>(head_size));
@@ -254,10 +254,10 @@ TEST("f16 keys give the bits that the same keys in f32 give") {
     const Page keys(kHeadSize, KvType::kF16, 11);
     const std::vector<float> queries = random_values(kQueries * kHeadSize, 1, 12);
     float halves[kQueries * kPageTokens], floats[kQueries * kPageTokens];
-    kernels.attention_scores(queries.data(), kQueries, kHeadSize, keys.halves.data(), KvType::kF16,
-                             halves);
-    kernels.attention_scores(queries.data(), kQueries, kHeadSize, keys.floats.data(), KvType::kF32,
-                             floats);
+    kernels.attention_scores(queries.data(), kQueries, kHeadSize, keys.halves.data(),
+                             keys.halves.data(), KvType::kF16, halves);
+    kernels.attention_scores(queries.data(), kQueries, kHeadSize, keys.floats.data(),
+                             keys.floats.data(), KvType::kF32, floats);
     CHECK(std::memcmp(halves, floats, sizeof halves) == 0);
   });
 }
@@ -414,14 +414,14 @@ TEST("attention over a page has the scalar kernels' bits, for any number of quer
           std::vector<float> scores(static_cast<size_t>(count) * kPageTokens);
           std::vector<float> maximum = random_values(count, 1, 31), sum(maximum.size(), 2.0f);
           std::vector<float> rescale(maximum.size());
-          kernels.attention_scores(queries.data(), count, head_size, keys.data(), type,
-                                   scores.data());
+          kernels.attention_scores(queries.data(), count, head_size, keys.data(), values.data(),
+                                   type, scores.data());
           std::vector<float> all = scores;
           const int first = count % 5, last = kPageTokens - count % 7;
           kernels.attention_softmax(scores.data(), count, first, last, maximum.data(), sum.data(),
                                     rescale.data());
-          kernels.attention_values(scores.data(), count, first, last, values.data(), type,
-                                   head_size, rescale.data(), out.data());
+          kernels.attention_values(scores.data(), count, first, last, values.data(), keys.data(),
+                                   type, head_size, rescale.data(), out.data());
           for (const auto& part : {scores, maximum, sum, rescale, out}) {
             all.insert(all.end(), part.begin(), part.end());
           }

@@ -203,22 +203,30 @@ void Attention::attend_part(const Tile& tile, int32_t first_page, int32_t last_p
   scratch.scores.reserve(static_cast<size_t>(count) * kPageTokens);
   scratch.rescale.reserve(static_cast<size_t>(count));
   float* scores = scratch.scores.data();
+  const auto page_id = [&](int32_t page) {
+    return page_ids_[tile.page_ids + static_cast<size_t>(page - tile.first_page)];
+  };
 
   for (int32_t page = first_page; page <= last_page; ++page) {
-    const int32_t id = page_ids_[tile.page_ids + static_cast<size_t>(page - tile.first_page)];
+    const int32_t id = page_id(page);
     const void* keys = pages_.keys(id, layer, kv_head);
     const void* values = pages_.values(id, layer, kv_head);
+    const void* after_keys = values;
+    const void* after_values =
+        page < last_page ? pages_.keys(page_id(page + 1), layer, kv_head) : values;
     KvType type = pages_.type();
     if (type == KvType::kF16 && count >= kConvertQueries) {
       scratch.keys.reserve(static_cast<size_t>(block));
       scratch.values.reserve(static_cast<size_t>(block));
       kernels_.from_f16(static_cast<const uint16_t*>(keys), block, scratch.keys.data());
       kernels_.from_f16(static_cast<const uint16_t*>(values), block, scratch.values.data());
-      keys = scratch.keys.data();
-      values = scratch.values.data();
+      // What asks for itself asks for nothing: many queries take long, and leave no room in L1.
+      keys = after_keys = scratch.keys.data();
+      values = after_values = scratch.values.data();
       type = KvType::kF32;
     }
-    kernels_.attention_scores(scratch.queries.data(), count, head_size_, keys, type, scores);
+    kernels_.attention_scores(scratch.queries.data(), count, head_size_, keys, after_keys, type,
+                              scores);
 
     // Which of the page's tokens row `row` sees: [first, last). No others are touched: what lies
     // there may be of a later row or of the page's former owner.
@@ -238,7 +246,8 @@ void Attention::attend_part(const Tile& tile, int32_t first_page, int32_t last_p
       float* rescale = scratch.rescale.data();
       kernels_.attention_softmax(row_scores, some, first, last, softmax.maximum + query,
                                  softmax.sum + query, rescale);
-      kernels_.attention_values(row_scores, some, first, last, values, type, head_size_, rescale,
+      kernels_.attention_values(row_scores, some, first, last, values, after_values, type,
+                                head_size_, rescale,
                                 softmax.out + static_cast<int64_t>(query) * head_size_);
     }
   }

@@ -30,6 +30,8 @@ class AttentionPages {
       throw std::bad_alloc();
     }
     memory_ = ReservedMemory(page_bytes_ * static_cast<size_t>(pages));
+    // Pages that are whole huge ones: what is discarded goes back, and none is half used.
+    if (page_bytes_ % kHugePageBytes == 0) memory_.prefer_huge_pages();
   }
 
   int32_t pages() const { return static_cast<int32_t>(committed_.size()); }
@@ -59,6 +61,8 @@ class AttentionPages {
   }
 
  private:
+  static constexpr size_t kHugePageBytes = size_t{2} << 20;
+
   KvType type_;
   int32_t kv_heads_;
   size_t block_bytes_, page_bytes_;

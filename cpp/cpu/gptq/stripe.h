@@ -2,6 +2,7 @@
 // loops, for each instruction set that a file includes this for.
 #pragma once
 
+#include "base/prefetch.h"
 #include "cpu/gptq/gptq.h"
 
 namespace tramontane::cpu {
@@ -30,9 +31,6 @@ struct OldWords {
 };
 
 #if defined(__x86_64__) || defined(_M_X64)
-inline void prefetch(const uint8_t* data) {
-  _mm_prefetch(reinterpret_cast<const char*>(data), _MM_HINT_T0);
-}
 inline void store_words(const uint32_t* words, int32_t count, uint32_t* out) {
   for (int32_t i = 0; i < count; i += 4) {
     _mm_stream_si128(reinterpret_cast<__m128i*>(out + i),
@@ -41,11 +39,6 @@ inline void store_words(const uint32_t* words, int32_t count, uint32_t* out) {
 }
 inline void finish_stores() { _mm_sfence(); }
 #else
-inline void prefetch([[maybe_unused]] const uint8_t* data) {
-#if defined(__GNUC__)
-  __builtin_prefetch(data);
-#endif
-}
 inline void store_words(const uint32_t* words, int32_t count, uint32_t* out) {
   std::copy_n(words, count, out);
 }

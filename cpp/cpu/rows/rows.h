@@ -37,9 +37,10 @@ struct RowKernels {
   // out[q][t] = queries[q] . keys[.][t]: all kPageTokens scores of `count` queries with a page,
   // products added by fma in the order of the components.
   // queries [count][head_size], keys [head_size][kPageTokens] of `type`, aligned to 64 bytes,
-  // out [count][kPageTokens].
+  // out [count][kPageTokens]. `next`, as large as keys, is what will be read after them: it is
+  // asked for from memory meanwhile.
   void (*attention_scores)(const float* queries, int32_t count, int32_t head_size, const void* keys,
-                           KvType type, float* out);
+                           const void* next, KvType type, float* out);
 
   // One step of an online softmax, for each of `count` queries (Milakov and Gimelshein,
   // arXiv:1805.02867). In: scores[q][t], of which [first, last) count and are at least one.
@@ -51,10 +52,10 @@ struct RowKernels {
 
   // out[q] = out[q] * rescale[q] + sum over t in [first, last) of weights[q][t] * values[t], added
   // by fma one after the other. weights [count][kPageTokens], values [kPageTokens][head_size] of
-  // `type`, aligned to 64 bytes, out [count][head_size].
+  // `type`, aligned to 64 bytes, out [count][head_size]; `next` as above.
   void (*attention_values)(const float* weights, int32_t count, int32_t first, int32_t last,
-                           const void* values, KvType type, int32_t head_size, const float* rescale,
-                           float* out);
+                           const void* values, const void* next, KvType type, int32_t head_size,
+                           const float* rescale, float* out);
 
   // The largest of n >= 1 values; false when one is NaN or infinite.
   bool (*finite_maximum)(const float* values, int32_t n, float* maximum);

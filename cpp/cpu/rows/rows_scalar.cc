@@ -70,7 +70,7 @@ void scores(const float* queries, int32_t count, int32_t head_size, const T* key
 }
 
 void attention_scores(const float* queries, int32_t count, int32_t head_size, const void* keys,
-                      KvType type, float* out) {
+                      const void* /*next*/, KvType type, float* out) {
   if (type == KvType::kF16) {
     scores(queries, count, head_size, static_cast<const uint16_t*>(keys), out);
   } else {
@@ -109,8 +109,8 @@ void values(const float* weights, int32_t count, int32_t first, int32_t last, co
 }
 
 void attention_values(const float* weights, int32_t count, int32_t first, int32_t last,
-                      const void* page, KvType type, int32_t head_size, const float* rescale,
-                      float* out) {
+                      const void* page, const void* /*next*/, KvType type, int32_t head_size,
+                      const float* rescale, float* out) {
   if (type == KvType::kF16) {
     values(weights, count, first, last, static_cast<const uint16_t*>(page), head_size, rescale,
            out);

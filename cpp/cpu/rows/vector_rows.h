@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/prefetch.h"
 #include "cpu/rows/rows.h"
 
 #include "cpu/target/begin.h"
@@ -149,10 +150,19 @@ constexpr int tile_vectors() {
   return vectors;
 }
 
+// The cache lines of N values. A tile asks for as much in each of its steps as it reads: more at
+// once would wait for the memory, and less would leave it idle.
+template <int N, typename T>
+TRAMONTANE_INLINE void prefetch_values(const T* values) {
+  for (size_t at = 0; at < N * sizeof(T); at += 64) {
+    prefetch(reinterpret_cast<const uint8_t*>(values) + at);
+  }
+}
+
 // The scores of Q queries with V vectors of tokens.
 template <class Vector, int Q, int V, typename T>
 TRAMONTANE_INLINE void score_tile(const float* queries, int32_t head_size, const T* keys,
-                                  float* out) {
+                                  const T* next, float* out) {
   using Floats = typename Vector::Floats;
   constexpr int kLanes = Vector::kLanes;
   Floats sums[Q][V];
@@ -160,6 +170,7 @@ TRAMONTANE_INLINE void score_tile(const float* queries, int32_t head_size, const
     for (Floats& sum : row) sum = Vector::zero();
   }
   for (int32_t i = 0; i < head_size; ++i, keys += kPageTokens) {
+    prefetch_values<V * kLanes>(next + i * V * kLanes);
     Floats key[V];
     for (int v = 0; v < V; ++v) key[v] = Vector::load(keys + kLanes * v);
     for (int q = 0; q < Q; ++q) {
@@ -173,18 +184,18 @@ TRAMONTANE_INLINE void score_tile(const float* queries, int32_t head_size, const
 }
 
 template <class Vector, int Q, typename T>
-void score_rows(const float* queries, int32_t head_size, const T* keys, float* out) {
+void score_rows(const float* queries, int32_t head_size, const T* keys, const T* next, float* out) {
   constexpr int V = tile_vectors<Vector, Q>(), kColumns = V * Vector::kLanes;
   for (int t = 0; t < kPageTokens; t += kColumns) {
-    score_tile<Vector, Q, V>(queries, head_size, keys + t, out + t);
+    score_tile<Vector, Q, V>(queries, head_size, keys + t, next + t * head_size, out + t);
   }
 }
 
 // Adds V vectors of columns of the values to Q outputs.
 template <class Vector, int Q, int V, typename T>
 TRAMONTANE_INLINE void value_tile(const float* weights, int32_t first, int32_t last,
-                                  const T* values, int32_t head_size, const float* rescale,
-                                  float* out) {
+                                  const T* values, const T* next, int32_t head_size,
+                                  const float* rescale, float* out) {
   using Floats = typename Vector::Floats;
   constexpr int kLanes = Vector::kLanes;
   Floats sums[Q][V];
@@ -196,6 +207,7 @@ TRAMONTANE_INLINE void value_tile(const float* weights, int32_t first, int32_t l
   }
   for (int32_t t = first; t < last; ++t) {
     const T* token = values + int64_t{t} * head_size;
+    prefetch_values<V * kLanes>(next + t * V * kLanes);
     Floats value[V];
     for (int v = 0; v < V; ++v) value[v] = Vector::load(token + kLanes * v);
     for (int q = 0; q < Q; ++q) {
@@ -209,20 +221,22 @@ TRAMONTANE_INLINE void value_tile(const float* weights, int32_t first, int32_t l
 }
 
 template <class Vector, int Q, typename T>
-void value_rows(const float* weights, int32_t first, int32_t last, const T* values,
+void value_rows(const float* weights, int32_t first, int32_t last, const T* values, const T* next,
                 int32_t head_size, const float* rescale, float* out) {
   constexpr int kLanes = Vector::kLanes, V = tile_vectors<Vector, Q>();
   int32_t i = 0;
   for (; i + kLanes * V <= head_size; i += kLanes * V) {
-    value_tile<Vector, Q, V>(weights, first, last, values + i, head_size, rescale, out + i);
+    value_tile<Vector, Q, V>(weights, first, last, values + i, next + i * kPageTokens, head_size,
+                             rescale, out + i);
   }
   for (; i + kLanes <= head_size; i += kLanes) {
-    value_tile<Vector, Q, 1>(weights, first, last, values + i, head_size, rescale, out + i);
+    value_tile<Vector, Q, 1>(weights, first, last, values + i, next + i * kPageTokens, head_size,
+                             rescale, out + i);
   }
   if constexpr (kLanes > 8) {  // head_size is a multiple of 8.
     if (i < head_size) {
-      value_tile<typename Vector::Half, Q, 1>(weights, first, last, values + i, head_size, rescale,
-                                              out + i);
+      value_tile<typename Vector::Half, Q, 1>(weights, first, last, values + i,
+                                              next + i * kPageTokens, head_size, rescale, out + i);
     }
   }
 }
@@ -241,11 +255,13 @@ template <class Vector>
 using TileRows = std::make_integer_sequence<int, Vector::kTileRows>;
 
 template <class Vector, typename T>
-void scores(const float* queries, int32_t count, int32_t head_size, const T* keys, float* out) {
+void scores(const float* queries, int32_t count, int32_t head_size, const void* keys,
+            const void* next, float* out) {
   static constexpr auto kKernels = score_kernels<Vector, T>(TileRows<Vector>());
   while (count > 0) {
     const int32_t rows = std::min(count, Vector::kTileRows);
-    kKernels[static_cast<size_t>(rows - 1)](queries, head_size, keys, out);
+    kKernels[static_cast<size_t>(rows - 1)](queries, head_size, static_cast<const T*>(keys),
+                                            static_cast<const T*>(next), out);
     queries += int64_t{rows} * head_size;
     out += rows * kPageTokens;
     count -= rows;
@@ -254,12 +270,9 @@ void scores(const float* queries, int32_t count, int32_t head_size, const T* key
 
 template <class Vector>
 void attention_scores(const float* queries, int32_t count, int32_t head_size, const void* keys,
-                      KvType type, float* out) {
-  if (type == KvType::kF16) {
-    scores<Vector>(queries, count, head_size, static_cast<const uint16_t*>(keys), out);
-  } else {
-    scores<Vector>(queries, count, head_size, static_cast<const float*>(keys), out);
-  }
+                      const void* next, KvType type, float* out) {
+  const auto of_type = type == KvType::kF16 ? scores<Vector, uint16_t> : scores<Vector, float>;
+  of_type(queries, count, head_size, keys, next, out);
 }
 
 // As many queries at a time as a vector has lanes: what there is one of for a query is in vectors.
@@ -302,12 +315,14 @@ void attention_softmax(float* scores, int32_t count, int32_t first, int32_t last
 }
 
 template <class Vector, typename T>
-void add_values(const float* weights, int32_t count, int32_t first, int32_t last, const T* values,
-                int32_t head_size, const float* rescale, float* out) {
+void add_values(const float* weights, int32_t count, int32_t first, int32_t last,
+                const void* values, const void* next, int32_t head_size, const float* rescale,
+                float* out) {
   static constexpr auto kKernels = value_kernels<Vector, T>(TileRows<Vector>());
   while (count > 0) {
     const int32_t rows = std::min(count, Vector::kTileRows);
-    kKernels[static_cast<size_t>(rows - 1)](weights, first, last, values, head_size, rescale, out);
+    kKernels[static_cast<size_t>(rows - 1)](weights, first, last, static_cast<const T*>(values),
+                                            static_cast<const T*>(next), head_size, rescale, out);
     weights += rows * kPageTokens;
     rescale += rows;
     out += int64_t{rows} * head_size;
@@ -317,15 +332,11 @@ void add_values(const float* weights, int32_t count, int32_t first, int32_t last
 
 template <class Vector>
 void attention_values(const float* weights, int32_t count, int32_t first, int32_t last,
-                      const void* values, KvType type, int32_t head_size, const float* rescale,
-                      float* out) {
-  if (type == KvType::kF16) {
-    add_values<Vector>(weights, count, first, last, static_cast<const uint16_t*>(values), head_size,
-                       rescale, out);
-  } else {
-    add_values<Vector>(weights, count, first, last, static_cast<const float*>(values), head_size,
-                       rescale, out);
-  }
+                      const void* values, const void* next, KvType type, int32_t head_size,
+                      const float* rescale, float* out) {
+  const auto of_type =
+      type == KvType::kF16 ? add_values<Vector, uint16_t> : add_values<Vector, float>;
+  of_type(weights, count, first, last, values, next, head_size, rescale, out);
 }
 
 template <class Vector>

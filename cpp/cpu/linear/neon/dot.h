@@ -6,6 +6,7 @@
 // takes the steps of linear.h, whether rows are read in place or packed into panels.
 #pragma once
 
+#include "base/prefetch.h"
 #include "cpu/linear/linear.h"
 
 #include "cpu/target/begin.h"
@@ -49,12 +50,6 @@ struct RowGroup : Scales {
 struct LaneGroup : Scales {
   int8x16_t w[8];
 };
-
-TRAMONTANE_INLINE void prefetch([[maybe_unused]] const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p);
-#endif
-}
 
 // No load moves from behind a fence to before it. Without fences compilers load much ahead, and
 // keep it in more registers than there are.

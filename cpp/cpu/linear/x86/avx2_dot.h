@@ -2,6 +2,7 @@
 // of 32 inputs multiply the integer sum, those of 16 have joined the float scale.
 #pragma once
 
+#include "base/prefetch.h"
 #include "cpu/linear/linear.h"
 
 #include "cpu/target/begin.h"
@@ -64,10 +65,6 @@ TRAMONTANE_INLINE __m256i constant(int byte) { return _mm256_set1_epi8(static_ca
 
 TRAMONTANE_INLINE __m128i load16(const uint8_t* p) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-}
-
-TRAMONTANE_INLINE void prefetch(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }
 
 TRAMONTANE_INLINE __m256i broadcast_word(const void* p) {
