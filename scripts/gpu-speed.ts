@@ -16,11 +16,15 @@ interface Limits {
   readonly measuredGBs: number;
 }
 
+interface Speed {
+  readonly tokensPerSecond: number;
+  readonly range: [number, number];
+}
+
 interface Bench {
   readonly implementation: string;
-  readonly prefill: { tokens: number; tokensPerSecond: number; range: [number, number] };
-  readonly decode: { tokens: number; tokensPerSecond: number; range: [number, number] };
-  readonly streams: { count: number; tokensPerSecond: number; range: [number, number] };
+  readonly prompts: [{ tokens: number; prefill: Speed; decode: Speed }];
+  readonly streams: readonly (Speed & { count: number })[];
 }
 
 async function main(): Promise<void> {
@@ -33,9 +37,10 @@ async function main(): Promise<void> {
     [join(__dirname, '../dist/cli/main.js'), ...command, '--repeat', '5', '--json'],
     { encoding: 'utf8' },
   );
-  const { implementation, prefill, decode, streams } = JSON.parse(output) as Bench;
+  const { implementation, prompts, streams } = JSON.parse(output) as Bench;
+  const [{ tokens, prefill, decode }] = prompts;
   const most = (limits.measuredGBs * 1e9) / bytes;
-  const row = (name: string, part: Bench['prefill'] | Bench['streams'], limit: string): string => {
+  const row = (name: string, part: Speed, limit: string): string => {
     const range = part.range.map((value) => value.toFixed(1)).join(' to ');
     return `| ${name} | ${part.tokensPerSecond.toFixed(1)} | ${range} | ${limit} |`;
   };
@@ -46,9 +51,9 @@ async function main(): Promise<void> {
         `${limits.measuredGBs} GB/s measured, ${limits.statedGBs} stated.`,
       '',
       '| | tokens/s | range | of the limit |\n|---|---|---|---|',
-      row(`decode ${decode.tokens}`, decode, ofMost),
-      row(`prefill ${prefill.tokens}`, prefill, ''),
-      row(`${streams.count} streams`, streams, ''),
+      row(`decode at ${tokens}`, decode, ofMost),
+      row(`prefill ${tokens}`, prefill, ''),
+      ...streams.map((some) => row(`${some.count} streams`, some, '')),
     ].join('\n'),
   );
 }

@@ -4,7 +4,7 @@ import type { Model } from '../index';
 import { row, show } from './bench-table';
 import type { Progress } from './progress';
 import { RandomPrompts } from './random-prompts';
-import { median, range, type Range } from './statistics';
+import { figure, median, type Figure } from './statistics';
 
 /** Tokens of the prompts that come while a long one is computed, one after the other. */
 const SHORT_PROMPTS = [16, 200] as const;
@@ -22,12 +22,6 @@ export interface LatencySizes {
   readonly prompt: number;
   /** Rounds. */
   readonly repeat: number;
-}
-
-/** The median of all rounds, with the least and the greatest. */
-interface Figure {
-  readonly value: number;
-  readonly range: Range;
 }
 
 /** Times in milliseconds. Ratios are medians of each round's. */
@@ -223,10 +217,6 @@ export class LatencyBench {
   }
 }
 
-function figure(values: readonly number[]): Figure {
-  return { value: median(values), range: range(values) };
-}
-
 function sum(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0);
 }
@@ -234,8 +224,7 @@ function sum(values: readonly number[]): number {
 export function latencyTable(report: LatencyReport): string {
   const { among, long, generation, steps } = report;
   const { prompt } = generation;
-  const line = (name: string, { value, range }: Figure, share?: string) =>
-    row(name, value, 'ms', range, share);
+  const line = (name: string, figure: Figure, share?: string) => row(name, figure, 'ms', share);
   return (
     `${report.model}\n${report.implementation}, ${report.threads} threads\n` +
     among

@@ -23,7 +23,6 @@ export function tokenCost({ weights }: Pick<Checkpoint, 'weights'>): TokenCost {
   };
 }
 
-/** The best of what was measured. */
 export interface Limits {
   readonly readBytesPerSecond: number;
   readonly int8OperationsPerSecond: number;
@@ -47,28 +46,32 @@ export class LimitsProbe {
 
   /**
    * Runs `body`, and measures before and after it: the machine's speed changes within minutes.
-   * @returns what `body` does, and the int8 peak between the two
+   * @returns what `body` does, and the means of the limits before and after
    */
-  async around<T>(body: () => Promise<T>): Promise<{ result: T; peak: number }> {
-    const before = await this.measurePeak();
+  async around<T>(body: () => Promise<T>): Promise<{ result: T; limits: Limits }> {
+    const before = await this.measure();
     const result = await body();
-    return { result, peak: (before + (await this.measurePeak())) / 2 };
+    const after = await this.measure();
+    return { result, limits: limitsBy((of) => (of(before) + of(after)) / 2) };
   }
 
+  /** The best of all windows. */
   get best(): Limits {
-    return {
-      readBytesPerSecond: Math.max(...this.windows.map((limits) => limits.readBytesPerSecond)),
-      int8OperationsPerSecond: Math.max(
-        ...this.windows.map((limits) => limits.int8OperationsPerSecond),
-      ),
-    };
+    return limitsBy((of) => Math.max(...this.windows.map(of)));
   }
 
-  /** Three windows of all limits; the median of the int8 peak, in operations per second. */
-  private async measurePeak(): Promise<number> {
+  /** The medians of three windows. */
+  private async measure(): Promise<Limits> {
     const now: Limits[] = [];
     for (let window = 0; window < 3; ++window) now.push(await this.limits.measure());
     this.windows.push(...now);
-    return median(now.map((limits) => limits.int8OperationsPerSecond));
+    return limitsBy((of) => median(now.map(of)));
   }
+}
+
+function limitsBy(combine: (of: (limits: Limits) => number) => number): Limits {
+  return {
+    readBytesPerSecond: combine((limits) => limits.readBytesPerSecond),
+    int8OperationsPerSecond: combine((limits) => limits.int8OperationsPerSecond),
+  };
 }

@@ -1,3 +1,9 @@
+/** The median of some runs, with the least and the greatest. */
+export interface Figure {
+  readonly value: number;
+  readonly range: Range;
+}
+
 export type Range = readonly [least: number, greatest: number];
 
 export function median(values: readonly number[]): number {
@@ -8,4 +14,8 @@ export function median(values: readonly number[]): number {
 
 export function range(values: readonly number[]): Range {
   return [Math.min(...values), Math.max(...values)];
+}
+
+export function figure(values: readonly number[]): Figure {
+  return { value: median(values), range: range(values) };
 }

@@ -202,40 +202,77 @@ describe('inspect', () => {
   });
 });
 
-describe('bench', () => {
-  const sizes = ['--prompt', '40', '--generate', '8', '--streams', '2', '--repeat', '3'];
+interface BenchSpeed {
+  readonly tokensPerSecond: number;
+  readonly range: [number, number];
+  readonly runs: { tokensPerSecond: number; readBytesPerSecond: number }[];
+  readonly percentOfPeak?: number;
+}
 
-  test('--json has a median and a range for every figure', async () => {
-    const { stdout, stderr } = await run('bench', '--json', ...sizes);
+interface BenchReport {
+  readonly implementation: string;
+  readonly prompts: {
+    tokens: number;
+    prefill: BenchSpeed;
+    decode: BenchSpeed & { percentOfBandwidth?: number };
+  }[];
+  readonly streams: (BenchSpeed & { count: number; timesOne: number })[];
+  readonly residentBytes: number;
+  readonly limits: { readBytesPerSecond: number };
+}
+
+describe('bench', () => {
+  const sizes = ['--prompt', '40', '--generate', '8', '--streams', '2,3', '--depths', '50'];
+
+  test('--json has every run beside its limits, and their median and range', async () => {
+    const { stdout, stderr } = await run('bench', '--json', ...sizes, '--repeat', '3');
     expect(stderr).toBe('');
-    const report = JSON.parse(stdout) as Record<string, Record<string, unknown>>;
-    expect(report['implementation']).toEqual(expect.any(String));
-    expect(report['prefill']!['percentOfPeak'] ?? 1).toBeGreaterThan(0);
-    expect(report['decode']!['percentOfBandwidth']).toBeGreaterThan(0);
-    expect(report['limits']!['readBytesPerSecond']).toBeGreaterThan(1e8);
-    for (const [part, key] of [
-      ['load', 'milliseconds'],
-      ['memory', 'residentBytes'],
-      ['firstToken', 'milliseconds'],
-      ['prefill', 'tokensPerSecond'],
-      ['decode', 'tokensPerSecond'],
-      ['streams', 'tokensPerSecond'],
-    ] as const) {
-      const value = report[part]![key] as number;
-      const [least, greatest] = report[part]!['range'] as [number, number];
-      expect(value).toBeGreaterThan(0);
-      expect(Number.isFinite(value)).toBe(true);
-      expect(value).toBeGreaterThanOrEqual(least);
-      expect(value).toBeLessThanOrEqual(greatest);
+    const report = JSON.parse(stdout) as BenchReport;
+    expect(report.implementation).toEqual(expect.any(String));
+    expect(report.residentBytes).toBeGreaterThan(1e6);
+    expect(report.limits.readBytesPerSecond).toBeGreaterThan(1e8);
+    expect(report.prompts.map(({ tokens }) => tokens)).toEqual([40, 50]);
+    expect(report.streams.map(({ count }) => count)).toEqual([2, 3]);
+    for (const { timesOne } of report.streams) expect(timesOne).toBeGreaterThan(0);
+    for (const { prefill, decode } of report.prompts) {
+      expect(prefill.percentOfPeak ?? 1).toBeGreaterThan(0);
+      expect(decode.percentOfBandwidth).toBeGreaterThan(0);
+    }
+    const speeds = [...report.prompts.flatMap((at) => [at.prefill, at.decode]), ...report.streams];
+    for (const { tokensPerSecond, range, runs } of speeds) {
+      const values = runs.map((run) => run.tokensPerSecond).sort((a, b) => a - b);
+      expect(values).toHaveLength(3);
+      expect(values[0]).toBeGreaterThan(0);
+      expect(Number.isFinite(values[2])).toBe(true);
+      expect(tokensPerSecond).toBe(values[1]);
+      expect(range).toEqual([values[0], values[2]]);
+      for (const { readBytesPerSecond } of runs) {
+        expect(readBytesPerSecond).toBeGreaterThan(1e8);
+        expect(readBytesPerSecond).toBeLessThanOrEqual(report.limits.readBytesPerSecond);
+      }
     }
   });
 
-  test('prints a table', async () => {
-    const { stdout } = await run('bench', ...sizes, '--depths', '50,60');
-    const rows = ['load', 'prefill 40', 'first token', 'decode 8', 'decode at 50', 'decode at 60'];
-    for (const row of [...rows, '2 streams', 'resident memory']) {
-      expect(stdout).toMatch(new RegExp(`^${row} +[0-9.]+ `, 'm'));
+  test('prints a table of 80 columns, with each run of a decode', async () => {
+    const { stdout } = await run('bench', ...sizes, '--repeat', '5');
+    const prompts = ['prefill 40', 'decode at 40', 'prefill 50', 'decode at 50', 'first token'];
+    for (const row of ['load', ...prompts, '2 streams', '3 streams']) {
+      expect(stdout).toMatch(new RegExp(`^${row} +[0-9.]+ \\S+ +\\([0-9.]+ to [0-9.]+\\)`, 'm'));
     }
+    expect(stdout).toMatch(/^memory +[0-9.]+ MiB$/m);
+    const runs = String.raw`[0-9.]+ at [0-9.]+`;
+    expect(stdout).toMatch(
+      new RegExp(`^  runs at GB/s +(${runs}, ){3}${runs},\\n {16}${runs}$`, 'm'),
+    );
+    expect(stdout).toMatch(/^3 streams .* t\(3\)\/t\(1\) [0-9]+\.[0-9]{2}$/m);
+    const [, ...lines] = stdout.split('\n'); // The first is the model's path.
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThanOrEqual(80);
+  });
+
+  test('a single run has no range', async () => {
+    const { stdout } = await run('bench', ...sizes, '--repeat', '1');
+    expect(stdout).toMatch(/^decode at 50 +[0-9.]+ tokens\/s +[0-9.]+% of the bandwidth$/m);
+    expect(stdout).not.toContain(' to ');
   });
 
   const small = ['--latency', '--long', '300', '--prompt', '40', '--repeat', '2'];

@@ -87,7 +87,7 @@ describe('wrong usage is one line and exit code 2', () => {
     ['ids that are none', ['tokenize', '--decode', '-p', '1 two'], /"two" is no token id/],
     ['an id past the vocabulary', ['tokenize', '--decode', '-p', '1024'], /0 to 1023/],
     ['a bench of nothing', ['bench', '--repeat', '0'], /--repeat/],
-    ['a bench of too many streams', ['bench', '--streams', '1e9'], /--streams must be at most/],
+    ['a bench of too many streams', ['bench', '--streams', '2,1e9'], /--streams must be at most/],
     ['a bench beyond the context', ['bench', '--prompt', '1e9'], /--context-size/],
     ['a bench of no long prompt', ['bench', '--latency', '--long', '0'], /--long must be/],
     ['latency beyond the context', ['bench', '--latency', '--long', '1e9'], /see --long/],
