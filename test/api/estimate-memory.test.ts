@@ -57,10 +57,12 @@ test('mapped weights are not its own: the system can drop them', async () => {
 test('what does not fit has advice that does', async () => {
   const options = { kvCacheType: 'f32', slidingWindow: false } as const;
   const users = 1_000_000;
-  const { fits, advice } = await estimateMemory(path, { ...options, users });
+  // What is free changes with what else runs: the advice is held against what it was given for.
+  const { fits, advice, free } = await estimateMemory(path, { ...options, users });
   expect(fits).toBe(false);
   const fewer = Number(/users: (\d+)/.exec(advice.join('\n'))?.[1]);
-  expect((await estimateMemory(path, { ...options, users: fewer })).fits).toBe(true);
+  const { total } = await estimateMemory(path, { ...options, users: fewer });
+  expect(total).toBeLessThanOrEqual(free.bytes);
   const size = /contextSize: (\d+)/.exec(advice.join('\n'))?.[1];
   if (size !== undefined) {
     const smaller = await estimateMemory(path, { ...options, users, contextSize: Number(size) });
