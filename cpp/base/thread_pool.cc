@@ -36,8 +36,8 @@ struct ThreadPool::Region {
   Call* call;
   const void* body;
   int chunks;
-  std::atomic<int> next{0};      // Chunk.
-  std::atomic<int> finished{0};  // Workers. The last thing a worker touches here.
+  std::atomic<int> pending;  // Workers that may be at work. The last thing a worker touches here.
+  std::atomic<int> next{0};  // Chunk.
   std::atomic<bool> failed{false};
   std::exception_ptr error{};  // Written by the thread that sets `failed`.
 
@@ -117,17 +117,19 @@ void ThreadPool::run(int threads, int chunks, Call* call, const void* body) {
     for (int chunk = 0; chunk < chunks; ++chunk) call(body, chunk, thread);
     return;
   }
-  Region region{call, body, chunks};
   take_turn();
   const int workers = std::min({threads - 1, chunks - 1, static_cast<int>(workers_.size())});
+  Region region{call, body, chunks, workers};
   run_region(workers, region);
   end_turn();
   if (region.error) std::rethrow_exception(region.error);
 }
 
 void ThreadPool::run_region(int workers, Region& region) {
-  for (int i = 0; i < workers; ++i) {
-    Worker& worker = *workers_[i];
+  int offers = 0;
+  // Those who were woken first may have taken all chunks meanwhile.
+  for (; offers < workers && region.next < region.chunks; ++offers) {
+    Worker& worker = *workers_[offers];
     worker.work = &region;
     if (worker.sleeps) {
       { const std::lock_guard lock(worker.mutex); }
@@ -135,12 +137,13 @@ void ThreadPool::run_region(int workers, Region& region) {
     }
   }
   region.run_chunks(0);
-  int started = workers;
-  for (int i = 0; i < workers; ++i) {
+  int absent = workers - offers;
+  for (int i = 0; i < offers; ++i) {
     Region* offered = &region;
-    if (workers_[i]->work.compare_exchange_strong(offered, nullptr)) --started;
+    if (workers_[i]->work.compare_exchange_strong(offered, nullptr)) ++absent;
   }
-  const auto all_finished = [&] { return region.finished == started; };
+  region.pending -= absent;
+  const auto all_finished = [&] { return region.pending == 0; };
   if (spin_until(all_finished)) return;
   std::unique_lock lock(finish_mutex_);
   caller_sleeps_ = true;
@@ -161,8 +164,7 @@ void ThreadPool::serve(Worker& worker, int thread) {
     Region* region = worker.work.exchange(nullptr);
     if (region == nullptr) continue;  // Withdrawn.
     region->run_chunks(thread);
-    ++region->finished;
-    if (caller_sleeps_) {
+    if (--region->pending == 0 && caller_sleeps_) {
       { const std::lock_guard lock(finish_mutex_); }
       finished_.notify_one();
     }

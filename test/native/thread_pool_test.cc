@@ -48,6 +48,18 @@ TEST("what chunks wrote is there when the region has ended, region after region"
   }
 }
 
+TEST("a region ends although many threads were asleep, and came late or were never called") {
+  ThreadPool pool;
+  pool.grow(64);
+  pool.set_spin(microseconds(0));
+  for (int round = 0; round < 200; ++round) {
+    std::this_thread::sleep_for(microseconds(500));  // They sleep now.
+    std::atomic<int> runs{0};
+    pool.parallel_for(64, 64, [&](int, int) { ++runs; });
+    CHECK_EQ(runs.load(), 64);
+  }
+}
+
 // Has every thread of a region of `threads` chunks wait for the others, so that each takes one.
 class Meeting {
  public:
