@@ -15,6 +15,7 @@
 #include "backend/backend.h"
 #include "base/half.h"
 #include "cpu/backend/cpu_backend.h"
+#include "cpu/backend/cpu_backend_linear.h"
 #include "model/transformer.h"
 #include "test.h"
 
@@ -454,6 +455,24 @@ TEST("a row's logits are the same bits for every chunking, batch and thread coun
     check(model, implementation, Compute::kF32, KvType::kF32);
     check(gptq, implementation, Compute::kInt8, KvType::kF16);
   });
+}
+
+TEST("threads begin with equal parts of a product, in order, without a gap") {
+  for (const int32_t granularity : {1, 16, 48}) {
+    for (const int32_t outputs : {1, 47, 48, 1000, 4096, 32000}) {
+      for (const int threads : {1, 2, 3, 7, 64}) {
+        int32_t end = 0;
+        for (int thread = 0; thread < threads; ++thread) {
+          const auto [first, last] = part_of(outputs, thread, threads, granularity);
+          CHECK_EQ(first, end);
+          CHECK(first == outputs || first % granularity == 0);
+          CHECK(last - first <= outputs / threads + granularity);
+          end = last;
+        }
+        CHECK_EQ(end, outputs);
+      }
+    }
+  }
 }
 
 TEST("the asked rows' logits are those of these rows, and none may be asked") {

@@ -7,31 +7,41 @@
 namespace tramontane::cpu {
 namespace {
 
-// Pieces of outputs for each thread, so that one that is slowed down hands work over. Each piece
+// Pieces of a product for each thread, so that one that is slowed down hands work over. Each piece
 // lays out the activations for itself: where they are many, fewer pieces of about so many outputs.
-constexpr int64_t kPiecesPerThread = 8, kLeastPiecesPerThread = 2;
+constexpr int32_t kPiecesPerThread = 8, kLeastPiecesPerThread = 2;
 constexpr int32_t kManyRows = 64, kOutputsOfManyRows = 512;
 
-int32_t round_up(int64_t value, int32_t multiple) {
-  return static_cast<int32_t>((value + multiple - 1) / multiple * multiple);
+int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
+// Outputs of the pieces of a thread's part of a product. A GPTQ word holds one output, and rows of
+// words are read whole: there it is one piece.
+int32_t piece_outputs(Format format, int32_t part, int32_t rows, int32_t granularity) {
+  int32_t pieces = kPiecesPerThread;
+  if (format == Format::kGptq) {
+    pieces = 1;
+  } else if (rows >= kManyRows) {
+    pieces = std::clamp(part / kOutputsOfManyRows, kLeastPiecesPerThread, kPiecesPerThread);
+  }
+  return static_cast<int32_t>(divide_up(divide_up(part, pieces), granularity) * granularity);
 }
 
 // Pieces of work, each thread's in one row: what a kernel asks memory for beyond its piece is the
 // piece that its thread does next. Who has none left takes the last ones of another.
 class Shares {
  public:
-  Shares(int32_t pieces, int threads) : shares_(static_cast<size_t>(threads)) {
-    for (int64_t t = 0; t < threads; ++t) {
-      shares_[static_cast<size_t>(t)].left =
-          pack(static_cast<uint32_t>(pieces * t / threads),
-               static_cast<uint32_t>(pieces * (t + 1) / threads));
-    }
+  explicit Shares(int threads) : shares_(static_cast<size_t>(threads)) {}
+
+  // Makes the pieces [first, last) the thread's.
+  void give(int thread, size_t first, size_t last) {
+    shares_[static_cast<size_t>(thread)].left =
+        pack(static_cast<uint32_t>(first), static_cast<uint32_t>(last));
   }
 
   // May be called once for each piece.
-  int32_t take(int thread) {
+  size_t take(int thread) {
     const size_t own = static_cast<size_t>(thread);
-    for (size_t i = 0; i < shares_.size(); ++i) {
+    for (size_t i = 0;; ++i) {
       std::atomic<uint64_t>& left = shares_[(own + i) % shares_.size()].left;
       uint64_t seen = left.load(std::memory_order_relaxed);
       while (true) {
@@ -40,11 +50,10 @@ class Shares {
         if (first == last) break;
         const uint64_t rest = i == 0 ? pack(first + 1, last) : pack(first, last - 1);
         if (left.compare_exchange_weak(seen, rest, std::memory_order_relaxed)) {
-          return static_cast<int32_t>(i == 0 ? first : last - 1);
+          return i == 0 ? first : last - 1;
         }
       }
     }
-    return -1;
   }
 
  private:
@@ -58,6 +67,14 @@ class Shares {
 };
 
 }  // namespace
+
+OutputRange part_of(int32_t outputs, int thread, int threads, int32_t granularity) {
+  const int64_t units = divide_up(outputs, granularity);
+  const auto begin = [&](int64_t t) {
+    return static_cast<int32_t>(std::min<int64_t>(units * t / threads * granularity, outputs));
+  };
+  return {begin(thread), begin(thread + 1)};
+}
 
 LinearLayers::LinearLayers(const LinearKernels& kernels, Compute compute, const Workers& workers)
     : kernels_(kernels),
@@ -114,38 +131,34 @@ void LinearLayers::run(const LinearOutput* outputs, int32_t count, const float* 
     work += static_cast<double>(rows) * matrix.columns() * matrix.data.rows;
   }
 
-  int32_t piece_size[kMaxProjections], first_piece[kMaxProjections], pieces = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    const WeightData& weight = outputs[i].matrix->data;
-    // A GPTQ word holds one output, and rows of words are read whole: there a thread has one piece.
-    const int64_t threads = workers_.threads();
-    int64_t split = threads * kPiecesPerThread;
-    if (weight.format == Format::kGptq) {
-      split = threads;
-    } else if (rows >= kManyRows) {
-      split = std::clamp<int64_t>(weight.rows / kOutputsOfManyRows, threads * kLeastPiecesPerThread,
-                                  threads * kPiecesPerThread);
+  // Each thread begins with the same part of all products, whatever their sizes and formats.
+  const int threads = work < Workers::kSerialWork ? 1 : workers_.threads();
+  const int32_t granularity = kernels_.output_granularity;
+  Shares shares(threads);
+  pieces_.clear();
+  for (int thread = 0; thread < threads; ++thread) {
+    const size_t first_piece = pieces_.size();
+    for (int32_t i = 0; i < count; ++i) {
+      const WeightData& weight = outputs[i].matrix->data;
+      const auto [first, last] = part_of(weight.rows, thread, threads, granularity);
+      const int32_t size = piece_outputs(weight.format, last - first, rows, granularity);
+      for (int32_t at = first; at < last; at += size) {
+        pieces_.push_back({i, {at, std::min(at + size, last)}});
+      }
     }
-    piece_size[i] = work < Workers::kSerialWork
-                        ? weight.rows
-                        : round_up((weight.rows + split - 1) / split, kernels_.output_granularity);
-    first_piece[i] = pieces;
-    pieces += (weight.rows + piece_size[i] - 1) / piece_size[i];
+    shares.give(thread, first_piece, pieces_.size());
   }
 
-  Shares shares(pieces, workers_.threads());
-  workers_.run(pieces, work, [&](int32_t, int thread) {
-    const int32_t piece = shares.take(thread);
-    int32_t i = count - 1;
-    while (piece < first_piece[i]) --i;
+  workers_.run(static_cast<int32_t>(pieces_.size()), work, [&](int32_t, int thread) {
+    const auto& [i, part] = pieces_[shares.take(thread)];
     const Matrix& matrix = *outputs[i].matrix;
     AlignedBuffer<uint8_t>& scratch = scratch_[static_cast<size_t>(thread)].kernel;
     scratch.reserve(scratch_bytes);
     LinearTask task;
     task.weight = &matrix.data;
     task.in = &activations[i];
-    task.first = (piece - first_piece[i]) * piece_size[i];
-    task.last = std::min(matrix.data.rows - task.first, piece_size[i]) + task.first;
+    task.first = part.first;
+    task.last = part.last;
     task.out = outputs[i].out;
     task.stride = matrix.data.rows;
     task.add = add;

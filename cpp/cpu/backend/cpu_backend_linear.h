@@ -18,6 +18,14 @@ struct LinearOutput {
   float* out;  // [rows][matrix->data.rows]
 };
 
+struct OutputRange {
+  int32_t first, last;  // The last is not in it.
+};
+
+// What thread `thread` of `threads` begins with, of a product with so many outputs: multiples of
+// `granularity`, where that is possible. Weights of one format and width have equal bytes.
+OutputRange part_of(int32_t outputs, int thread, int threads, int32_t granularity);
+
 class LinearLayers {
  public:
   LinearLayers(const LinearKernels& kernels, Compute compute, const Workers& workers);
@@ -39,6 +47,12 @@ class LinearLayers {
     AlignedBuffer<float> permuted;
   };
 
+  // Outputs of one of the products of a run.
+  struct Piece {
+    int32_t product;
+    OutputRange outputs;
+  };
+
   Activations quantize(const Matrix& matrix, const float* in, int32_t rows, Quantized& quantized);
 
   const LinearKernels& kernels_;
@@ -46,6 +60,7 @@ class LinearLayers {
   const Workers& workers_;
   std::array<Quantized, kMaxProjections> quantized_;
   std::vector<Scratch> scratch_;  // One a thread.
+  std::vector<Piece> pieces_;     // Thread by thread.
 };
 
 }  // namespace tramontane::cpu
