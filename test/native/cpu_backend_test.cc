@@ -475,6 +475,44 @@ TEST("threads begin with equal parts of a product, in order, without a gap") {
   }
 }
 
+TEST("long rows are quantized in pieces, to the bits of whole ones") {
+  constexpr int32_t kRows = 5, kColumns = 2080, kOutputs = 48;
+  constexpr size_t kValues = size_t{kRows} * kColumns;
+  std::mt19937 random(3);
+  std::vector<float> in(kValues);
+  for (float& value : in) value = static_cast<float>(random() % 2001) / 1000 - 1;
+  std::vector<uint8_t> bytes(size_t{kOutputs} * kColumns / 32 * 34);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random() & 0xbf);  // Finite halves.
+  Matrix matrix;
+  matrix.data = {Format::kQ8_0, kOutputs, kColumns, bytes.data()};
+  matrix.takes_int8 = true;
+  for (const Implementation& implementation : implementations()) {
+    if (!implementation.supported()) continue;
+    const LinearKernels& kernels = *implementation.linear;
+    AlignedBuffer<int8_t> q;
+    AlignedBuffer<float> scales;
+    AlignedBuffer<int16_t> sums;
+    AlignedBuffer<uint8_t> scratch;
+    q.reserve(size_t{kRows} * quantized_stride(kColumns));
+    scales.reserve(kValues / 32);
+    sums.reserve(kValues / 16);
+    scratch.reserve(kernels.scratch_bytes(kColumns, kRows));
+    for (int32_t row = 0; row < kRows; ++row) {
+      kernels.quantize(&in[row * kColumns], kColumns, q.data() + row * quantized_stride(kColumns),
+                       scales.data() + row * (kColumns / 32), sums.data() + row * (kColumns / 16));
+    }
+    const Activations whole = {kRows, kColumns, in.data(), q.data(), scales.data(), sums.data()};
+    std::vector<float> expected(size_t{kRows} * kOutputs), out(expected.size());
+    kernels.linear(
+        {&matrix.data, &whole, 0, kOutputs, expected.data(), kOutputs, false, scratch.data()});
+    const Workers workers(3);
+    LinearLayers layers(kernels, Compute::kInt8, workers);
+    const LinearOutput output = {&matrix, out.data()};
+    layers.run(&output, 1, in.data(), kRows, false);
+    CHECK(out == expected);
+  }
+}
+
 TEST("the asked rows' logits are those of these rows, and none may be asked") {
   const TinyModel model(tiny_shape());
   for_each_implementation([&](const Implementation& implementation) {

@@ -1,5 +1,10 @@
 // The CPU backend: checks calls, keeps buffers, splits the work of an operation among threads, and
 // leaves arithmetic to the kernels of an implementation.
+//
+// Parallel regions of a layer where one row of a 7B model is decoded: query, key and value;
+// attention (from 25 tokens on; a second one merges where a long context is divided among more than
+// four threads); attention's output; gate and up; the quantization of what they gave; down. What is
+// between them is too little for several threads (Workers::kSerialWork).
 #pragma once
 
 #include <array>

@@ -12,6 +12,11 @@ namespace {
 constexpr int32_t kPiecesPerThread = 8, kLeastPiecesPerThread = 2;
 constexpr int32_t kManyRows = 64, kOutputsOfManyRows = 512;
 
+// What quantizing a value costs, in multiply-adds, and how many of a row are a piece of that work:
+// a single row is enough for several threads.
+constexpr double kQuantizeWork = 30;
+constexpr int32_t kQuantizePiece = 1024;
+
 int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 // Outputs of the pieces of a thread's part of a product. A GPTQ word holds one output, and rows of
@@ -90,7 +95,12 @@ Activations LinearLayers::quantize(const Matrix& matrix, const float* in, int32_
   quantized.q.reserve(static_cast<size_t>(rows * quantized_stride(columns)));
   quantized.scales.reserve(values / 32);
   quantized.sums.reserve(values / 16);
-  workers_.run(rows, static_cast<double>(values), [&](int32_t row, int thread) {
+  // Inputs in another order are brought into theirs a row at a time.
+  const int32_t piece = matrix.order ? columns : std::min(columns, kQuantizePiece);
+  const int32_t pieces = static_cast<int32_t>(divide_up(columns, piece));
+  const double work = kQuantizeWork * static_cast<double>(values);
+  workers_.run(rows * pieces, work, [&](int32_t chunk, int thread) {
+    const int32_t row = chunk / pieces, first = chunk % pieces * piece;
     const float* from = in + static_cast<int64_t>(row) * matrix.data.columns;
     if (matrix.order) {
       AlignedBuffer<float>& permuted = scratch_[static_cast<size_t>(thread)].permuted;
@@ -98,9 +108,10 @@ Activations LinearLayers::quantize(const Matrix& matrix, const float* in, int32_
       permute_gptq(*matrix.order, from, permuted.data());
       from = permuted.data();
     }
-    const int64_t blocks = int64_t{row} * (columns / 32);
-    kernels_.quantize(from, columns, quantized.q.data() + row * quantized_stride(columns),
-                      quantized.scales.data() + blocks, quantized.sums.data() + 2 * blocks);
+    const int64_t block = (int64_t{row} * columns + first) / 32;
+    kernels_.quantize(from + first, std::min(piece, columns - first),
+                      quantized.q.data() + row * quantized_stride(columns) + first,
+                      quantized.scales.data() + block, quantized.sums.data() + 2 * block);
   });
   return {rows,
           columns,
