@@ -1,6 +1,7 @@
 /**
  * Builds the native tests for AArch64 and runs those of the kernels under qemu: on a processor with
- * NEON's dot products, and on one without, where the scalar kernels have to be chosen.
+ * NEON's products of matrices, where tests go over all implementations, on one that has its dot
+ * products alone, and on one without either, where the scalar kernels have to be chosen.
  *   node scripts/neon-tests.js
  * Debian's packages for it: g++-aarch64-linux-gnu qemu-user. The folder is build-aarch64.
  * CXX chooses the compiler, TRAMONTANE_WERROR=ON makes warnings errors.
@@ -45,8 +46,9 @@ run({}, 'cmake', '--build', folder, '--target', 'native-tests', '--parallel', jo
 
 console.log('left out: base, engine, model, pages, sampling, threads');
 // An implementation that is asked for by name and not supported is an error.
-test({ QEMU_CPU: 'max', TRAMONTANE_CPU: 'neon-dot' }, [
+test({ QEMU_CPU: 'max', TRAMONTANE_CPU: 'neon-i8mm' }, [
   ...['linear', 'products', 'gptq', 'rows', 'attention', 'quant', 'cpu_backend', 'portable_math'],
 ]);
-// An instruction this processor lacks ends the test.
+// An instruction these processors lack ends the test.
+test({ QEMU_CPU: 'cortex-a76', TRAMONTANE_CPU: 'neon-dot' }, ['linear', 'gptq', 'cpu_backend']);
 test({ QEMU_CPU: 'cortex-a53', TRAMONTANE_CPU: 'scalar' }, ['gptq', 'rows', 'cpu_backend']);

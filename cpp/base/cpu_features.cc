@@ -95,12 +95,16 @@ CpuFeatures detect() {
 
 #elif defined(__aarch64__) && defined(__APPLE__)
 
+bool has(const char* feature) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+
 CpuFeatures detect() {
   CpuFeatures features;
-  int has = 0;
-  size_t size = sizeof has;
-  features.neon_dot =
-      sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nullptr, 0) == 0 && has != 0;
+  features.neon_dot = has("hw.optional.arm.FEAT_DotProd");
+  features.neon_i8mm = features.neon_dot && has("hw.optional.arm.FEAT_I8MM");
   return features;
 }
 
@@ -109,6 +113,7 @@ CpuFeatures detect() {
 CpuFeatures detect() {
   CpuFeatures features;
   features.neon_dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  features.neon_i8mm = features.neon_dot && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
   return features;
 }
 

@@ -197,13 +197,15 @@ uint64_t read_all(const uint8_t* data, size_t bytes) {
 
 namespace {
 
-// More chains than sdot's latency (3 to 4) by its rate (2 to 4 a cycle).
+// More chains than the latency (3 to 4) of sdot and smmla by their rate (2 to 4 a cycle).
 constexpr int kDotChains = 16;
 
 #if defined(__clang__)
 __attribute__((target("dotprod"))) uint64_t dot_four();
+__attribute__((target("i8mm"))) uint64_t dot_matrices();
 #else
 __attribute__((target("arch=armv8.2-a+dotprod"))) uint64_t dot_four();
+__attribute__((target("arch=armv8.2-a+i8mm"))) uint64_t dot_matrices();
 #endif
 
 uint64_t dot_four() {
@@ -222,9 +224,28 @@ uint64_t dot_four() {
   return static_cast<uint64_t>(vaddvq_s32(sums[0]));
 }
 
+uint64_t dot_matrices() {
+  int32x4_t sums[kDotChains];
+  TRAMONTANE_UNROLL
+  for (int j = 0; j < kDotChains; ++j) sums[j] = vdupq_n_s32(0);
+  const int8x16_t w = vdupq_n_s8(3), a = vdupq_n_s8(5);
+  for (int i = 0; i < kSteps; ++i) {
+    TRAMONTANE_UNROLL
+    for (int j = 0; j < kDotChains; ++j) {
+      __asm__ volatile("smmla %0.4s, %1.16b, %2.16b" : "+w"(sums[j]) : "w"(w), "w"(a));
+    }
+  }
+  TRAMONTANE_UNROLL
+  for (int j = 1; j < kDotChains; ++j) sums[0] = vaddq_s32(sums[0], sums[j]);
+  return static_cast<uint64_t>(vaddvq_s32(sums[0]));
+}
+
 }  // namespace
 
-double int8_peak() { return cpu_features().neon_dot ? rate(dot_four, 32 * kDotChains) : 0; }
+double int8_peak() {
+  if (cpu_features().neon_i8mm) return rate(dot_matrices, 64 * kDotChains);
+  return cpu_features().neon_dot ? rate(dot_four, 32 * kDotChains) : 0;
+}
 
 #else
 

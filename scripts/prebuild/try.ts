@@ -23,7 +23,7 @@ interface Way {
 }
 
 /** What to run this target's Node by, or why it cannot be run. */
-function wayOf(target: Target): Way | string {
+export function wayOf(target: Target): Way | string {
   if (hostTarget()?.name === target.name) {
     return { how: `Node ${process.versions.node} here`, command: [process.execPath] };
   }

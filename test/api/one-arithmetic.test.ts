@@ -21,15 +21,14 @@ const breeze = join(__dirname, '../../models/breeze-Q4_0.gguf');
 const implementations = /can run: (.*?)\.?$/m.exec(run(breeze, 'none').stderr)![1]!.split(', ');
 
 function expectOneResult(path: string): void {
-  const hashes = implementations.map((implementation) => {
+  const all = implementations.map((implementation) => {
     const { stdout, stderr } = run(path, implementation);
     expect(stderr).toBe('');
-    const [name, hash] = stdout.trim().split(' ');
+    const [, name, results] = /^(\S+) ([0-9a-f]{64} \d+\.\d+)$/.exec(stdout.trim())!;
     expect(name).toBe(implementation);
-    expect(hash).toMatch(/^[0-9a-f]{64}$/);
-    return hash;
+    return results;
   });
-  expect(hashes).toEqual(implementations.map(() => hashes[0]));
+  expect(all).toEqual(implementations.map(() => all[0]));
 }
 
 test('there are implementations to compare', () => {

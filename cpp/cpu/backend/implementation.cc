@@ -15,6 +15,8 @@ const std::vector<Implementation>& implementations() {
      kAvxVnniLinear, &kAvx2Rows, &kAvx2Tiles},
     {"avx2", [] { return cpu_features().avx2; }, &kAvx2Linear, &kAvx2Rows, &kAvx2Tiles},
 #elif defined(__aarch64__) || defined(_M_ARM64)
+    {"neon-i8mm", [] { return cpu_features().neon_i8mm && kNeonI8mmLinear != nullptr; },
+     kNeonI8mmLinear, &kNeonRows, &kNeonTiles},
     {"neon-dot", [] { return cpu_features().neon_dot && kNeonDotLinear != nullptr; },
      kNeonDotLinear, &kNeonRows, &kNeonTiles},
 #endif

@@ -103,7 +103,8 @@ extern const LinearKernels kAvx512VnniLinear;
 extern const LinearKernels* const kAmxLinear;      // Null where the compiler does not know it.
 extern const LinearKernels* const kAvxVnniLinear;  // Null where the compiler does not know it.
 #elif defined(__aarch64__) || defined(_M_ARM64)
-extern const LinearKernels* const kNeonDotLinear;  // As well.
+extern const LinearKernels* const kNeonI8mmLinear;  // As well; null on Windows too.
+extern const LinearKernels* const kNeonDotLinear;   // As well.
 #endif
 
 }  // namespace tramontane::cpu

@@ -67,10 +67,12 @@
 #define TRAMONTANE_FEATURES_emulated TRAMONTANE_FEATURES_avx2
 #elif defined(__clang__)
 #define TRAMONTANE_FEATURES_neon_dot TRAMONTANE_FEATURES("dotprod")
-#define TRAMONTANE_FEATURES_every TRAMONTANE_FEATURES_neon_dot
+#define TRAMONTANE_FEATURES_neon_i8mm TRAMONTANE_FEATURES("dotprod,i8mm")
+#define TRAMONTANE_FEATURES_every TRAMONTANE_FEATURES_neon_i8mm
 #else
 #define TRAMONTANE_FEATURES_neon_dot TRAMONTANE_FEATURES("arch=armv8.2-a+dotprod")
-#define TRAMONTANE_FEATURES_every TRAMONTANE_FEATURES_neon_dot
+#define TRAMONTANE_FEATURES_neon_i8mm TRAMONTANE_FEATURES("arch=armv8.2-a+dotprod+i8mm")
+#define TRAMONTANE_FEATURES_every TRAMONTANE_FEATURES_neon_i8mm
 #endif
 
 #if defined(__clang__)

@@ -155,7 +155,7 @@ void linear_int8(const LinearTask& task, const BlockSource<kFormat>& source) {
   if (rows == 1) return few_rows<1>(task, source);
   if (rows == 2) return few_rows<2>(task, source);
   if (rows <= kInPlaceRows) return few_rows<kInPlaceRows>(task, source);
-  many_rows(task, source);
+  many_rows<Panel<typename BlockSource<kFormat>::ShapeType, DotProducts>>(task, source);
 }
 
 inline size_t in_place_scratch_bytes(int32_t columns) {

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "base/prefetch.h"
-#include "cpu/linear/linear.h"
+#include "cpu/linear/stripe.h"
 
 #include "cpu/target/begin.h"
 
@@ -159,19 +159,6 @@ TRAMONTANE_INLINE int32x4_t unit_sum(const RowGroup& x, int u, const int8x16_t* 
     if constexpr (S::kUnits == 1) partial[i] = vdotq_s32(partial[i], x.w[i][1], activations[1]);
   }
   return vpaddq_s32(vpaddq_s32(partial[0], partial[1]), vpaddq_s32(partial[2], partial[3]));
-}
-
-// Four outputs from `output` on, of which lanes [skip, skip + count) are wanted.
-struct Stripe {
-  int32_t output, skip, count;
-};
-
-TRAMONTANE_INLINE void store(const LinearTask& task, int32_t row, const Stripe& stripe,
-                             const float* values) {
-  float* out = task.out + row * task.stride + stripe.output;
-  for (int32_t lane = stripe.skip; lane < stripe.skip + stripe.count; ++lane) {
-    out[lane] = task.add ? out[lane] + values[lane] : values[lane];
-  }
 }
 
 }  // namespace

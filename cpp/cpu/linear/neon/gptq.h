@@ -263,7 +263,9 @@ void one_row_gptq(const LinearTask& task, const GptqSource<kBits>& source) {
 
 template <int kBits>
 void linear_int8(const LinearTask& task, const GptqSource<kBits>& source) {
-  task.in->rows == 1 ? one_row_gptq(task, source) : many_rows(task, source);
+  task.in->rows == 1
+      ? one_row_gptq(task, source)
+      : many_rows<Panel<typename GptqSource<kBits>::ShapeType, DotProducts>>(task, source);
 }
 
 }  // namespace

@@ -9,8 +9,7 @@
 #if !defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD)
 
 #include "base/half.h"
-#include "cpu/linear/neon/blocks.h"
-#include "cpu/linear/neon/gptq.h"
+#include "cpu/linear/neon/formats.h"
 
 #include "cpu/target/begin.h"
 
@@ -81,21 +80,6 @@ void quantize(const float* values, int32_t columns, int8_t* q, float* scales, in
   }
 }
 
-void linear_gptq(const LinearTask& task) {
-  switch (task.weight->gptq.bits) {
-    case 2:
-      return linear_int8(task, GptqSource<2>(task));
-    case 3:
-      return linear_int8(task, GptqSource<3>(task));
-    case 4:
-      return linear_int8(task, GptqSource<4>(task));
-    case 8:
-      return linear_int8(task, GptqSource<8>(task));
-    default:
-      return;
-  }
-}
-
 void linear(const LinearTask& task) {
   switch (task.weight->format) {
     case Format::kF32:
@@ -104,20 +88,16 @@ void linear(const LinearTask& task) {
       return linear_float<LoadF16>(task);
     case Format::kBF16:
       return linear_float<LoadBF16>(task);
-    case Format::kGptq:
-      return linear_gptq(task);
     default:
-      quant::with_blocks(task.weight->format, [&](auto blocks) {
-        linear_int8(task, BlockSource<decltype(blocks)::kFormat>(task));
-      });
+      with_source(task, [&](const auto& source) { linear_int8(task, source); });
   }
 }
 
 void linear_f32(const LinearTask& task) { linear_decoded<FloatVector>(task); }
 
 size_t scratch_bytes(int32_t columns, int32_t rows) {
-  return std::max({in_place_scratch_bytes(columns), panel_scratch_bytes(rows), sizeof(GptqScratch),
-                   float_scratch_bytes(columns)});
+  return std::max({in_place_scratch_bytes(columns), panel_scratch_bytes<DotProducts>(rows),
+                   sizeof(GptqScratch), float_scratch_bytes(columns)});
 }
 
 constexpr LinearKernels kKernels = {quantize, linear, linear_f32, scratch_bytes, kPanelOutputs};

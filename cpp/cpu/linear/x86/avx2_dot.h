@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/prefetch.h"
-#include "cpu/linear/linear.h"
+#include "cpu/linear/stripe.h"
 
 #include "cpu/target/begin.h"
 
@@ -263,19 +263,6 @@ TRAMONTANE_INLINE __m256 add_group(const UnpackedGroup& x, const __m256i* sums,
     for (int h = 0; h < S::kSubgroups; ++h) term = add_offset(x.offset[h], row.words + h, term);
   }
   return _mm256_fmadd_ps(term, row_scale, total);
-}
-
-// Eight outputs from `output` on, of which lanes [skip, skip + count) are wanted.
-struct Stripe {
-  int32_t output, skip, count;
-};
-
-TRAMONTANE_INLINE void store(const LinearTask& task, int32_t row, const Stripe& stripe,
-                             const float* values) {
-  float* out = task.out + row * task.stride + stripe.output;
-  for (int32_t lane = stripe.skip; lane < stripe.skip + stripe.count; ++lane) {
-    out[lane] = task.add ? out[lane] + values[lane] : values[lane];
-  }
 }
 
 // A whole row. `scratch`, of word_bytes(), is for what write_words() writes.

@@ -5,9 +5,10 @@
 // inputs of all outputs; it is read along, and each output's float waits in L1 or L2 meanwhile.
 #pragma once
 
+#include "cpu/linear/panels.h"
 #include "cpu/linear/x86/avx2_float.h"
 #include "cpu/linear/x86/avx2_panel.h"
-#include "cpu/linear/x86/panels.h"
+#include "cpu/linear/x86/avx2_unpack.h"
 
 #include "cpu/target/begin.h"
 

@@ -12,7 +12,8 @@
 // and what bounds it is in docs/benchmarks.md.
 #pragma once
 
-#include "cpu/linear/x86/panels.h"
+#include "cpu/linear/panels.h"
+#include "cpu/linear/x86/avx2_unpack.h"
 
 #include "cpu/target/begin.h"
 
@@ -62,6 +63,7 @@ struct Panel {
   static constexpr int kWidth = kLanes, kStripes = kPanelStripes, kTileRows = kPanelRows;
   static constexpr int kVectors = P::kVectors;
   static constexpr int kWords = S::kSubgroups;
+  static constexpr bool kPairsRows = false;
 
   static void make_words(const int16_t* sums, int32_t groups, int32_t* words) {
     write_words<S, S::kZero>(sums, groups * kWords, words);

@@ -7,8 +7,9 @@
 // steps of linear.h, where an integer sum begins with what its zero point makes of it.
 #pragma once
 
+#include "cpu/linear/panels.h"
 #include "cpu/linear/x86/avx2_formats.h"
-#include "cpu/linear/x86/panels.h"
+#include "cpu/linear/x86/avx2_unpack.h"
 
 #include "cpu/target/begin.h"
 

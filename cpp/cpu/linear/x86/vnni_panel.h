@@ -19,7 +19,7 @@
 // same products.
 #pragma once
 
-#include "cpu/linear/x86/panels.h"
+#include "cpu/linear/panels.h"
 #include "cpu/linear/x86/vnni_dot.h"
 
 #include "cpu/target/begin.h"
@@ -76,6 +76,7 @@ struct VnniPanel {
   static constexpr int kWidth = V::kLanes, kStripes = kVnniVectors, kTileRows = I::kTileRows;
   static constexpr int kVectors = P::kVectors;
   static constexpr int kWords = S::kSubgroups;
+  static constexpr bool kPairsRows = false;
 
   static void make_words(const int16_t* sums, int32_t groups, int32_t* words) {
     write_words<S, kZeroPoint<S>>(sums, groups * kWords, words);

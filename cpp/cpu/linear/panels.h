@@ -1,4 +1,4 @@
-// Many rows of activations: how AVX2 and VNNI kernels go through weights and activations.
+// Many rows of activations: how AVX2, VNNI and NEON kernels go through weights and activations.
 //
 // Weights are unpacked into panels, activations are laid out in the order in which a tile reads
 // them, and both stay where they are used again:
@@ -10,7 +10,8 @@
 //           tile               kTileRows rows: the kernel
 #pragma once
 
-#include "cpu/linear/x86/avx2_unpack.h"
+#include "base/prefetch.h"
+#include "cpu/linear/stripe.h"
 
 #include "cpu/target/begin.h"
 
@@ -21,8 +22,9 @@ constexpr int kPanelGroups = 16;
 constexpr int kBlockOutputs = 512;
 constexpr int kPassBytes = 320 << 10;
 
-// A group of kRows rows of activations, one after another as a tile reads them. What the words are
-// is the kernels' affair: those of a row depend on its sums.
+// A group of kRows rows of activations as a tile reads them: one after another, or in pairs of rows
+// that take turns of 8 integers. What the words are is the kernels' affair: those of a row depend
+// on its sums.
 template <int kRows, int kWords>
 struct RowsOfGroup {
   int8_t q[kRows][32];
@@ -87,7 +89,12 @@ void pack_tile(const Activations& in, int32_t row, int32_t first, int32_t count,
     int32_t words[kPanelGroups * Panel::kWords];
     Panel::make_words(in.sums + 2 * group, count, words);
     for (int32_t g = 0; g < count; ++g) {
-      std::memcpy(out[g].q[r], q + 32 * g, 32);
+      if constexpr (Panel::kPairsRows && kRows > 1) {
+        int8_t* pair = out[g].q[r / 2 * 2] + r % 2 * 8;
+        for (int at = 0; at < 32; at += 8) std::memcpy(pair + 2 * at, q + 32 * g + at, 8);
+      } else {
+        std::memcpy(out[g].q[r], q + 32 * g, 32);
+      }
       out[g].scales[r] = in.scales[group + g];
       std::memcpy(out[g].words[r], words + g * Panel::kWords, sizeof out[g].words[r]);
     }
