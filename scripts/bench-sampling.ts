@@ -12,14 +12,21 @@ import { cpuName, spread } from './machine';
 
 const OPTIONS: Readonly<Record<string, GenerateOptions>> = {
   greedy: { temperature: 0 },
-  'temperature 0.7': { temperature: 0.7 },
+  'temperature 0.5': { temperature: 0.5 },
   'temperature 1': { temperature: 1 },
   'temperature 1.5': { temperature: 1.5 },
-  'top-k 40': { temperature: 1, topK: 40 },
+  'temperature 2': { temperature: 2 },
   'top-p 0.9': { temperature: 1, topP: 0.9 },
+  'top-p 0.95, temperature 0.5': { temperature: 0.5, topP: 0.95 },
+  'top-p 0.95, temperature 2': { temperature: 2, topP: 0.95 },
+  'top-k 40': { temperature: 1, topK: 40 },
+  'top-k 40, top-p 0.9': { temperature: 1, topK: 40, topP: 0.9 },
   'min-p 0.05': { temperature: 1, minP: 0.05 },
-  'top-p 0.95, penalties': { temperature: 0.8, topP: 0.95, repetitionPenalty: 1.1 },
+  penalties: { temperature: 1, repetitionPenalty: 1.1, frequencyPenalty: 0.2 },
+  'top-p 0.95, penalties': { temperature: 1.5, topP: 0.95, repetitionPenalty: 1.1 },
+  'logit bias': { temperature: 1, logitBias: { 100: -5, 2000: 2 } },
   'log-probabilities': { temperature: 1, logprobs: 5 },
+  'log-probabilities, greedy': { temperature: 0, logprobs: 5 },
 };
 
 async function rate(model: Model, streams: number, options: GenerateOptions): Promise<number> {
@@ -61,7 +68,7 @@ async function main(): Promise<void> {
     }
   }
   console.log(`${cpuName()}, ${streams} generations of ${maxTokens} tokens, % of greedy`);
-  for (const [name, values] of percents) console.log(`${name.padEnd(24)}${spread(values, 0)}`);
+  for (const [name, values] of percents) console.log(`${name.padEnd(30)}${spread(values, 0)}`);
   await model.dispose();
 }
 

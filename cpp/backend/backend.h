@@ -119,11 +119,17 @@ struct Projection {
   Buffer out;
 };
 
-// A draw's view of one row of logits. Applied in this order: bias, repetition penalty (a positive
-// logit is divided by it, a negative one multiplied), presence and frequency penalties, mask.
+// How a token is drawn from one row of logits. Applied in this order: bias, repetition penalty (a
+// positive logit is divided by it, a negative one multiplied), presence and frequency penalties,
+// mask, temperature, top-k, top-p over what top-k left, min-p. Tokens are in the order of their
+// modified logits, equal ones in that of their numbers.
 struct SampleRow {
-  int32_t output;              // Index into Step::output_rows.
-  float temperature;           // > 0; 0: greedy, mass is not computed.
+  int32_t output;     // Index into Step::output_rows.
+  float temperature;  // 0: the first token is taken, whatever the next four say.
+  int32_t top_k;      // The first k tokens stay. 0: all
+  float top_p;        // In (0, 1]: the fewest first tokens stay that have this share. 1: all
+  float min_p;        // In [0, 1]: tokens at least so probable, relative to the first. 0: all
+  uint64_t random;    // What the draw depends on beside the logits: all bits are random.
   const int32_t* bias_tokens;  // [bias_count]
   const float* bias_values;
   int32_t bias_count;
@@ -135,8 +141,8 @@ struct SampleRow {
   float presence_penalty;    // 0: none
   float frequency_penalty;   // 0: none
   const uint32_t* mask;      // [ceil(vocabulary / 32)] a set bit allows the token. Null: all.
-  int32_t candidates;        // How many of the best candidates are wanted, >= 1.
-  int32_t top;               // How many of the best unmodified logits are wanted.
+  int32_t top;               // How many of the best unmodified logits are wanted; -1: not even
+                             // log_sum_exp.
 };
 
 struct TokenLogit {
@@ -144,16 +150,14 @@ struct TokenLogit {
   float logit;
 };
 
-// Best first; equal logits: the smaller token first. The arrays are the caller's.
 struct SampleResult {
-  TokenLogit* candidates;   // [SampleRow::candidates] modified logits (not divided by temperature)
-  int32_t candidate_count;  // Fewer than wanted where the mask allows fewer.
-  float* candidate_raw;     // [SampleRow::candidates] the same tokens' unmodified logits
-  double candidate_log_mass;  // log sum exp(modified / temperature) over every allowed token
-  TokenLogit* top;            // [SampleRow::top] unmodified logits
-  int32_t top_count;
-  double log_sum_exp;  // Of the unmodified logits.
   int32_t finite;      // 0: a logit is NaN or infinite; nothing else is set.
+  int32_t token = -1;  // What was drawn; -1: no token is allowed.
+  float logit;         // Its unmodified logit.
+  double log_sum_exp;  // Of the unmodified logits.
+  TokenLogit* top;     // [SampleRow::top], the caller's: unmodified logits, best first; equal ones:
+                       // the smaller token first.
+  int32_t top_count;
 };
 
 class Backend {

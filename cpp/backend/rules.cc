@@ -337,10 +337,10 @@ void check_sample(const SampleRow& row, const SampleResult& result, int32_t voca
           "the repetition penalty is out of range");
   require(std::isfinite(row.presence_penalty) && std::isfinite(row.frequency_penalty),
           "a penalty is not finite");
-  require(row.candidates >= 1 && row.top >= 0, "too few candidates are wanted");
-  require(result.candidates != nullptr && result.candidate_raw != nullptr &&
-              (row.top == 0 || result.top != nullptr),
-          "an array of a sample's results is missing");
+  require(row.top_k >= 0, "top-k is out of range");
+  require(row.top_p > 0 && row.top_p <= 1, "top-p is out of range");
+  require(row.min_p >= 0 && row.min_p <= 1, "min-p is out of range");
+  require(row.top <= 0 || result.top != nullptr, "an array of a sample's results is missing");
   require(row.bias_count == 0 ||
               (row.bias_count > 0 && row.bias_tokens != nullptr && row.bias_values != nullptr),
           "an array of a sample's biases is missing");

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 #include <utility>
 
 #include "base/catch_errors.h"
@@ -249,41 +248,35 @@ bool Engine::compute(std::vector<Piece> pieces) {
   return true;
 }
 
-// All rows that are sampled go over in one call; those whose draw lies beyond the candidates they
-// asked for in one more.
+// All rows that are sampled go over in one call.
 void Engine::read(const std::vector<Output>& outputs) {
   Backend& backend = model_.backend();
-  std::vector<size_t> left(outputs.size());
-  std::iota(left.begin(), left.end(), size_t{0});
-  while (!left.empty()) {
-    std::vector<SampleRow> rows;
-    std::vector<SampleResult> results;
-    std::vector<size_t> sampled(outputs.size(), SIZE_MAX);  // Which of the results is an output's.
-    for (const size_t i : left) {
-      SampleRow row{};
-      SampleResult result{};
-      Task& task = *outputs[i].task;
-      bool is_sampled = false;
-      catch_errors(  // Of its constraint; others do not suffer for it.
-          kComputing, [&] { is_sampled = task.describe(&row, &result); },
-          [&](const char* code, const std::string& message) { task.set_problem(code, message); });
-      if (!is_sampled) continue;
-      row.output = static_cast<int32_t>(i);
-      sampled[i] = rows.size();
-      rows.push_back(row);
-      results.push_back(result);
-    }
-    if (!rows.empty()) {
-      check(backend,
-            backend.sample(rows.data(), static_cast<int32_t>(rows.size()), results.data()));
-    }
-    const SampleResult none{};
-    const auto is_read = [&](size_t i) {
-      Task& task = *outputs[i].task;
-      return task.has_problem() || task.read(backend, outputs[i].position, static_cast<int32_t>(i),
-                                             sampled[i] == SIZE_MAX ? none : results[sampled[i]]);
-    };
-    std::erase_if(left, is_read);
+  std::vector<SampleRow> rows;
+  std::vector<SampleResult> results;
+  std::vector<size_t> sampled(outputs.size(), SIZE_MAX);  // Which of the results is an output's.
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    SampleRow row{};
+    SampleResult result{};
+    Task& task = *outputs[i].task;
+    bool is_sampled = false;
+    catch_errors(  // Of its constraint; others do not suffer for it.
+        kComputing, [&] { is_sampled = task.describe(&row, &result); },
+        [&](const char* code, const std::string& message) { task.set_problem(code, message); });
+    if (!is_sampled) continue;
+    row.output = static_cast<int32_t>(i);
+    sampled[i] = rows.size();
+    rows.push_back(row);
+    results.push_back(result);
+  }
+  if (!rows.empty()) {
+    check(backend, backend.sample(rows.data(), static_cast<int32_t>(rows.size()), results.data()));
+  }
+  const SampleResult none{};
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto& [task, position] = outputs[i];
+    if (task->has_problem()) continue;
+    task->read(backend, position, static_cast<int32_t>(i),
+               sampled[i] == SIZE_MAX ? none : results[sampled[i]]);
   }
 }
 

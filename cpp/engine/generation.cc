@@ -4,15 +4,6 @@
 #include <utility>
 
 namespace tramontane {
-namespace {
-
-// A draw that lies beyond the candidates asks for so many times as many. Of a small model with
-// 49,152 tokens (SmolLM2 135M) at temperature 1, 16% of the draws lie beyond the best 64, 4% beyond
-// the best 1,024 and 0.1% beyond the best 16,384; at 1.5 it is 75, 48 and 8%.
-constexpr int32_t kWiden = 16;
-
-}  // namespace
-
 Generation::Generation(uint64_t id, GenerateRequest request, int32_t vocabulary, int32_t context,
                        const uint32_t* drawable)
     : Task(id, request.priority, std::move(request.prompt), request.cache_salt,
@@ -27,18 +18,11 @@ Generation::Generation(uint64_t id, GenerateRequest request, int32_t vocabulary,
       drawable_(drawable) {}
 
 bool Generation::describe(SampleRow* row, SampleResult* result) {
-  sampler_.describe(&row_);
-  row_.mask = mask();
-  row_.top = std::clamp(logprobs_, 0, vocabulary_);
-  if (asked_ > 0) row_.candidates = asked_;
-  candidates_.resize(static_cast<size_t>(row_.candidates));
-  raw_.resize(static_cast<size_t>(row_.candidates));
-  top_.resize(static_cast<size_t>(row_.top));
-  result_.candidates = candidates_.data();
-  result_.candidate_raw = raw_.data();
-  result_.top = top_.data();
-  *row = row_;
-  *result = result_;
+  sampler_.describe(static_cast<uint64_t>(count() - prompt_length), row);
+  row->mask = mask();
+  row->top = std::min(logprobs_, vocabulary_);
+  top_.resize(static_cast<size_t>(std::max(row->top, 0)));
+  result->top = top_.data();
   return true;
 }
 
@@ -51,20 +35,13 @@ const uint32_t* Generation::mask() {
   return mask_.data();
 }
 
-bool Generation::read(Backend&, int32_t, int32_t, const SampleResult& sample) {
-  result_ = sample;
-  if (!result_.finite) {
+void Generation::read(Backend&, int32_t, int32_t, const SampleResult& sample) {
+  drawn_ = sample;
+  if (!drawn_.finite) {
     set_problem("COMPUTE_FAILED", kNotFinite);
-    return true;
-  }
-  if (result_.candidate_count == 0) {
+  } else if (drawn_.token < 0) {
     set_no_token_left();
-    return true;
   }
-  token_ = sampler_.draw(result_, row_.candidates, static_cast<uint64_t>(count() - prompt_length));
-  // Sorting what is asked for is most of its cost: the whole vocabulary comes last.
-  asked_ = token_ >= 0 ? 0 : std::min(row_.candidates * kWiden, vocabulary_);
-  return token_ >= 0;
 }
 
 void Generation::set_no_token_left() {
@@ -78,38 +55,34 @@ void Generation::set_no_token_left() {
 }
 
 void Generation::take(std::vector<Event>* events) {
-  if (fail_of_problem(events) || token_ < 0) return;
+  if (fail_of_problem(events) || drawn_.token < 0) return;
+  const int32_t token = std::exchange(drawn_.token, -1);
   newest_token_ = Clock::now();
   if (count() == prompt_length) first_token_ = newest_token_;
-  sampler_.accept(token_);
-  if (constraint_) constraint_->accept(token_);
-  tokens_.push_back(token_);
+  sampler_.accept(token);
+  if (constraint_) constraint_->accept(token);
+  tokens_.push_back(token);
   ++ahead_;
-  report_token(events);
+  report_token(token, events);
 
   const bool stops =
-      std::find(stop_tokens_.begin(), stop_tokens_.end(), token_) != stop_tokens_.end();
+      std::find(stop_tokens_.begin(), stop_tokens_.end(), token) != stop_tokens_.end();
   if (stops || (constraint_ && constraint_->finished())) {
     end(Finish::kStop, events);
   } else if (count() - prompt_length >= max_tokens_ || count() >= context_) {
     end(Finish::kLength, events);
   }
-  token_ = -1;
 }
 
-void Generation::report_token(std::vector<Event>* events) {
+void Generation::report_token(int32_t token, std::vector<Event>* events) {
   Event event;
   event.id = id;
-  event.token = token_;
+  event.token = token;
   if (logprobs_ >= 0) {
-    for (int32_t i = 0; i < result_.candidate_count; ++i) {
-      if (result_.candidates[i].token != token_) continue;
-      event.logprob = static_cast<float>(result_.candidate_raw[i] - result_.log_sum_exp);
-      break;
-    }
-    for (int32_t i = 0; i < result_.top_count; ++i) {
-      const TokenLogit& top = result_.top[i];
-      event.top.push_back({top.token, static_cast<float>(top.logit - result_.log_sum_exp)});
+    event.logprob = static_cast<float>(drawn_.logit - drawn_.log_sum_exp);
+    for (int32_t i = 0; i < drawn_.top_count; ++i) {
+      const TokenLogit& top = drawn_.top[i];
+      event.top.push_back({top.token, static_cast<float>(top.logit - drawn_.log_sum_exp)});
     }
   }
   events->push_back(std::move(event));

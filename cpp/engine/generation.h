@@ -30,14 +30,14 @@ class Generation final : public Task {
   bool paused() const override { return ahead_ >= kMaxAhead; }
   bool gives_way() const override { return paused() && Clock::now() - newest_token_ >= kPatience; }
   bool describe(SampleRow* row, SampleResult* result) override;
-  bool read(Backend& backend, int32_t position, int32_t output,
+  void read(Backend& backend, int32_t position, int32_t output,
             const SampleResult& sample) override;
   void take(std::vector<Event>* events) override;
 
  private:
   const uint32_t* mask();
   void set_no_token_left();
-  void report_token(std::vector<Event>* events);
+  void report_token(int32_t token, std::vector<Event>* events);
 
   Sampler sampler_;
   const std::unique_ptr<TokenConstraint> constraint_;
@@ -47,14 +47,9 @@ class Generation final : public Task {
   int32_t ahead_ = 0;
   Clock::time_point newest_token_{};
 
-  // Of the row that was read and not taken yet.
-  SampleRow row_{};
-  SampleResult result_{};
-  std::vector<TokenLogit> candidates_, top_;
-  std::vector<float> raw_;
   std::vector<uint32_t> mask_;
-  int32_t token_ = -1;
-  int32_t asked_ = 0;  // Candidates, where the first that the sampler asked for were too few.
+  std::vector<TokenLogit> top_;
+  SampleResult drawn_{};  // Read and not taken yet, where it has a token.
 };
 
 }  // namespace tramontane

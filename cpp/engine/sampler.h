@@ -1,4 +1,4 @@
-// Draws tokens of one sequence from the candidates a backend gives.
+// How the tokens of one sequence are drawn: options, penalties, randomness. A backend draws them.
 #pragma once
 
 #include <cstdint>
@@ -53,28 +53,21 @@ class Sampler {
   // `prompt` counts for the repetition penalty.
   Sampler(SamplingOptions options, const std::vector<int32_t>& prompt, int32_t vocabulary);
 
-  // Everything of a SampleRow but `output`, `mask` and `top`. Pointers are valid until accept().
-  void describe(SampleRow* row) const;
-
-  // Draws token number `index` of the output. Greedy at temperature 0; else, as in Hugging Face's
-  // order: temperature, top-k, top-p over what top-k left, min-p. Randomness is a function of
-  // (seed, index) alone. `asked` candidates were asked for; there are fewer when the mask allows no
-  // more. Returns -1 when they do not cover the draw: ask for more, at last for
-  // the whole vocabulary.
-  int32_t draw(const SampleResult& result, int32_t asked, uint64_t index) const;
+  // How token number `index` of the output is drawn: everything of a SampleRow but `output`, `mask`
+  // and `top`. Randomness is a function of (seed, index) alone. Pointers are valid until accept().
+  void describe(uint64_t index, SampleRow* row) const;
 
   void accept(int32_t token);
 
  private:
   const SamplingOptions options_;
-  const int32_t vocabulary_;
-  bool penalties_;
+  const bool penalties_;
   std::vector<int32_t> seen_tokens_, seen_counts_;
   std::vector<int32_t>
       seen_index_;  // [vocabulary] index into seen_tokens_, or -1; with penalties only
 };
 
-// A number in [0, 1) that depends on its two arguments alone.
-double uniform(uint64_t seed, uint64_t index);
+// All of them depend on the two arguments alone.
+uint64_t random_bits(uint64_t seed, uint64_t index);
 
 }  // namespace tramontane

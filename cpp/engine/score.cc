@@ -28,7 +28,7 @@ void Score::restart() {
   read_.clear();
 }
 
-bool Score::read(Backend& backend, int32_t position, int32_t output, const SampleResult&) {
+void Score::read(Backend& backend, int32_t position, int32_t output, const SampleResult&) {
   float* logits;
   if (out_ != nullptr) {
     const auto found = std::lower_bound(positions_.begin(), positions_.end(), position);
@@ -41,16 +41,15 @@ bool Score::read(Backend& backend, int32_t position, int32_t output, const Sampl
   const auto finite = [](float logit) { return std::isfinite(logit); };
   if (!std::all_of(logits, logits + vocabulary_, finite)) {
     set_problem("COMPUTE_FAILED", kNotFinite);
-    return true;
+    return;
   }
-  if (out_ != nullptr) return true;
+  if (out_ != nullptr) return;
 
   const float highest = *std::max_element(logits, logits + vocabulary_);
   double sum = 0;
   for (int32_t i = 0; i < vocabulary_; ++i) sum += portable::exp(double{logits[i]} - highest);
   const double next = logits[tokens_[position + 1]];
   read_.push_back(portable::log(sum) + highest - next);
-  return true;
 }
 
 void Score::take(std::vector<Event>* events) {

@@ -14,7 +14,7 @@ class Score final : public Task {
   bool wants(int32_t position) const override;
   int32_t first_wanted() const override;
   void restart() override;
-  bool read(Backend& backend, int32_t position, int32_t output,
+  void read(Backend& backend, int32_t position, int32_t output,
             const SampleResult& sample) override;
   void take(std::vector<Event>* events) override;
   void computed(std::vector<Event>* events) override;

@@ -61,9 +61,8 @@ class Task {
   // Fills in how a row of logits is sampled, and where the result goes. False: logits are read.
   virtual bool describe(SampleRow*, SampleResult*) { return false; }
   // The logits after the token at `position` are row `output` of the open step; `sample` is what
-  // describe() asked for. False: it was too little, and describe() asks for more now. Throws Error
-  // when the backend fails.
-  virtual bool read(Backend& backend, int32_t position, int32_t output,
+  // describe() asked for. Throws Error when the backend fails.
+  virtual void read(Backend& backend, int32_t position, int32_t output,
                     const SampleResult& sample) = 0;
   // The step has ended well: what was read, if anything, is final.
   virtual void take(std::vector<Event>* events) = 0;

@@ -1,7 +1,6 @@
 #include "host/sampling.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 namespace tramontane::cuda {
@@ -27,7 +26,7 @@ class Packer {
 int32_t select_best(const std::vector<float>& logits, int32_t wanted, TokenLogit* out) {
   std::vector<TokenLogit> all;
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] != -INFINITY) all.push_back({static_cast<int32_t>(i), logits[i]});
+    all.push_back({static_cast<int32_t>(i), logits[i]});
   }
   const auto count = std::min(all.size(), static_cast<size_t>(wanted));
   std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count), all.end(),
@@ -53,6 +52,10 @@ void Sampling::sample(const float* logits, const SampleRow* rows, int count, Sam
     SampleRequest request{};
     request.output = row.output;
     request.temperature = row.temperature;
+    request.top_k = row.top_k;
+    request.top_p = row.top_p;
+    request.min_p = row.min_p;
+    request.random = row.random;
     request.bias_first = end();
     request.bias_count = row.bias_count;
     tokens.insert(tokens.end(), row.bias_tokens, row.bias_tokens + row.bias_count);
@@ -68,8 +71,8 @@ void Sampling::sample(const float* logits, const SampleRow* rows, int count, Sam
     request.frequency_penalty = row.frequency_penalty;
     request.mask_first = row.mask ? static_cast<int>(masks.size()) : -1;
     if (row.mask) masks.insert(masks.end(), row.mask, row.mask + (vocabulary_ + 31) / 32);
-    request.candidates = row.candidates <= kMaxSelected ? row.candidates : 0;
     request.top = row.top <= kMaxSelected ? row.top : 0;
+    request.log_sum_exp = row.top >= 0;
     requests.push_back(request);
   }
   Packer packer;
@@ -102,38 +105,24 @@ void Sampling::sample(const float* logits, const SampleRow* rows, int count, Sam
     SampleResult& result = results[i];
     result.finite = answer.finite;
     if (!answer.finite) continue;
-    result.candidate_log_mass = answer.candidate_log_mass;
+    result.token = answer.token;
+    result.logit = answer.logit;
     result.log_sum_exp = answer.log_sum_exp;
-    result.candidate_count = answer.candidate_count;
     result.top_count = answer.top_count;
-    for (int k = 0; k < answer.candidate_count; ++k) {
-      result.candidates[k] = {answer.candidates[k].token, answer.candidates[k].logit};
-      result.candidate_raw[k] = answer.candidates[k].raw;
-    }
     for (int k = 0; k < answer.top_count; ++k) {
       result.top[k] = {answer.top[k].token, answer.top[k].logit};
     }
-    if (rows[i].candidates > kMaxSelected || rows[i].top > kMaxSelected) {
-      select_on_host(logits, rows[i], i, result, stream);
-    }
+    if (rows[i].top > kMaxSelected) select_on_host(logits, rows[i], result, stream);
   }
 }
 
-// More candidates than the device selects: rare, all of them when a draw falls outside the first.
-void Sampling::select_on_host(const float* logits, const SampleRow& row, int index,
-                              SampleResult& result, const Stream& stream) {
-  std::vector<float> raw(static_cast<size_t>(vocabulary_)), modified(raw.size());
+// More of the best than the device selects: rare.
+void Sampling::select_on_host(const float* logits, const SampleRow& row, SampleResult& result,
+                              const Stream& stream) {
+  std::vector<float> raw(static_cast<size_t>(vocabulary_));
   stream.copy_from_device(raw.data(), logits + int64_t{row.output} * vocabulary_, vocabulary_);
-  stream.copy_from_device(modified.data(), modified_.data() + int64_t{index} * vocabulary_,
-                          vocabulary_);
   stream.synchronize();
-  if (row.candidates > kMaxSelected) {
-    result.candidate_count = select_best(modified, row.candidates, result.candidates);
-    for (int k = 0; k < result.candidate_count; ++k) {
-      result.candidate_raw[k] = raw[static_cast<size_t>(result.candidates[k].token)];
-    }
-  }
-  if (row.top > kMaxSelected) result.top_count = select_best(raw, row.top, result.top);
+  result.top_count = select_best(raw, row.top, result.top);
 }
 
 }  // namespace tramontane::cuda

@@ -17,7 +17,7 @@ class Sampling {
               const Stream& stream);
 
  private:
-  void select_on_host(const float* logits, const SampleRow& row, int index, SampleResult& result,
+  void select_on_host(const float* logits, const SampleRow& row, SampleResult& result,
                       const Stream& stream);
 
   const int vocabulary_, max_outputs_;

@@ -1,34 +1,38 @@
-// What the sampler wants to know of rows of logits (SampleRow in backend/backend.h), on the device.
+// Draws tokens from rows of logits (SampleRow in backend/backend.h), on the device.
 #pragma once
 
 #include "device/gpu.h"
 
 namespace tramontane::cuda {
 
-// Most candidates the device selects; for more the host looks at the modified logits.
+// Most of the best logits the device selects; for more the host looks at the row.
 constexpr int kMaxSelected = 256;
 
 // One SampleRow; arrays as offsets into the task's.
 struct SampleRequest {
   int output;
   float temperature;
+  int top_k;
+  float top_p, min_p;
+  uint64_t random;
   int bias_first, bias_count;
   int seen_first, seen_count;
   float repetition_penalty, presence_penalty, frequency_penalty;
-  int mask_first;       // In words; -1: none
-  int candidates, top;  // Selected here: at most kMaxSelected.
+  int mask_first;    // In words; -1: none
+  int top;           // Selected here: at most kMaxSelected.
+  bool log_sum_exp;  // Whether it is wanted.
 };
 
 struct SelectedToken {
   int token;
-  float logit, raw;
+  float logit;
 };
 
 struct SampleAnswer {
   int finite;  // Nothing else is set when 0.
-  int candidate_count, top_count;
-  double candidate_log_mass, log_sum_exp;
-  SelectedToken candidates[kMaxSelected];
+  int token, top_count;
+  float logit;
+  double log_sum_exp;
   SelectedToken top[kMaxSelected];
 };
 

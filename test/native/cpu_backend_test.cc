@@ -534,7 +534,7 @@ TEST("the asked rows' logits are those of these rows, and none may be asked") {
   });
 }
 
-TEST("sampling several rows gives each its own view and leaves the logits alone") {
+TEST("sampling several rows gives each its own result and leaves the logits alone") {
   const TinyModel model(tiny_shape());
   for_each_implementation([&](const Implementation& implementation) {
     const BackendPointer backend = make(model, implementation, Compute::kInt8, KvType::kF16, 2);
@@ -543,16 +543,13 @@ TEST("sampling several rows gives each its own view and leaves the logits alone"
     const SequenceSlice slice = {0, 20, 0, pages, 1, 0};
     forward(*backend, {tokens.data(), 20, &slice, 1, outputs, 3});
     std::vector<float> before(200), after(200);
-    TokenLogit candidates[3][2], top[3][1];
-    float raw[3][2];
+    TokenLogit top[3][1];
     SampleRow rows[3] = {};
     SampleResult results[3] = {};
     const int32_t banned = 11;
     const float ban = -std::numeric_limits<float>::infinity();
     for (int i = 0; i < 3; ++i) {
-      rows[i] = {2 - i, 1.0f, &banned, &ban, 1, nullptr, nullptr, 0, 1, 0, 0, nullptr, 2, 1};
-      results[i].candidates = candidates[i];
-      results[i].candidate_raw = raw[i];
+      rows[i] = {2 - i, 0, 0, 1, 0, 0, &banned, &ban, 1, nullptr, nullptr, 0, 1, 0, 0, nullptr, 1};
       results[i].top = top[i];
     }
     CHECK(backend->read_logits(1, before.data()) == Status::kOk);
@@ -564,7 +561,7 @@ TEST("sampling several rows gives each its own view and leaves the logits alone"
       const auto best = std::max_element(after.begin(), after.end());
       CHECK_EQ(top[i][0].token, static_cast<int32_t>(best - after.begin()));
       after[11] = ban;
-      CHECK_EQ(candidates[i][0].token,
+      CHECK_EQ(results[i].token,
                static_cast<int32_t>(std::max_element(after.begin(), after.end()) - after.begin()));
     }
     rows[1].output = 3;
@@ -582,12 +579,9 @@ TEST("calls out of order are refused, and what follows in order works") {
   const SequenceSlice slice = {0, 1, 0, &page, 1, 0};
   const Step step = {&token, 1, &slice, 1, &output, 1};
   std::vector<float> logits(200);
-  TokenLogit candidate;
-  float raw;
-  SampleRow row = {0, 1.0f, nullptr, nullptr, 0, nullptr, nullptr, 0, 1, 0, 0, nullptr, 1, 0};
+  const SampleRow row = {0,       1,       0, 1, 0, 0, nullptr, nullptr, 0,
+                         nullptr, nullptr, 0, 1, 0, 0, nullptr, 0};
   SampleResult result{};
-  result.candidates = &candidate;
-  result.candidate_raw = &raw;
   const auto refused = [&](Status status) {
     CHECK(status == Status::kInvalid);
     CHECK(std::strlen(backend->last_error()) > 0);

@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "base/half.h"
+#include "base/split_mix.h"
 #include "cuda_test.h"
 #include "host/sampling.h"
 #include "kernels/attend.h"
@@ -347,22 +348,7 @@ TEST("rope_and_store: both pairings, far positions, f16 and f32 pages") {
   }
 }
 
-// One row of a sample in full, as SampleRow describes it.
-struct Sampled {
-  std::vector<TokenLogit> candidates, top;
-  std::vector<float> raw;
-  SampleResult result{};
-  Sampled(int candidates_wanted, int top_wanted)
-      : candidates(static_cast<size_t>(candidates_wanted)),
-        top(static_cast<size_t>(top_wanted)),
-        raw(static_cast<size_t>(candidates_wanted)) {
-    result.candidates = candidates.data();
-    result.candidate_raw = raw.data();
-    result.top = top.data();
-  }
-};
-
-TEST("sample: bias, penalties, mask, candidates, mass; few, many and all") {
+TEST("sample: bias, penalties, mask, filters, the draw; few, many and all of the best") {
   constexpr int kVocabulary = 700;
   DeviceArray<float> logits(random_values(2 * kVocabulary, 12));
   logits[kVocabulary + 11] = logits[kVocabulary + 5] = 4;  // Equal: the smaller token first.
@@ -372,76 +358,149 @@ TEST("sample: bias, penalties, mask, candidates, mass; few, many and all") {
   const std::vector<int32_t> counts{3, 2, 1, 0, 1};
   const std::vector<float> biases{6, -INFINITY, 2, 3};
   std::vector<uint32_t> mask((kVocabulary + 31) / 32, 0xfffffffbu);  // Not 2, 34, ...
-  for (const int wanted : {1, 40, 256, 257, kVocabulary}) {
+  const float* raw = logits.data() + kVocabulary;
+  std::vector<TokenLogit> allowed, unmodified;
+  double sum = 0;
+  for (int t = 0; t < kVocabulary; ++t) {
+    float x = raw[t];
+    sum += std::exp(double{x});
+    unmodified.push_back({t, x});
+    if (t == 3) x += 6;
+    if (t == 9) x += 2;
+    if (t == 40) x += 3;
+    if (t == 5 || t == 20 || t == 40) x = x > 0 ? x / 1.5f : x * 1.5f;
+    if (t == 5) x = x - 0.25f - 0.5f * 2;
+    if (t == 40) x = x - 0.25f - 0.5f * 3;
+    if (t != 8 && t % 32 != 2) allowed.push_back({t, x});
+  }
+  const auto better = [](const TokenLogit& a, const TokenLogit& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  };
+  std::sort(allowed.begin(), allowed.end(), better);
+  std::sort(unmodified.begin(), unmodified.end(), better);
+
+  struct Filters {
+    float temperature;
+    int top_k;
+    float top_p, min_p;
+    int top;
+  };
+  const Filters all_filters[] = {
+      {0.7f, 0, 1, 0, 7},      {0, 5, 0.5f, 0.1f, -1},    {2, 0, 1, 0, 257},  {1, 40, 1, 0, 0},
+      {1.5f, 300, 1, 0, 256},  {2, 0, 1, 0.1f, 700},      {1, 0, 0.9f, 0, 1}, {2, 0, 0.5f, 0, 1},
+      {2, 200, 0.7f, 0.1f, 1}, {3, 900, 0.99f, 0.02f, 1}, {2, 0, 0.02f, 0, 1}};
+  for (const Filters& filters : all_filters) {
+    std::vector<TokenLogit> kept = allowed;
+    const auto weight = [&](const TokenLogit& token) {
+      return std::exp((double{token.logit} - allowed[0].logit) / filters.temperature);
+    };
+    const auto sum_of = [&](const std::vector<TokenLogit>& tokens) {
+      double total = 0;
+      for (const TokenLogit& token : tokens) total += weight(token);
+      return total;
+    };
+    if (filters.temperature == 0) kept.resize(1);
+    if (filters.temperature > 0) {
+      if (filters.top_k > 0) kept.resize(std::min<size_t>(kept.size(), filters.top_k));
+      const double enough = filters.top_p < 1 ? filters.top_p * sum_of(kept) : INFINITY;
+      size_t count = 0;
+      for (double before = 0; count < kept.size() && before < enough; ++count) {
+        if (weight(kept[count]) < filters.min_p) break;
+        before += weight(kept[count]);
+      }
+      kept.resize(count);
+      std::sort(kept.begin(), kept.end(), [](auto& a, auto& b) { return a.token < b.token; });
+    }
     for (int schedule = 0; schedule < test::schedules(); schedule += 10) {
       test::use_schedule(schedule);
-      SampleRow row{};
-      row.output = 1;
-      row.temperature = 0.7f;
-      row.bias_tokens = bias_tokens.data();
-      row.bias_values = biases.data();
-      row.bias_count = 4;
-      row.seen_tokens = seen.data();
-      row.seen_counts = counts.data();
-      row.seen_count = 5;
-      row.repetition_penalty = 1.5f;
-      row.presence_penalty = 0.25f;
-      row.frequency_penalty = 0.5f;
-      row.mask = mask.data();
-      row.candidates = wanted;
-      row.top = 7;
-      SampleRow plain{};
-      plain.repetition_penalty = 1;
-      plain.candidates = 1;
-      const SampleRow rows[] = {row, plain};
-      Sampled sampled(wanted, 7), greedy(1, 0);
-      SampleResult results[] = {sampled.result, greedy.result};
-      Stream stream;
-      Sampling sampling(kVocabulary, 2);
-      sampling.sample(logits.data(), rows, 2, results, stream);
+      for (uint64_t i = 0; i < 3; ++i) {
+        SampleRow row{};
+        row.output = 1;
+        row.temperature = filters.temperature;
+        row.top_k = filters.top_k;
+        row.top_p = filters.top_p;
+        row.min_p = filters.min_p;
+        row.random = split_mix(i);
+        row.bias_tokens = bias_tokens.data();
+        row.bias_values = biases.data();
+        row.bias_count = 4;
+        row.seen_tokens = seen.data();
+        row.seen_counts = counts.data();
+        row.seen_count = 5;
+        row.repetition_penalty = 1.5f;
+        row.presence_penalty = 0.25f;
+        row.frequency_penalty = 0.5f;
+        row.mask = mask.data();
+        row.top = filters.top;
+        SampleRow plain{};
+        plain.repetition_penalty = plain.top_p = 1;
+        plain.top = -1;
+        const SampleRow rows[] = {row, plain};
+        std::vector<TokenLogit> top(kVocabulary);
+        SampleResult results[2] = {};
+        results[0].top = top.data();
+        Stream stream;
+        Sampling sampling(kVocabulary, 2);
+        sampling.sample(logits.data(), rows, 2, results, stream);
 
-      const float* raw = logits.data() + kVocabulary;
-      std::vector<TokenLogit> all, unmodified;
-      double sum = 0, mass = 0;
-      for (int t = 0; t < kVocabulary; ++t) {
-        float x = raw[t];
-        sum += std::exp(double{x});
-        unmodified.push_back({t, x});
-        if (t == 3) x += 6;
-        if (t == 9) x += 2;
-        if (t == 40) x += 3;
-        if (t == 5 || t == 20 || t == 40) x = x > 0 ? x / 1.5f : x * 1.5f;
-        if (t == 5) x = x - 0.25f - 0.5f * 2;
-        if (t == 40) x = x - 0.25f - 0.5f * 3;
-        if (t == 8 || t % 32 == 2) continue;
-        all.push_back({t, x});
-        mass += std::exp(x / 0.7);
+        const SampleResult& r = results[0];
+        CHECK_EQ(r.finite, 1);
+        const auto drawn = std::find_if(kept.begin(), kept.end(),
+                                        [&](const auto& token) { return token.token == r.token; });
+        CHECK(drawn != kept.end());
+        if (drawn != kept.end()) CHECK_EQ(r.logit, raw[r.token]);
+        if (filters.temperature > 0 && filters.top_p == 1 && drawn != kept.end()) {
+          const double uniform = static_cast<double>(row.random >> 11) * 0x1p-53 * sum_of(kept);
+          const double before = sum_of({kept.begin(), drawn});
+          CHECK(uniform >= before - 1e-4 && uniform <= before + weight(*drawn) + 1e-4);
+        }
+        if (filters.top >= 0) CHECK_NEAR(r.log_sum_exp, std::log(sum), 1e-5);
+        CHECK_EQ(r.top_count, std::max(filters.top, 0));
+        int wrong = 0;
+        for (int k = 0; k < r.top_count; ++k) {
+          const TokenLogit& expected = unmodified[static_cast<size_t>(k)];
+          const TokenLogit& found = top[static_cast<size_t>(k)];
+          wrong += found.token != expected.token || found.logit != expected.logit;
+        }
+        CHECK_EQ(wrong, 0);
+        const float* first = logits.data();
+        CHECK_EQ(static_cast<int64_t>(results[1].token),
+                 std::max_element(first, first + kVocabulary) - first);
       }
-      const auto better = [](const TokenLogit& a, const TokenLogit& b) {
-        return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-      };
-      std::sort(all.begin(), all.end(), better);
-      std::sort(unmodified.begin(), unmodified.end(), better);
-      const SampleResult& r = results[0];
-      CHECK_EQ(r.finite, 1);
-      CHECK_NEAR(r.log_sum_exp, std::log(sum), 1e-5);
-      CHECK_NEAR(r.candidate_log_mass, std::log(mass), 1e-5);
-      CHECK_EQ(r.candidate_count, std::min(wanted, static_cast<int>(all.size())));
-      CHECK_EQ(r.top_count, 7);
-      int wrong = 0;
-      for (int i = 0; i < r.candidate_count; ++i) {
-        const auto k = static_cast<size_t>(i);
-        wrong += r.candidates[i].token != all[k].token || r.candidates[i].logit != all[k].logit ||
-                 r.candidate_raw[i] != raw[all[k].token];
-      }
-      for (int i = 0; i < 7; ++i)
-        wrong += r.top[i].token != unmodified[static_cast<size_t>(i)].token;
-      CHECK_EQ(wrong, 0);
-      const float* first = logits.data();
-      CHECK_EQ(static_cast<int64_t>(results[1].candidates[0].token),
-               std::max_element(first, first + kVocabulary) - first);
     }
   }
+}
+
+TEST("sample: draws under top-p have its distribution") {
+  constexpr int kVocabulary = 100, kRows = 400;
+  DeviceArray<float> logits(std::vector<float>(kVocabulary, 0.0f));
+  double total = 0;
+  for (int t = 0; t < kVocabulary; ++t) {
+    logits[t] = -0.05f * static_cast<float>(t);
+    total += std::exp(double{logits[t]});
+  }
+  std::vector<SampleRow> rows(kRows);
+  std::vector<SampleResult> results(kRows);
+  for (int i = 0; i < kRows; ++i) {
+    SampleRow& row = rows[static_cast<size_t>(i)];
+    row.temperature = row.repetition_penalty = 1;
+    row.top_p = 0.6f;
+    row.random = split_mix(static_cast<uint64_t>(i));
+    row.top = -1;
+  }
+  Stream stream;
+  Sampling sampling(kVocabulary, kRows);
+  sampling.sample(logits.data(), rows.data(), kRows, results.data(), stream);
+  int kept = 0;
+  double mass = 0;
+  while (mass < 0.6 * total) mass += std::exp(double{logits[kept++]});
+  double expected = 0, found = 0;  // The mean of the tokens' numbers.
+  for (int t = 0; t < kept; ++t) expected += t * std::exp(double{logits[t]}) / mass;
+  for (const SampleResult& result : results) {
+    CHECK(result.token >= 0 && result.token < kept);
+    found += static_cast<double>(result.token) / kRows;
+  }
+  CHECK_NEAR(found, expected, 0.8);  // 3 standard deviations of 5.2 / 20.
 }
 
 TEST("sample: a logit that is not finite ends its row and no other; a mask may allow nothing") {
@@ -452,17 +511,16 @@ TEST("sample: a logit that is not finite ends its row and no other; a mask may a
     const std::vector<uint32_t> nothing(4, 0);
     SampleRow rows[2] = {};
     rows[0].repetition_penalty = rows[1].repetition_penalty = 1;
-    rows[0].candidates = rows[1].candidates = 4;
+    rows[0].top_p = rows[1].top_p = rows[0].temperature = rows[1].temperature = 1;
     rows[1].output = 1;
     rows[1].mask = nothing.data();
-    Sampled a(4, 0), b(4, 0);
-    SampleResult results[] = {a.result, b.result};
+    SampleResult results[2] = {};
     Stream stream;
     Sampling sampling(kVocabulary, 2);
     sampling.sample(logits.data(), rows, 2, results, stream);
     CHECK_EQ(results[0].finite, 0);
     CHECK_EQ(results[1].finite, 1);
-    CHECK_EQ(results[1].candidate_count, 0);
+    CHECK_EQ(results[1].token, -1);
   }
 }
 

@@ -313,20 +313,79 @@ TEST("finite_maximum finds the largest, and anything not finite, at every place"
   });
 }
 
-TEST("exp_sum equals a sum in double, and takes -infinity as nothing") {
+struct WeightsAndSums {
+  std::vector<float> weights, sums;
+};
+
+WeightsAndSums weights_of(const RowKernels& kernels, const std::vector<float>& values,
+                          float temperature) {
+  const int32_t n = static_cast<int32_t>(values.size());
+  const float maximum = *std::max_element(values.begin(), values.end());
+  const size_t groups = (values.size() + kSumLanes - 1) / kSumLanes;
+  WeightsAndSums found{std::vector<float>(groups * kSumLanes, kNan),
+                       std::vector<float>(static_cast<size_t>(weight_blocks(n)), kNan)};
+  kernels.exp_weights(values.data(), n, maximum, temperature, found.weights.data(),
+                      found.sums.data());
+  return found;
+}
+
+constexpr int kWeightLengths[] = {1, 7, 31, 32, 33, 511, 512, 513, 1000, 1500};
+
+TEST("exp_weights and the sums of blocks equal those in double, and -infinity weighs nothing") {
   for_each_implementation([](const RowKernels& kernels) {
-    for (const int n : kLengths) {
+    for (const int n : kWeightLengths) {
       for (const float temperature : {0.05f, 0.7f, 1.0f, 30.0f}) {
         std::vector<float> values = random_values(n, 4, 14);
         for (size_t i = 1; i < values.size(); i += 5) values[i] = -kInfinity;
-        const float maximum = *std::max_element(values.begin(), values.end());
-        double expected = 0;
-        for (const double value : values) expected += std::exp((value - maximum) / temperature);
-        CHECK_NEAR(kernels.exp_sum(values.data(), n, maximum, temperature) / expected, 1, 2e-6);
+        const double maximum = *std::max_element(values.begin(), values.end());
+        const auto [weights, sums] = weights_of(kernels, values, temperature);
+        std::vector<double> expected(sums.size());
+        for (size_t i = 0; i < weights.size(); ++i) {
+          const double weight =
+              i < values.size() ? std::exp((values[i] - maximum) / temperature) : 0;
+          CHECK_NEAR(weights[i], weight, 1e-37 + weight * 1e-5);
+          if (i < values.size()) expected[i / kWeightBlock] += weight;
+        }
+        for (size_t b = 0; b < sums.size(); ++b) {
+          CHECK_NEAR(sums[b], expected[b], 1e-35 + expected[b] * 2e-6);
+        }
       }
     }
-    const float banned[] = {-kInfinity, 2, -kInfinity};
-    CHECK_EQ(kernels.exp_sum(banned, 3, 2, 1e-40f), 1.0);
+    const std::vector<float> banned = {-kInfinity, 2, -kInfinity};
+    CHECK_EQ(weights_of(kernels, banned, 1e-40f).sums.at(0), 1.0f);
+  });
+}
+
+// Values of which many are equal.
+std::vector<float> stepped_values(int n, uint32_t seed) {
+  std::vector<float> values = random_values(n, 2, seed);
+  for (float& value : values) value = std::round(value);
+  return values;
+}
+
+TEST("sums_before takes larger values, and equal ones of a smaller index") {
+  for_each_implementation([](const RowKernels& kernels) {
+    for (const int n : kWeightLengths) {
+      const std::vector<float> values = stepped_values(n, 33);
+      auto [weights, sums] = weights_of(kernels, values, 1);
+      const std::vector<float> all = sums;
+      kernels.sums_before(values.data(), weights.data(), n, {0, -kInfinity}, sums.data());
+      CHECK(sums == all);
+      for (int token = 0; token <= n; token += 1 + n / 70) {
+        const float logit = token < n ? values[static_cast<size_t>(token)] : 0;
+        kernels.sums_before(values.data(), weights.data(), n, {token, logit}, sums.data());
+        std::vector<double> expected(sums.size());
+        for (int i = 0; i < n; ++i) {
+          const float value = values[static_cast<size_t>(i)];
+          if (value > logit || (value == logit && i < token)) {
+            expected[static_cast<size_t>(i / kWeightBlock)] += weights[static_cast<size_t>(i)];
+          }
+        }
+        for (size_t b = 0; b < sums.size(); ++b) {
+          CHECK_NEAR(sums[b], expected[b], expected[b] * 2e-6);
+        }
+      }
+    }
   });
 }
 
@@ -432,16 +491,22 @@ TEST("attention over a page has the scalar kernels' bits, for any number of quer
   }
 }
 
-TEST("exp_sum has the scalar kernel's bits at every length") {
-  for (int n = 1; n <= 100; ++n) {
+TEST("exp_weights and sums_before have the scalar kernels' bits at every length") {
+  for (int n = 1; n <= 1100; n = n < 100 ? n + 1 : n + 37) {
     expect_scalar_bits([n](const RowKernels& kernels) {
-      const std::vector<float> values = random_values(n, 10, 32);
-      const float maximum = *std::max_element(values.begin(), values.end());
-      std::vector<double> sums;
+      const std::vector<float> values = stepped_values(n, 32);
+      std::vector<float> all;
       for (const float temperature : {0.3f, 1.0f, 5.0f}) {
-        sums.push_back(kernels.exp_sum(values.data(), n, maximum, temperature));
+        auto [weights, sums] = weights_of(kernels, values, temperature);
+        all.insert(all.end(), weights.begin(), weights.end());
+        all.insert(all.end(), sums.begin(), sums.end());
+        for (const int token : {0, n / 3, n - 1}) {
+          const TokenLogit bound = {token, values[static_cast<size_t>(token)]};
+          kernels.sums_before(values.data(), weights.data(), n, bound, sums.data());
+          all.insert(all.end(), sums.begin(), sums.end());
+        }
       }
-      return sums;
+      return all;
     });
   }
 }

@@ -1,4 +1,4 @@
-// The sampler's view of a row of logits, against a plain computation in double.
+// Draws from a row of logits, against plain computations in double.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/rules.h"
+#include "base/split_mix.h"
 #include "cpu/backend/implementation.h"
 #include "cpu/backend/sample.h"
 #include "status_of.h"
@@ -23,7 +24,10 @@ constexpr float kLargest = std::numeric_limits<float>::max();
 // A SampleRow with storage for what it points to.
 struct Request {
   float temperature = 1;
-  int32_t candidates = 4, top = 3;
+  int32_t top_k = 0;
+  float top_p = 1, min_p = 0;
+  uint64_t random = 0;
+  int32_t top = 3;
   std::vector<int32_t> bias_tokens;
   std::vector<float> bias_values;
   std::vector<int32_t> seen_tokens, seen_counts;
@@ -33,6 +37,10 @@ struct Request {
   SampleRow row() const {
     return {0,
             temperature,
+            top_k,
+            top_p,
+            min_p,
+            random,
             bias_tokens.data(),
             bias_values.data(),
             static_cast<int32_t>(bias_tokens.size()),
@@ -43,71 +51,37 @@ struct Request {
             presence,
             frequency,
             mask.empty() ? nullptr : mask.data(),
-            candidates,
             top};
   }
 };
 
-struct View {
-  std::vector<TokenLogit> candidates, top;
-  std::vector<float> raw;
-  double log_mass, log_sum_exp;
-  bool finite;
+struct Drawn {
+  SampleResult result{};
+  std::vector<TokenLogit> top;
+
+  int32_t token() const { return result.token; }
 };
 
-View sampled(const RowKernels& kernels, const std::vector<float>& logits, const Request& request) {
+Drawn drawn(const RowKernels& kernels, const std::vector<float>& logits, const Request& request) {
   const std::vector<float> before = logits;
-  View view;
-  view.candidates.resize(static_cast<size_t>(request.candidates));
-  view.raw.resize(static_cast<size_t>(request.candidates));
-  view.top.resize(static_cast<size_t>(request.top));
-  SampleResult result{};
-  result.candidates = view.candidates.data();
-  result.candidate_raw = view.raw.data();
-  result.top = view.top.data();
+  Drawn drawn;
+  drawn.top.resize(static_cast<size_t>(std::max(request.top, 0)));
+  drawn.result.top = drawn.top.data();
   SampleScratch scratch;
   const SampleRow row = request.row();
   const int32_t vocabulary = static_cast<int32_t>(logits.size());
-  check_sample(row, result, vocabulary);
-  sample(kernels, logits.data(), vocabulary, row, scratch, result);
+  check_sample(row, drawn.result, vocabulary);
+  sample(kernels, logits.data(), vocabulary, row, scratch, drawn.result);
   CHECK(std::memcmp(before.data(), logits.data(), logits.size() * sizeof(float)) == 0);
-  view.finite = result.finite != 0;
-  view.candidates.resize(static_cast<size_t>(result.candidate_count));
-  view.raw.resize(static_cast<size_t>(result.candidate_count));
-  view.top.resize(static_cast<size_t>(result.top_count));
-  view.log_mass = result.candidate_log_mass;
-  view.log_sum_exp = result.log_sum_exp;
-  return view;
+  drawn.top.resize(static_cast<size_t>(drawn.result.top_count));
+  return drawn;
 }
 
-// All tokens by their rank, and log sum exp.
-struct Ranked {
-  std::vector<std::pair<int32_t, double>> tokens;
-  double log_mass;
-};
-
-Ranked ranked(std::vector<double> logits, const std::vector<bool>& allowed, double temperature) {
-  Ranked ranked;
-  double best = -std::numeric_limits<double>::infinity(), sum = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (!allowed[i]) continue;
-    ranked.tokens.push_back({static_cast<int32_t>(i), logits[i]});
-    best = std::max(best, logits[i]);
-  }
-  std::stable_sort(ranked.tokens.begin(), ranked.tokens.end(),
-                   [](const auto& a, const auto& b) { return a.second > b.second; });
-  for (const auto& [token, logit] : ranked.tokens) sum += std::exp((logit - best) / temperature);
-  ranked.log_mass = best / temperature + std::log(sum);
-  return ranked;
-}
-
-Ranked expected(const std::vector<float>& logits, const Request& request) {
+// Logits after bias, penalties and mask; -infinity: not allowed.
+std::vector<double> modified(const std::vector<float>& logits, const Request& request) {
   std::vector<double> modified(logits.begin(), logits.end());
-  std::vector<bool> allowed(logits.size(), true);
   for (size_t i = 0; i < request.bias_tokens.size(); ++i) {
-    const size_t token = static_cast<size_t>(request.bias_tokens[i]);
-    if (request.bias_values[i] == -kInfinity) allowed[token] = false;
-    modified[token] += request.bias_values[i];
+    modified[static_cast<size_t>(request.bias_tokens[i])] += request.bias_values[i];
   }
   for (size_t i = 0; i < request.seen_tokens.size(); ++i) {
     double& logit = modified[static_cast<size_t>(request.seen_tokens[i])];
@@ -116,29 +90,61 @@ Ranked expected(const std::vector<float>& logits, const Request& request) {
     logit -= request.frequency * request.seen_counts[i];
   }
   for (size_t i = 0; i < logits.size() && !request.mask.empty(); ++i) {
-    if (!((request.mask[i / 32] >> (i % 32)) & 1)) allowed[i] = false;
+    if (!((request.mask[i / 32] >> (i % 32)) & 1)) modified[i] = -kInfinity;
   }
-  return ranked(modified, allowed, request.temperature);
+  return modified;
 }
 
-void check_view(const View& view, const std::vector<float>& logits, const Request& request) {
-  CHECK(view.finite);
-  const Ranked all = expected(logits, request);
-  const size_t count = std::min<size_t>(static_cast<size_t>(request.candidates), all.tokens.size());
-  CHECK_EQ(view.candidates.size(), count);
-  for (size_t i = 0; i < std::min(count, view.candidates.size()); ++i) {
-    CHECK_EQ(view.candidates[i].token, all.tokens[i].first);
-    CHECK_NEAR(view.candidates[i].logit, all.tokens[i].second, 2e-6);
-    CHECK_EQ(view.raw[i], logits[static_cast<size_t>(view.candidates[i].token)]);
+std::vector<size_t> ranked(const std::vector<double>& logits) {
+  std::vector<size_t> tokens(logits.size());
+  std::iota(tokens.begin(), tokens.end(), size_t{0});
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+  return tokens;
+}
+
+// The probability of each token, by sorting all of them.
+std::vector<double> probabilities(const std::vector<float>& raw, const Request& request) {
+  const std::vector<double> logits = modified(raw, request);
+  std::vector<size_t> tokens = ranked(logits);
+  if (request.top_k > 0) {
+    tokens.resize(std::min(tokens.size(), static_cast<size_t>(request.top_k)));
   }
-  if (count > 0) CHECK_NEAR(view.log_mass, all.log_mass, 2e-6 * (1 + std::fabs(all.log_mass)));
-  const Ranked raw =
-      ranked({logits.begin(), logits.end()}, std::vector<bool>(logits.size(), true), 1);
-  CHECK_NEAR(view.log_sum_exp, raw.log_mass, 2e-6 * (1 + std::fabs(raw.log_mass)));
-  CHECK_EQ(view.top.size(), std::min<size_t>(static_cast<size_t>(request.top), logits.size()));
-  for (size_t i = 0; i < view.top.size(); ++i) {
-    CHECK_EQ(view.top[i].token, raw.tokens[i].first);
-    CHECK_EQ(view.top[i].logit, logits[static_cast<size_t>(view.top[i].token)]);
+  const double best = logits[tokens[0]];
+  const auto weight = [&](size_t token) {
+    return std::exp((logits[token] - best) / request.temperature);
+  };
+  double total = 0, kept = 0;
+  for (const size_t token : tokens) total += weight(token);
+  std::vector<double> found(raw.size());
+  for (const size_t token : tokens) {
+    if (request.top_p < 1 && kept >= request.top_p * total) break;
+    if (weight(token) < request.min_p) break;
+    found[token] = weight(token);
+    kept += weight(token);
+  }
+  for (double& probability : found) probability /= kept;
+  return found;
+}
+
+// A draw without top-p is the token at which the sum of the probabilities passes the number in
+// [0, 1) that the random bits are.
+void check_draws(const RowKernels& kernels, const std::vector<float>& logits, Request request,
+                 int draws) {
+  const std::vector<double> expected = probabilities(logits, request);
+  for (int i = 0; i < draws; ++i) {
+    request.random = split_mix(static_cast<uint64_t>(i));
+    const Drawn found = drawn(kernels, logits, request);
+    CHECK(found.result.finite);
+    const auto token = static_cast<size_t>(found.token());
+    CHECK(token < logits.size() && expected[token] > 0);
+    if (token >= logits.size()) return;
+    CHECK_EQ(found.result.logit, logits[token]);
+    if (request.top_p < 1) continue;
+    const double uniform = static_cast<double>(request.random >> 11) * 0x1p-53;
+    const double before =
+        std::accumulate(expected.begin(), expected.begin() + static_cast<long>(token), 0.0);
+    CHECK(uniform >= before - 2e-6 && uniform <= before + expected[token] + 2e-6);
   }
 }
 
@@ -158,35 +164,186 @@ void for_each_implementation(Test test) {
   }
 }
 
-TEST("candidates, mass and top equal a full sort, for any number wanted") {
+TEST("the best logits and their log-sum-exp equal a full sort, for any number wanted") {
   for_each_implementation([](const RowKernels& kernels) {
     for (const int vocabulary : {1, 2, 31, 32, 33, 1000, 4099}) {
-      const std::vector<float> logits = random_logits(vocabulary, 1);
-      for (const int wanted : {1, 2, 40, 999, 1000, 5000}) {
-        for (const float temperature : {0.3f, 1.0f, 2.5f}) {
+      for (const int slope : {-1, 0, 1, 2}) {  // 2: not sloping at all.
+        std::vector<float> logits = random_logits(vocabulary, 1);
+        for (size_t i = 0; i < logits.size() && slope < 2; ++i) {
+          logits[i] = 0.125f * static_cast<float>(slope * static_cast<int>(i));
+        }
+        const std::vector<size_t> expected =
+            ranked(std::vector<double>(logits.begin(), logits.end()));
+        const double best = logits[expected[0]];
+        double sum = 0;
+        for (const double logit : logits) sum += std::exp(logit - best);
+        for (const int wanted : {0, 1, 2, 40, 999, 1000, 5000}) {
           Request request;
-          request.candidates = wanted;
-          request.top = wanted / 2;
-          request.temperature = temperature;
-          check_view(sampled(kernels, logits, request), logits, request);
+          request.top = wanted;
+          const auto [result, top] = drawn(kernels, logits, request);
+          CHECK_NEAR(result.log_sum_exp, best + std::log(sum), 2e-6 * (1 + std::fabs(best)));
+          CHECK_EQ(top.size(), static_cast<size_t>(std::min(wanted, vocabulary)));
+          for (size_t i = 0; i < top.size(); ++i) {
+            CHECK_EQ(static_cast<size_t>(top[i].token), expected[i]);
+            CHECK_EQ(top[i].logit, logits[expected[i]]);
+          }
         }
       }
     }
   });
 }
 
-TEST("rising, falling and equal logits are selected right") {
+TEST("temperature zero takes the best token, of equal ones the first, whatever the filters say") {
   for_each_implementation([](const RowKernels& kernels) {
-    std::vector<float> logits(3000);
-    for (const int slope : {-1, 0, 1}) {
-      for (size_t i = 0; i < logits.size(); ++i) logits[i] = 0.125f * slope * static_cast<int>(i);
-      for (const int wanted : {1, 7, 2999}) {
-        Request request;
-        request.candidates = request.top = wanted;
-        check_view(sampled(kernels, logits, request), logits, request);
+    std::vector<float> logits = random_logits(700, 9);
+    logits[600] = logits[650] = 20;
+    Request request;
+    request.temperature = 0;
+    request.top_k = 5;
+    request.top_p = 0.5f;
+    request.min_p = 0.1f;
+    request.top = -1;
+    CHECK_EQ(drawn(kernels, logits, request).token(), 600);
+    request.bias_tokens = {600};
+    request.bias_values = {-1};
+    CHECK_EQ(drawn(kernels, logits, request).token(), 650);
+  });
+}
+
+TEST("a draw is the token whose part of the mass has its random number, at any size") {
+  for_each_implementation([](const RowKernels& kernels) {
+    for (const int vocabulary : {1, 2, 31, 32, 33, 511, 512, 513, 1000, 4099}) {
+      const std::vector<float> logits = random_logits(vocabulary, 1);
+      for (const float temperature : {0.3f, 1.0f, 2.5f}) {
+        for (const int top_k : {0, 1, 2, 40, 999, 1000, 5000}) {
+          for (const float min_p : {0.0f, 0.02f, 1.0f}) {
+            Request request;
+            request.temperature = temperature;
+            request.top_k = top_k;
+            request.min_p = min_p;
+            check_draws(kernels, logits, request, 30);
+          }
+        }
       }
     }
   });
+}
+
+// How often each token is drawn.
+std::vector<int> counts_of(const RowKernels& kernels, const std::vector<float>& logits,
+                           Request request, int draws) {
+  std::vector<int> counts(logits.size());
+  for (int i = 0; i < draws; ++i) {
+    request.random = split_mix(static_cast<uint64_t>(i));
+    ++counts.at(static_cast<size_t>(drawn(kernels, logits, request).token()));
+  }
+  return counts;
+}
+
+TEST("top-k, top-p and min-p leave exactly what a full sort leaves, equal logits included") {
+  // Steps of 1 / 4: of every value there are some, and each set ends among equal ones.
+  std::vector<float> logits(60);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i * 7 % 5) / 4;
+  for_each_implementation([&](const RowKernels& kernels) {
+    for (const float temperature : {0.5f, 2.0f}) {
+      for (const int top_k : {0, 1, 13, 40}) {
+        for (const float top_p : {1e-6f, 0.1f, 0.5f, 0.9f, 1.0f}) {
+          for (const float min_p : {0.0f, 0.1f, 0.4f, 1.0f}) {
+            Request request;
+            request.temperature = temperature;
+            request.top_k = top_k;
+            request.top_p = top_p;
+            request.min_p = min_p;
+            const std::vector<double> expected = probabilities(logits, request);
+            const double least =
+                *std::min_element(expected.begin(), expected.end(),
+                                  [](auto a, auto b) { return a > 0 && (b == 0 || a < b); });
+            // Enough for none to be missed: e^-15 for one of them.
+            const std::vector<int> counts =
+                counts_of(kernels, logits, request, static_cast<int>(15 / least));
+            for (size_t token = 0; token < logits.size(); ++token) {
+              CHECK_EQ(counts[token] > 0, expected[token] > 0);
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST("draws have the distribution of their options, by chi-square") {
+  std::string error;
+  const RowKernels& kernels = *choose_implementation(nullptr, &error)->rows;
+  const std::vector<float> logits = random_logits(600, 10);
+  Request penalties;
+  for (int32_t token = 0; token < 600; token += 3) {
+    penalties.seen_tokens.push_back(token);
+    penalties.seen_counts.push_back(token % 4);
+  }
+  penalties.repetition = 1.25f;
+  penalties.frequency = 0.25f;
+  penalties.bias_tokens = {5, 560};
+  penalties.bias_values = {1, -kInfinity};
+  for (const Request& modifiers : {Request(), penalties}) {
+    for (const float temperature : {0.5f, 1.0f, 2.0f}) {
+      for (const float top_p : {0.5f, 0.9f, 1.0f}) {
+        for (const int top_k : {0, 100}) {
+          for (const float min_p : {0.0f, 0.02f}) {
+            Request request = modifiers;
+            request.temperature = temperature;
+            request.top_p = top_p;
+            request.top_k = top_k;
+            request.min_p = min_p;
+            request.top = -1;
+            constexpr int kDraws = 5000;
+            const std::vector<double> expected = probabilities(logits, request);
+            const std::vector<int> counts = counts_of(kernels, logits, request, kDraws);
+            // Rare tokens are counted together.
+            double statistic = 0, rare = 0;
+            int bins = 0, rare_count = 0;
+            const auto add = [&](double mean, int count) {
+              statistic += (count - mean) * (count - mean) / mean;
+              ++bins;
+            };
+            for (size_t token = 0; token < logits.size(); ++token) {
+              const double mean = expected[token] * kDraws;
+              if (mean == 0) CHECK_EQ(counts[token], 0);
+              if (mean >= 5) {
+                add(mean, counts[token]);
+              } else {
+                rare += mean;
+                rare_count += counts[token];
+              }
+            }
+            if (rare >= 5) add(rare, rare_count);
+            // Wilson and Hilferty: about normal. Above 4 is 1 in 30,000.
+            const double freedom = bins - 1;
+            const double deviation = (std::cbrt(statistic / freedom) - 1 + 2 / (9 * freedom)) /
+                                     std::sqrt(2 / (9 * freedom));
+            CHECK(std::fabs(deviation) < 4);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST("every implementation draws the same token") {
+  const std::vector<float> logits = random_logits(3000, 11);
+  for (const float temperature : {0.5f, 1.0f, 2.0f}) {
+    for (const float top_p : {0.1f, 0.9f, 1.0f}) {
+      for (uint64_t i = 0; i < 200; ++i) {
+        Request request;
+        request.temperature = temperature;
+        request.top_p = top_p;
+        request.random = split_mix(i);
+        const int32_t expected = drawn(kScalarRows, logits, request).token();
+        for_each_implementation([&](const RowKernels& kernels) {
+          CHECK_EQ(drawn(kernels, logits, request).token(), expected);
+        });
+      }
+    }
+  }
 }
 
 TEST("bias, penalties and mask apply in their order") {
@@ -196,7 +353,6 @@ TEST("bias, penalties and mask apply in their order") {
       const int vocabulary = 1 + static_cast<int>(random() % 500);
       const std::vector<float> logits = random_logits(vocabulary, 3 + static_cast<uint32_t>(round));
       Request request;
-      request.candidates = 1 + static_cast<int32_t>(random() % 20);
       request.temperature = 0.5f;
       std::vector<int32_t> tokens(static_cast<size_t>(vocabulary));
       std::iota(tokens.begin(), tokens.end(), 0);
@@ -218,12 +374,16 @@ TEST("bias, penalties and mask apply in their order") {
           request.mask.push_back(round % 7 == 0 ? 0xffffffffu : static_cast<uint32_t>(random()));
         }
       }
-      check_view(sampled(kernels, logits, request), logits, request);
+      const std::vector<double> left = modified(logits, request);
+      const bool some =
+          std::any_of(left.begin(), left.end(), [](double x) { return x > -kInfinity; });
+      if (some) check_draws(kernels, logits, request, 40);
+      if (!some) CHECK_EQ(drawn(kernels, logits, request).token(), -1);
     }
   });
 }
 
-TEST("a mask of nothing, and a ban of everything, leave no candidate and no NaN") {
+TEST("a mask of nothing, and a ban of everything, leave no token") {
   for_each_implementation([](const RowKernels& kernels) {
     const std::vector<float> logits = random_logits(50, 4);
     Request masked;
@@ -237,11 +397,10 @@ TEST("a mask of nothing, and a ban of everything, leave no candidate and no NaN"
     banned.seen_counts = {1};
     banned.repetition = 1.5f;
     for (const Request& request : {masked, banned}) {
-      const View view = sampled(kernels, logits, request);
-      CHECK(view.finite);
-      CHECK(view.candidates.empty());
-      CHECK(view.log_mass == -std::numeric_limits<double>::infinity());
-      CHECK_EQ(view.top.size(), 3u);
+      const auto [result, top] = drawn(kernels, logits, request);
+      CHECK(result.finite);
+      CHECK_EQ(result.token, -1);
+      CHECK_EQ(top.size(), 3u);
     }
   });
 }
@@ -250,11 +409,8 @@ TEST("mask bits beyond the vocabulary are nothing") {
   for_each_implementation([](const RowKernels& kernels) {
     const std::vector<float> logits = random_logits(33, 5);
     Request request;
-    request.candidates = 33;
     request.mask = {0, 0xffffffffu};
-    const View view = sampled(kernels, logits, request);
-    CHECK_EQ(view.candidates.size(), 1u);
-    CHECK_EQ(view.candidates.at(0).token, 32);
+    check_draws(kernels, logits, request, 20);
   });
 }
 
@@ -267,13 +423,9 @@ TEST("a bias of +infinity wins with all the mass, two of them by halves") {
     request.bias_values = {kInfinity, kInfinity};
     request.seen_tokens = {40};
     request.seen_counts = {1};
-    const View view = sampled(kernels, logits, request);
-    CHECK_EQ(view.candidates.at(0).token, 20);
-    CHECK_EQ(view.candidates.at(1).token, 40);
-    CHECK_EQ(view.candidates.at(0).logit, kLargest);
-    // log 2 vanishes beside the largest number: equal to rounding of a double.
-    CHECK_NEAR(view.log_mass / (static_cast<double>(kLargest) / request.temperature), 1, 1e-12);
-    CHECK_EQ(view.raw.at(0), logits[20]);
+    const std::vector<int> counts = counts_of(kernels, logits, request, 1000);
+    CHECK_EQ(counts[20] + counts[40], 1000);
+    CHECK_NEAR(counts[20], 500, 60);
   });
 }
 
@@ -285,22 +437,34 @@ TEST("penalties of huge numbers overflow to finite ones") {
     request.seen_counts = {1000000, 1, 1};
     request.repetition = 1e-3f;
     request.presence = -3e38f;
-    const View view = sampled(kernels, logits, request);
-    CHECK_EQ(view.candidates.size(), 4u);
-    CHECK(!std::isnan(view.log_mass));
-    for (const TokenLogit& candidate : view.candidates) CHECK(std::isfinite(candidate.logit));
+    for (const float top_p : {0.5f, 1.0f}) {
+      request.top_p = top_p;
+      const int32_t token = drawn(kernels, logits, request).token();
+      CHECK(token == 0 || token == 1);  // The largest number both, which is more than all others.
+    }
   });
 }
 
-TEST("temperatures near zero and far above one keep the mass a number") {
+TEST("temperatures near zero draw of the best, those far above one of all alike") {
   for_each_implementation([](const RowKernels& kernels) {
     const std::vector<float> logits = random_logits(700, 7);
-    for (const float temperature : {1e-42f, 1e-30f, 1e-3f, 1e5f, 3e38f}) {
-      Request request;
+    const float best = *std::max_element(logits.begin(), logits.end());
+    Request request;
+    for (const float temperature : {1e-42f, 1e-30f, 1e-3f}) {
       request.temperature = temperature;
-      const View view = sampled(kernels, logits, request);
-      const double best = view.candidates.at(0).logit / static_cast<double>(temperature);
-      CHECK(view.log_mass >= best * (1 - 1e-6) && view.log_mass <= best + std::log(701.0));
+      for (const float min_p : {0.0f, 0.5f}) {
+        request.min_p = min_p;
+        const std::vector<int> counts = counts_of(kernels, logits, request, 100);
+        for (size_t i = 0; i < logits.size(); ++i) CHECK(counts[i] == 0 || logits[i] == best);
+      }
+    }
+    for (const float temperature : {1e5f, 3e38f}) {
+      request.temperature = temperature;
+      for (const float min_p : {0.0f, 0.5f}) {
+        request.min_p = min_p;
+        for (const int count : counts_of(kernels, logits, request, 14000))
+          CHECK_NEAR(count, 20, 20);
+      }
     }
   });
 }
@@ -311,7 +475,7 @@ TEST("a logit that is not finite is said, wherever it stands") {
       for (const size_t place : {0, 5, 31, 99}) {
         std::vector<float> logits = random_logits(100, 8);
         logits[place] = bad;
-        CHECK(!sampled(kernels, logits, Request()).finite);
+        CHECK(!drawn(kernels, logits, Request()).result.finite);
       }
     }
   });
@@ -319,10 +483,8 @@ TEST("a logit that is not finite is said, wherever it stands") {
 
 TEST("a row that breaks the rules is refused") {
   TokenLogit token;
-  float raw;
   SampleResult result{};
-  result.candidates = result.top = &token;
-  result.candidate_raw = &raw;
+  result.top = &token;
   const auto refused = [&](auto change) {
     Request request;
     request.bias_tokens = request.seen_tokens = request.seen_counts = {1};
@@ -334,8 +496,13 @@ TEST("a row that breaks the rules is refused") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const int32_t beyond = 10, negative = -1;
   CHECK(!refused([](SampleRow&) {}));
-  CHECK(refused([](SampleRow& row) { row.candidates = 0; }));
-  CHECK(refused([](SampleRow& row) { row.top = -1; }));
+  CHECK(refused([](SampleRow& row) { row.top_k = -1; }));
+  CHECK(refused([](SampleRow& row) { row.top_p = 0; }));
+  CHECK(refused([](SampleRow& row) { row.top_p = 1.5f; }));
+  CHECK(refused([&](SampleRow& row) { row.top_p = nan; }));
+  CHECK(refused([](SampleRow& row) { row.min_p = -0.5f; }));
+  CHECK(refused([](SampleRow& row) { row.min_p = 1.5f; }));
+  CHECK(refused([&](SampleRow& row) { row.min_p = nan; }));
   CHECK(refused([&](SampleRow& row) { row.temperature = nan; }));
   CHECK(refused([](SampleRow& row) { row.temperature = kInfinity; }));
   CHECK(refused([](SampleRow& row) { row.temperature = -1; }));

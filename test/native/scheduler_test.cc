@@ -33,7 +33,7 @@ class FakeTask final : public Task {
   bool paused() const override { return ahead >= kMaxAhead; }
   bool gives_way() const override { return paused(); }
   void restart() override { ++restarts; }
-  bool read(Backend&, int32_t, int32_t, const SampleResult&) override { return true; }
+  void read(Backend&, int32_t, int32_t, const SampleResult&) override {}
   void take(std::vector<Event>* events) override {
     tokens_.push_back(next_token(tokens_));
     ++ahead;

@@ -1,4 +1,4 @@
-// What the sampler wants to know of a row of logits: see SampleRow and SampleResult.
+// Draws a token from a row of logits: see SampleRow and SampleResult.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,10 @@
 namespace tramontane::cpu {
 
 struct SampleScratch {
-  AlignedBuffer<float> logits;
+  AlignedBuffer<float> logits, weights, sums;
   std::vector<TokenLogit> best;
+
+  void reserve_weights(int32_t vocabulary);
 };
 
 // `row` and `result` were checked; `logits` [vocabulary] stay as they are.

@@ -99,18 +99,6 @@ struct Eight {
     return combine(_mm256_shuffle_ps(twos[0], twos[1], 0x88),
                    _mm256_shuffle_ps(twos[0], twos[1], 0xDD));
   }
-
-  struct Doubles {
-    __m256d low, high;
-  };
-  TRAMONTANE_INLINE static void accumulate(Doubles& sums, Floats x) {
-    sums.low = _mm256_add_pd(sums.low, _mm256_cvtps_pd(_mm256_castps256_ps128(x)));
-    sums.high = _mm256_add_pd(sums.high, _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)));
-  }
-  TRAMONTANE_INLINE static void store(double* p, const Doubles& sums) {
-    _mm256_storeu_pd(p, sums.low);
-    _mm256_storeu_pd(p + 4, sums.high);
-  }
 };
 
 }  // namespace

@@ -105,18 +105,6 @@ struct Sixteen {
     return combine(_mm512_shuffle_ps(twos[0], twos[1], 0x88),
                    _mm512_shuffle_ps(twos[0], twos[1], 0xDD));
   }
-
-  struct Doubles {
-    __m512d low, high;
-  };
-  TRAMONTANE_INLINE static void accumulate(Doubles& sums, Floats x) {
-    sums.low = _mm512_add_pd(sums.low, _mm512_cvtps_pd(lower(x)));
-    sums.high = _mm512_add_pd(sums.high, _mm512_cvtps_pd(upper(x)));
-  }
-  TRAMONTANE_INLINE static void store(double* p, const Doubles& sums) {
-    _mm512_storeu_pd(p, sums.low);
-    _mm512_storeu_pd(p + 8, sums.high);
-  }
 };
 
 }  // namespace

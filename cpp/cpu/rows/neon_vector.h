@@ -94,18 +94,6 @@ struct Four {
     }
     return combine(vuzp1q_f32(twos[0], twos[1]), vuzp2q_f32(twos[0], twos[1]));
   }
-
-  struct Doubles {
-    float64x2_t low, high;
-  };
-  TRAMONTANE_INLINE static void accumulate(Doubles& sums, Floats x) {
-    sums.low = vaddq_f64(sums.low, vcvt_f64_f32(vget_low_f32(x)));
-    sums.high = vaddq_f64(sums.high, vcvt_high_f64_f32(x));
-  }
-  TRAMONTANE_INLINE static void store(double* p, const Doubles& sums) {
-    vst1q_f64(p, sums.low);
-    vst1q_f64(p + 2, sums.high);
-  }
 };
 
 }  // namespace

@@ -8,14 +8,23 @@
 // is added to the lower, until there is one.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "backend/backend.h"
 
 namespace tramontane::cpu {
 
-constexpr int kSumLanes = 32;     // Of rms_norm's and softmax's sums.
-constexpr int kExpSumLanes = 16;  // Of exp_sum's.
+constexpr int kSumLanes = 32;
+constexpr int kWeightBlock = 512;  // Weights of a draw that have a sum of their own.
+
+// Finite, so that it makes 0 of 0.
+inline float inverse_temperature(float temperature) {
+  return std::min(1 / temperature, std::numeric_limits<float>::max());
+}
+
+constexpr int32_t weight_blocks(int32_t n) { return (n + kWeightBlock - 1) / kWeightBlock; }
 
 struct RowKernels {
   // out[i] = in[i] * scale * weight[i], with scale = 1 / sqrt(mean(in^2) + epsilon) and the squares
@@ -59,9 +68,15 @@ struct RowKernels {
 
   // The largest of n >= 1 values; false when one is NaN or infinite.
   bool (*finite_maximum)(const float* values, int32_t n, float* maximum);
-  // Sum, in double, of exp((values[i] - maximum) / temperature); a value may be -infinity, maximum
-  // not.
-  double (*exp_sum)(const float* values, int32_t n, float maximum, float temperature);
+  // weights[i] = exp((values[i] - maximum) * inverse_temperature(temperature)), with zeros up to
+  // the next multiple of kSumLanes, and the sum of each block of kWeightBlock of them. A value may
+  // be -infinity, maximum not. weights [n, rounded up to kSumLanes], sums [weight_blocks(n)].
+  void (*exp_weights)(const float* values, int32_t n, float maximum, float temperature,
+                      float* weights, float* sums);
+  // As well the sums of those weights whose values come before `bound`: they are larger, or equal
+  // and of a smaller index than its token.
+  void (*sums_before)(const float* values, const float* weights, int32_t n, TokenLogit bound,
+                      float* sums);
   // The least i in [first, n) with values[i] > threshold, or n.
   int32_t (*find_above)(const float* values, int32_t first, int32_t n, float threshold);
 };

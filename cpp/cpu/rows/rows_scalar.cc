@@ -128,12 +128,32 @@ bool finite_maximum(const float* values, int32_t n, float* maximum) {
   return true;
 }
 
-double exp_sum(const float* values, int32_t n, float maximum, float temperature) {
-  double lanes[kExpSumLanes] = {};
-  for (int32_t i = 0; i < n; ++i) {
-    lanes[i % kExpSumLanes] += portable::exp((values[i] - maximum) / temperature);
+void exp_weights(const float* values, int32_t n, float maximum, float temperature, float* weights,
+                 float* sums) {
+  for (int32_t first = 0; first < n; first += kWeightBlock) {
+    float lanes[kSumLanes] = {};
+    const int32_t last = std::min(first + kWeightBlock, n);
+    for (int32_t i = first; i < last; ++i) {
+      weights[i] = portable::exp((values[i] - maximum) * inverse_temperature(temperature));
+      lanes[i % kSumLanes] += weights[i];
+    }
+    *sums++ = fold(lanes);
   }
-  return fold(lanes);
+  for (int32_t i = n; i % kSumLanes != 0; ++i) weights[i] = 0;
+}
+
+void sums_before(const float* values, const float* weights, int32_t n, TokenLogit bound,
+                 float* sums) {
+  for (int32_t first = 0; first < n; first += kWeightBlock) {
+    float lanes[kSumLanes] = {};
+    const int32_t last = std::min(first + kWeightBlock, n);
+    for (int32_t i = first; i < last; ++i) {
+      if (values[i] > bound.logit || (values[i] == bound.logit && i < bound.token)) {
+        lanes[i % kSumLanes] += weights[i];
+      }
+    }
+    *sums++ = fold(lanes);
+  }
 }
 
 int32_t find_above(const float* values, int32_t first, int32_t n, float threshold) {
@@ -152,7 +172,8 @@ const RowKernels kScalarRows = {rms_norm,
                                 attention_softmax,
                                 attention_values,
                                 finite_maximum,
-                                exp_sum,
+                                exp_weights,
+                                sums_before,
                                 find_above};
 
 }  // namespace tramontane::cpu

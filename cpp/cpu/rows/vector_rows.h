@@ -15,12 +15,12 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// As portable::exp().
+// As portable::exp(), for x up to 88.3.
 template <class Vector, class Floats = typename Vector::Floats>
-TRAMONTANE_INLINE Floats exp(Floats x) {
-  const Floats largest = Vector::broadcast(88.3f), smallest = Vector::broadcast(-87.3f);
-  const auto too_large = Vector::less(largest, x), too_small = Vector::less(x, smallest);
-  x = Vector::maximum(smallest, Vector::minimum(largest, x));
+TRAMONTANE_INLINE Floats exp_below(Floats x) {
+  const Floats smallest = Vector::broadcast(-87.3f);
+  const auto too_small = Vector::less(x, smallest);
+  x = Vector::maximum(smallest, x);
   const Floats n = Vector::round(Vector::multiply(x, Vector::broadcast(1.44269504f)));
   Floats r = Vector::multiply_add(n, Vector::broadcast(-0.693359375f), x);
   r = Vector::multiply_add(n, Vector::broadcast(2.12194440e-4f), r);
@@ -33,8 +33,15 @@ TRAMONTANE_INLINE Floats exp(Floats x) {
   series = Vector::multiply_add(series, r, Vector::broadcast(1));
   series = Vector::multiply_add(series, r, Vector::broadcast(1));
   const Floats result = Vector::multiply(series, Vector::power_of_two(n));
-  return Vector::select(too_large, Vector::broadcast(kInfinity),
-                        Vector::select(too_small, Vector::zero(), result));
+  return Vector::select(too_small, Vector::zero(), result);
+}
+
+// As portable::exp().
+template <class Vector, class Floats = typename Vector::Floats>
+TRAMONTANE_INLINE Floats exp(Floats x) {
+  const Floats largest = Vector::broadcast(88.3f);
+  const Floats result = exp_below<Vector>(Vector::minimum(largest, x));
+  return Vector::select(Vector::less(largest, x), Vector::broadcast(kInfinity), result);
 }
 
 // Of kSumLanes lanes in several vectors: lane i takes lane i + 16, then i + 8 and so on.
@@ -361,29 +368,69 @@ bool finite_maximum(const float* values, int32_t n, float* maximum) {
   return true;
 }
 
+// The kSumLanes values from `from` on, of which there are `count`: -infinity stands for the others.
+TRAMONTANE_INLINE const float* whole_group(const float* from, int32_t count,
+                                           float (&group)[kSumLanes]) {
+  if (count >= kSumLanes) return from;
+  std::fill(std::copy(from, from + count, group), std::end(group), -kInfinity);
+  return group;
+}
+
 template <class Vector>
-double exp_sum(const float* values, int32_t n, float maximum, float temperature) {
-  constexpr int kLanes = Vector::kLanes, kVectors = kExpSumLanes / kLanes;
-  const auto shift = Vector::broadcast(maximum), scale = Vector::broadcast(temperature);
-  typename Vector::Doubles sums[kVectors] = {};
-  for (int32_t i = 0; i < n; i += kExpSumLanes) {
-    const float* from = values + i;
-    float last[kExpSumLanes];
-    if (n - i < kExpSumLanes) {
-      std::fill(std::copy(from, values + n, last), std::end(last), -kInfinity);
-      from = last;
+void exp_weights(const float* values, int32_t n, float maximum, float temperature, float* weights,
+                 float* sums) {
+  using Floats = typename Vector::Floats;
+  constexpr int kLanes = Vector::kLanes, kVectors = kSumLanes / kLanes;
+  const Floats shift = Vector::broadcast(maximum);
+  const Floats scale = Vector::broadcast(inverse_temperature(temperature));
+  for (int32_t first = 0; first < n; first += kWeightBlock) {
+    Floats lanes[kVectors];
+    for (Floats& sum : lanes) sum = Vector::zero();
+    for (int32_t i = first; i < std::min(first + kWeightBlock, n); i += kSumLanes) {
+      float group[kSumLanes];
+      const float* x = whole_group(values + i, n - i, group);
+      for (int v = 0; v < kVectors; ++v) {
+        const Floats distance = Vector::subtract(Vector::load(x + v * kLanes), shift);
+        const Floats weight = exp_below<Vector>(Vector::multiply(distance, scale));
+        Vector::store(weights + i + v * kLanes, weight);
+        lanes[v] = Vector::add(lanes[v], weight);
+      }
     }
-    for (int v = 0; v < kVectors; ++v) {
-      const auto x = Vector::subtract(Vector::load(from + v * kLanes), shift);
-      Vector::accumulate(sums[v], exp<Vector>(Vector::divide(x, scale)));
+    *sums++ = Vector::sum(fold<Vector, Vector::add>(lanes));
+  }
+}
+
+template <class Vector>
+void sums_before(const float* values, const float* weights, int32_t n, TokenLogit bound,
+                 float* sums) {
+  using Floats = typename Vector::Floats;
+  constexpr int kLanes = Vector::kLanes, kVectors = kSumLanes / kLanes;
+  // What a value has to be above: in groups before that of the bound's token, in it, and after it.
+  // At least a float is above the float below.
+  const float below = std::nextafter(bound.logit, -kInfinity);
+  const int32_t lane_of_bound = bound.token % kSumLanes, bound_group = bound.token - lane_of_bound;
+  float limits[3][kSumLanes];
+  for (int lane = 0; lane < kSumLanes; ++lane) {
+    limits[0][lane] = below;
+    limits[1][lane] = lane < lane_of_bound ? below : bound.logit;
+    limits[2][lane] = bound.logit;
+  }
+  for (int32_t first = 0; first < n; first += kWeightBlock) {
+    Floats lanes[kVectors];
+    for (Floats& sum : lanes) sum = Vector::zero();
+    for (int32_t i = first; i < std::min(first + kWeightBlock, n); i += kSumLanes) {
+      float group[kSumLanes];
+      const float* x = whole_group(values + i, n - i, group);
+      const float* limit = limits[i < bound_group ? 0 : i == bound_group ? 1 : 2];
+      for (int v = 0; v < kVectors; ++v) {
+        const auto before =
+            Vector::less(Vector::load(limit + v * kLanes), Vector::load(x + v * kLanes));
+        const Floats weight = Vector::load(weights + i + v * kLanes);
+        lanes[v] = Vector::add(lanes[v], Vector::select(before, weight, Vector::zero()));
+      }
     }
+    *sums++ = Vector::sum(fold<Vector, Vector::add>(lanes));
   }
-  double lanes[kExpSumLanes];
-  for (int v = 0; v < kVectors; ++v) Vector::store(lanes + v * kLanes, sums[v]);
-  for (int width = kExpSumLanes / 2; width > 0; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
-  }
-  return lanes[0];
 }
 
 template <class Vector>
@@ -407,7 +454,8 @@ constexpr RowKernels row_kernels() {
           attention_softmax<Vector>,
           attention_values<Vector>,
           finite_maximum<Vector>,
-          exp_sum<Vector>,
+          exp_weights<Vector>,
+          sums_before<Vector>,
           find_above<Vector>};
 }
 
