@@ -11,6 +11,7 @@ import { transformFileSync } from '@swc/core';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { implementationsIn } from '../test/api/implementations';
 import { referenceDir } from '../test/reference';
 import { hostTarget, prebuiltFile, TARGETS, type Target } from './prebuild/targets';
 import { wayOf } from './prebuild/try';
@@ -49,13 +50,6 @@ function run(command: readonly string[], environment: NodeJS.ProcessEnv, impleme
   const [program = '', ...args] = command;
   const env = { ...process.env, ...environment, TRAMONTANE_CPU: implementation };
   return spawnSync(program, args, { cwd: root, env, encoding: 'utf8' });
-}
-
-/** All that a processor has, of the message about a wrong name. */
-function implementationsIn(message: string): string[] {
-  const [, names] = /can run: ([\w-]+(?:, [\w-]+)*)/.exec(message) ?? [];
-  if (names === undefined) throw new Error(`no implementations in: ${message}`);
-  return names.split(', ');
 }
 
 /** Node for `target` with its addon; on this system the one that was compiled here. */

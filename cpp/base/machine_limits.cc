@@ -6,6 +6,7 @@
 
 #include "base/cpu_features.h"
 #include "base/inline.h"
+#include "base/prefetch.h"
 
 // The loops hide their operands in inline assembly, which MSVC does not have.
 #if defined(__x86_64__) && !defined(_MSC_VER)
@@ -59,7 +60,7 @@ namespace {
 __attribute__((target("avx2"))) uint64_t read_vectors(const uint8_t* data, size_t bytes) {
   __m256i sums[4] = {};
   for (size_t i = 0; i + 256 <= bytes; i += 256) {
-    for (int j = 0; j < 4; ++j) _mm_prefetch(data + i + 4096 + 64 * j, _MM_HINT_T0);
+    for (int j = 0; j < 4; ++j) prefetch(data + i + 4096 + 64 * j);
     for (int j = 0; j < 8; ++j) {
       const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + 32 * j));
       sums[j % 4] = _mm256_xor_si256(sums[j % 4], x);
@@ -187,7 +188,7 @@ double int8_peak() {
 uint64_t read_all(const uint8_t* data, size_t bytes) {
   uint8x16_t sums[4] = {vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0)};
   for (size_t i = 0; i + 256 <= bytes; i += 256) {
-    for (int j = 0; j < 4; ++j) __builtin_prefetch(data + i + 4096 + 64 * j);
+    for (int j = 0; j < 4; ++j) prefetch(data + i + 4096 + 64 * j);
     for (int j = 0; j < 16; ++j) sums[j % 4] = veorq_u8(sums[j % 4], vld1q_u8(data + i + 16 * j));
   }
   const uint64x2_t all =
@@ -200,15 +201,15 @@ namespace {
 // More chains than the latency (3 to 4) of sdot and smmla by their rate (2 to 4 a cycle).
 constexpr int kDotChains = 16;
 
+// One function for both instructions, which is compiled for the later one.
 #if defined(__clang__)
-__attribute__((target("dotprod"))) uint64_t dot_four();
-__attribute__((target("i8mm"))) uint64_t dot_matrices();
+#define TRAMONTANE_I8MM __attribute__((target("dotprod,i8mm")))
 #else
-__attribute__((target("arch=armv8.2-a+dotprod"))) uint64_t dot_four();
-__attribute__((target("arch=armv8.2-a+i8mm"))) uint64_t dot_matrices();
+#define TRAMONTANE_I8MM __attribute__((target("arch=armv8.2-a+dotprod+i8mm")))
 #endif
 
-uint64_t dot_four() {
+template <bool kMatrices>
+TRAMONTANE_I8MM uint64_t dot_vectors() {
   int32x4_t sums[kDotChains];
   TRAMONTANE_UNROLL
   for (int j = 0; j < kDotChains; ++j) sums[j] = vdupq_n_s32(0);
@@ -216,23 +217,11 @@ uint64_t dot_four() {
   for (int i = 0; i < kSteps; ++i) {
     TRAMONTANE_UNROLL
     for (int j = 0; j < kDotChains; ++j) {
-      __asm__ volatile("sdot %0.4s, %1.16b, %2.16b" : "+w"(sums[j]) : "w"(w), "w"(a));
-    }
-  }
-  TRAMONTANE_UNROLL
-  for (int j = 1; j < kDotChains; ++j) sums[0] = vaddq_s32(sums[0], sums[j]);
-  return static_cast<uint64_t>(vaddvq_s32(sums[0]));
-}
-
-uint64_t dot_matrices() {
-  int32x4_t sums[kDotChains];
-  TRAMONTANE_UNROLL
-  for (int j = 0; j < kDotChains; ++j) sums[j] = vdupq_n_s32(0);
-  const int8x16_t w = vdupq_n_s8(3), a = vdupq_n_s8(5);
-  for (int i = 0; i < kSteps; ++i) {
-    TRAMONTANE_UNROLL
-    for (int j = 0; j < kDotChains; ++j) {
-      __asm__ volatile("smmla %0.4s, %1.16b, %2.16b" : "+w"(sums[j]) : "w"(w), "w"(a));
+      if constexpr (kMatrices) {
+        __asm__ volatile("smmla %0.4s, %1.16b, %2.16b" : "+w"(sums[j]) : "w"(w), "w"(a));
+      } else {
+        __asm__ volatile("sdot %0.4s, %1.16b, %2.16b" : "+w"(sums[j]) : "w"(w), "w"(a));
+      }
     }
   }
   TRAMONTANE_UNROLL
@@ -243,8 +232,8 @@ uint64_t dot_matrices() {
 }  // namespace
 
 double int8_peak() {
-  if (cpu_features().neon_i8mm) return rate(dot_matrices, 64 * kDotChains);
-  return cpu_features().neon_dot ? rate(dot_four, 32 * kDotChains) : 0;
+  if (cpu_features().neon_i8mm) return rate(dot_vectors<true>, 64 * kDotChains);
+  return cpu_features().neon_dot ? rate(dot_vectors<false>, 32 * kDotChains) : 0;
 }
 
 #else

@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describeWithReference, fixture } from '../reference';
+import { implementationsIn } from './implementations';
 
 function run(path: string, implementation: string): { stdout: string; stderr: string } {
   const typescript = join(__dirname, '../../scripts/typescript.js');
@@ -17,8 +18,8 @@ function run(path: string, implementation: string): { stdout: string; stderr: st
 }
 
 const breeze = join(__dirname, '../../models/breeze-Q4_0.gguf');
-/** All that this processor has: the message about a wrong name lists them. */
-const implementations = /can run: (.*?)\.?$/m.exec(run(breeze, 'none').stderr)![1]!.split(', ');
+/** All that this processor has. */
+const implementations = implementationsIn(run(breeze, 'none').stderr);
 
 function expectOneResult(path: string): void {
   const all = implementations.map((implementation) => {

@@ -3,8 +3,6 @@
 // Heads of 128, 32 with 8 of keys and values; the layers one after another, so that what is read
 // lies in memory and not in the caches, and as many of them as make pages of 2 MB. Not a part of
 // the tests.
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "base/machine_limits.h"
+#include "bench_times.h"
 #include "cpu/attention/attention.h"
 #include "cpu/backend/implementation.h"
 
@@ -21,15 +20,6 @@ using namespace tramontane::cpu;
 namespace {
 
 constexpr int32_t kHeads = 32, kKvHeads = 8, kHeadSize = 128, kLayers = 16, kRows = 256;
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 std::vector<float> random_values(int32_t count) {
   std::mt19937 random(1);

@@ -44,12 +44,6 @@ inline simde__m512 emulated_swap(simde__m512 x) {
 inline simde__m256 emulated_half(simde__m512 x, int which) {
   return simde__m512_to_private(x).m256[which];
 }
-inline simde__m512d emulated_cvtps_pd(simde__m256 x) {
-  simde__m512d_private doubles;
-  doubles.m256d[0] = _mm256_cvtps_pd(_mm256_castps256_ps128(x));
-  doubles.m256d[1] = _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
-  return simde__m512d_from_private(doubles);
-}
 inline simde__m512 emulated_fmaddsub(simde__m512 a, simde__m512 b, simde__m512 c) {
   const Halves x = simde__m512_to_private(a), y = simde__m512_to_private(b);
   Halves z = simde__m512_to_private(c);
@@ -82,7 +76,6 @@ inline void emulated_store_first(float* p, unsigned mask, simde__m512 x) {
 #define _mm512_roundscale_ps(x, rounding) emulated_round(x)
 #define _mm512_permute_ps(x, order) emulated_swap(x)
 #define _mm512_extractf32x8_ps(x, which) emulated_half(x, which)
-#define _mm512_cvtps_pd(x) emulated_cvtps_pd(x)
 #define _mm512_fmaddsub_ps(a, b, c) emulated_fmaddsub(a, b, c)
 #define _mm512_maskz_loadu_ps(mask, p) emulated_load_first(mask, p)
 #define _mm512_mask_storeu_ps(p, mask, x) emulated_store_first(p, mask, x)

@@ -4,7 +4,6 @@
 // bytes, and prefill (512 rows) and small batches as a part of the best register-only int8 loop.
 // Not a part of the tests.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +17,7 @@
 #include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "base/machine_limits.h"
+#include "bench_times.h"
 #include "cpu/backend/implementation.h"
 #include "quant/blocks.h"
 
@@ -25,10 +25,6 @@ using namespace tramontane;
 using namespace tramontane::cpu;
 
 namespace {
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Seconds until all threads have run `work(thread)`.
 double parallel(int threads, const std::function<void(int)>& work) {
@@ -38,11 +34,6 @@ double parallel(int threads, const std::function<void(int)>& work) {
   work(0);
   for (std::thread& thread : all) thread.join();
   return seconds() - start;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 struct Options {

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +19,7 @@
 
 #include "base/machine_limits.h"
 #include "base/thread_pool.h"
+#include "bench_times.h"
 #include "cpu/backend/cpu_backend_linear.h"
 
 using namespace tramontane;
@@ -30,12 +30,6 @@ constexpr int kThreads[] = {1, 2, 4, 8, 16, 32, 64};
 // Steps of arithmetic of a region, a few processor cycles each: about what a matrix of 4096 by 4096
 // takes one thread.
 constexpr int kSteps = 1 << 20;
-
-double microseconds() {
-  return std::chrono::duration<double, std::micro>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 struct Usage {
   double microseconds, switches;
@@ -85,13 +79,12 @@ void measure(int regions, const Function& region) {
   std::vector<double> times;
   const Usage before = usage();
   for (int i = 0; i < regions; ++i) {
-    const double start = microseconds();
+    const double start = seconds();
     region();
-    times.push_back(microseconds() - start);
+    times.push_back(1e6 * (seconds() - start));
   }
   const Usage after = usage();
-  std::sort(times.begin(), times.end());
-  std::printf(" |%8.1f %8.1f %6.2f", times[times.size() / 2],
+  std::printf(" |%8.1f %8.1f %6.2f", median(times),
               (after.microseconds - before.microseconds) / regions,
               (after.switches - before.switches) / regions);
 }

@@ -368,31 +368,25 @@ bool finite_maximum(const float* values, int32_t n, float* maximum) {
   return true;
 }
 
-// The kSumLanes values from `from` on, of which there are `count`: -infinity stands for the others.
-TRAMONTANE_INLINE const float* whole_group(const float* from, int32_t count,
-                                           float (&group)[kSumLanes]) {
-  if (count >= kSumLanes) return from;
-  std::fill(std::copy(from, from + count, group), std::end(group), -kInfinity);
-  return group;
-}
-
-template <class Vector>
-void exp_weights(const float* values, int32_t n, float maximum, float temperature, float* weights,
-                 float* sums) {
+// The sum of each block of weights; weight_of(i, x) gives those of the vector x, which are the
+// values from i on. -infinity stands for those beyond the last.
+template <class Vector, class WeightOf>
+TRAMONTANE_INLINE void sum_blocks(const float* values, int32_t n, float* sums,
+                                  const WeightOf& weight_of) {
   using Floats = typename Vector::Floats;
   constexpr int kLanes = Vector::kLanes, kVectors = kSumLanes / kLanes;
-  const Floats shift = Vector::broadcast(maximum);
-  const Floats scale = Vector::broadcast(inverse_temperature(temperature));
   for (int32_t first = 0; first < n; first += kWeightBlock) {
     Floats lanes[kVectors];
     for (Floats& sum : lanes) sum = Vector::zero();
     for (int32_t i = first; i < std::min(first + kWeightBlock, n); i += kSumLanes) {
-      float group[kSumLanes];
-      const float* x = whole_group(values + i, n - i, group);
+      const float* group = values + i;
+      float last[kSumLanes];
+      if (n - i < kSumLanes) {
+        std::fill(std::copy(group, values + n, last), std::end(last), -kInfinity);
+        group = last;
+      }
       for (int v = 0; v < kVectors; ++v) {
-        const Floats distance = Vector::subtract(Vector::load(x + v * kLanes), shift);
-        const Floats weight = exp_below<Vector>(Vector::multiply(distance, scale));
-        Vector::store(weights + i + v * kLanes, weight);
+        const Floats weight = weight_of(i + v * kLanes, Vector::load(group + v * kLanes));
         lanes[v] = Vector::add(lanes[v], weight);
       }
     }
@@ -401,10 +395,23 @@ void exp_weights(const float* values, int32_t n, float maximum, float temperatur
 }
 
 template <class Vector>
+void exp_weights(const float* values, int32_t n, float maximum, float temperature, float* weights,
+                 float* sums) {
+  using Floats = typename Vector::Floats;
+  const Floats shift = Vector::broadcast(maximum);
+  const Floats scale = Vector::broadcast(inverse_temperature(temperature));
+  sum_blocks<Vector>(values, n, sums, [&](int32_t i, Floats x) {
+    const Floats distance = Vector::subtract(x, shift);
+    const Floats weight = exp_below<Vector>(Vector::multiply(distance, scale));
+    Vector::store(weights + i, weight);
+    return weight;
+  });
+}
+
+template <class Vector>
 void sums_before(const float* values, const float* weights, int32_t n, TokenLogit bound,
                  float* sums) {
   using Floats = typename Vector::Floats;
-  constexpr int kLanes = Vector::kLanes, kVectors = kSumLanes / kLanes;
   // What a value has to be above: in groups before that of the bound's token, in it, and after it.
   // At least a float is above the float below.
   const float below = std::nextafter(bound.logit, -kInfinity);
@@ -415,22 +422,12 @@ void sums_before(const float* values, const float* weights, int32_t n, TokenLogi
     limits[1][lane] = lane < lane_of_bound ? below : bound.logit;
     limits[2][lane] = bound.logit;
   }
-  for (int32_t first = 0; first < n; first += kWeightBlock) {
-    Floats lanes[kVectors];
-    for (Floats& sum : lanes) sum = Vector::zero();
-    for (int32_t i = first; i < std::min(first + kWeightBlock, n); i += kSumLanes) {
-      float group[kSumLanes];
-      const float* x = whole_group(values + i, n - i, group);
-      const float* limit = limits[i < bound_group ? 0 : i == bound_group ? 1 : 2];
-      for (int v = 0; v < kVectors; ++v) {
-        const auto before =
-            Vector::less(Vector::load(limit + v * kLanes), Vector::load(x + v * kLanes));
-        const Floats weight = Vector::load(weights + i + v * kLanes);
-        lanes[v] = Vector::add(lanes[v], Vector::select(before, weight, Vector::zero()));
-      }
-    }
-    *sums++ = Vector::sum(fold<Vector, Vector::add>(lanes));
-  }
+  sum_blocks<Vector>(values, n, sums, [&](int32_t i, Floats x) {
+    const int32_t lane = i % kSumLanes, group = i - lane;
+    const float* limit = limits[group < bound_group ? 0 : group == bound_group ? 1 : 2] + lane;
+    const auto before = Vector::less(Vector::load(limit), x);
+    return Vector::select(before, Vector::load(weights + i), Vector::zero());
+  });
 }
 
 template <class Vector>
